@@ -1,0 +1,3 @@
+//! A worker: follows its assignment, puts files in place, runs tasks, reports.
+
+pub mod runtime;

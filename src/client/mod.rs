@@ -1,0 +1,1 @@
+//! Reaches a manager, follows the leader, keeps a stream.

@@ -1,0 +1,1 @@
+//! Compose files: load, interpolate, merge, validate, convert to service specs. Pure.

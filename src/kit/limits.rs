@@ -1,0 +1,34 @@
+//! Every bound that several floors share, with its reason. A bound of one queue stands beside that queue.
+
+use std::time::Duration;
+
+/// Secret payloads are shorter than this many bytes (500 KiB, exclusive, as in Swarm).
+pub const SECRET_SIZE: usize = 512_000;
+/// Config payloads are shorter than this many bytes (1000 KiB, exclusive, as in Swarm).
+pub const CONFIG_SIZE: usize = 1_024_000;
+/// Names of secrets and configs have at most this many bytes: what a DNS name may have; Swarm stops at 64.
+pub const OBJECT_NAME_LEN: usize = 253;
+/// Names of services have at most this many bytes: one DNS label, as in Swarm.
+pub const SERVICE_NAME_LEN: usize = 63;
+/// Labels of one object, keys and values together, in bytes: metadata lives in memory on every manager.
+pub const LABELS_SIZE: usize = 64 * 1024;
+/// A service spec has at most this many bytes on the wire, so that an entry of the log stays small.
+pub const SPEC_SIZE: usize = 1024 * 1024;
+/// References of one service: each is a mount in every task.
+pub const REFERENCES_PER_SERVICE: usize = 1000;
+/// Replicas of one service: a slip of the hand must not make a million tasks.
+pub const REPLICAS: u64 = 100_000;
+/// A target path in a container, in bytes: PATH_MAX less the room for a prefix.
+pub const TARGET_LEN: usize = 3072;
+/// One gRPC message, in bytes: the largest payload, its envelope, and the spec around it.
+pub const MESSAGE_SIZE: usize = 4 * 1024 * 1024;
+/// Commands packed into one log entry, at most.
+pub const BATCH_COMMANDS: usize = 256;
+/// Bytes of commands packed into one log entry, at most; one larger command goes alone.
+pub const BATCH_BYTES: usize = 1024 * 1024;
+/// How long a proposal may wait for its commit before its caller is told that the outcome is unknown.
+pub const PROPOSAL_DEADLINE: Duration = Duration::from_secs(10);
+/// Tasks kept per slot for `service ps`, the living one included (Swarm's default history).
+pub const TASK_HISTORY: usize = 5;
+/// Default port of the cluster listener.
+pub const DEFAULT_PORT: u16 = 2390;

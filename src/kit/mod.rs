@@ -1,0 +1,11 @@
+//! Small things every floor needs: ids, names, time, limits, back-off, tasks. Knows nothing of secrets.
+
+pub mod backoff;
+pub mod chain;
+pub mod clock;
+pub mod duration;
+pub mod id;
+pub mod limits;
+pub mod name;
+pub mod os;
+pub mod task;

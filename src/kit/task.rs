@@ -1,0 +1,77 @@
+//! Starts tasks that somebody waits for: each gets a [`Stop`] to listen to and a [`Running`] to be awaited.
+
+use std::future::Future;
+use tokio::task::JoinHandle;
+pub use tokio_util::sync::CancellationToken as Stop;
+
+/// A task that runs. Dropping it aborts the task, so nothing is ever left behind unseen.
+#[derive(Debug)]
+#[must_use = "a task nobody waits for is cut off at once"]
+pub struct Running<T> {
+    name: &'static str,
+    handle: Option<JoinHandle<T>>,
+}
+
+/// Starts `work` on the runtime; `name` appears when it panics.
+pub fn start<T: Send + 'static>(
+    name: &'static str,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Running<T> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    let handle = tokio::spawn(work);
+    Running { name, handle: Some(handle) }
+}
+
+impl<T> Running<T> {
+    /// Waits for the task's result.
+    ///
+    /// # Panics
+    /// Goes on with the task's panic, if it had one: a broken promise must not be swallowed here.
+    pub async fn wait(mut self) -> T {
+        let handle = self.handle.as_mut().expect("taken only by drop");
+        let done = handle.await;
+        self.handle = None;
+        match done {
+            Ok(value) => value,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => {
+                    tracing::error!(task = self.name, "task panicked");
+                    std::panic::resume_unwind(panic)
+                }
+                Err(_) => unreachable!("only drop aborts, and it takes the handle"),
+            },
+        }
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.handle.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            handle.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_hands_over_its_result() {
+        assert_eq!(start("sum", async { 1 + 1 }).wait().await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_task_is_cut_off() {
+        let (tx, rx) = tokio::sync::oneshot::channel::<()>();
+        drop(start("forever", async move {
+            let _held = tx;
+            std::future::pending::<()>().await;
+        }));
+        assert_eq!(rx.await.ok(), None);
+    }
+}

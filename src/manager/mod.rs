@@ -1,0 +1,1 @@
+//! What a manager does: the control API, the dispatcher, the CA service, the scheduler, the orchestrator.

@@ -1,0 +1,30 @@
+//! What there is and the rules each thing obeys by itself: plain values, no I/O, no clock.
+//!
+//! Rules that need more than one thing (uniqueness, in-use, look-up) belong to `store`.
+
+pub mod assignment;
+pub mod cluster;
+pub mod command;
+pub mod constraint;
+pub mod node;
+pub mod object;
+pub mod reference;
+pub mod refusal;
+pub mod service;
+pub mod task;
+
+use std::collections::BTreeMap;
+
+/// Labels: any keys and values, together at most `kit::limits::LABELS_SIZE` bytes.
+pub type Labels = BTreeMap<String, String>;
+
+use crate::kit::clock::Timestamp;
+
+/// What the store keeps about every stored thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Meta {
+    /// Grows with each change to the thing; an update names the one it saw.
+    pub index: u64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}

@@ -1,0 +1,109 @@
+//! A node: a machine of the cluster, what it can do, and how it is.
+
+use super::{Labels, Meta};
+use crate::kit::{clock::Timestamp, id::NodeId};
+use std::fmt;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Worker,
+    Manager,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Worker => "worker",
+            Self::Manager => "manager",
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    Active,
+    /// Keeps its tasks, gets no new ones.
+    Pause,
+    /// Gives its tasks away.
+    Drain,
+}
+
+impl fmt::Display for Availability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Active => "active",
+            Self::Pause => "pause",
+            Self::Drain => "drain",
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeState {
+    /// Not heard of since the leader changed.
+    Unknown,
+    Down,
+    Ready,
+    /// Said goodbye; its tasks stay.
+    Disconnected,
+}
+
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unknown => "unknown",
+            Self::Down => "down",
+            Self::Ready => "ready",
+            Self::Disconnected => "disconnected",
+        })
+    }
+}
+
+/// What the machine says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeDescription {
+    pub hostname: String,
+    /// `linux`.
+    pub os: String,
+    /// As the kernel names it: `x86_64`, `aarch64`.
+    pub arch: String,
+    pub nano_cpus: u64,
+    pub memory_bytes: u64,
+    /// `docker` or `process`.
+    pub runtime: String,
+    /// Version of the engine; empty for the process runtime.
+    pub engine_version: String,
+    pub engine_labels: Labels,
+    /// Version of secretd.
+    pub version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    pub state: NodeState,
+    pub message: String,
+    /// The address it was last seen at, without port.
+    pub addr: String,
+    pub at: Timestamp,
+}
+
+/// What a manager has besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagerStatus {
+    /// Its id in Raft, never used again.
+    pub raft_id: u64,
+    /// `IP:PORT` at which the other nodes reach it.
+    pub addr: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    pub id: NodeId,
+    pub meta: Meta,
+    pub role: Role,
+    pub availability: Availability,
+    pub labels: Labels,
+    pub description: NodeDescription,
+    pub status: NodeStatus,
+    pub manager: Option<ManagerStatus>,
+}

@@ -1,0 +1,132 @@
+//! A task: one instance of a service on one node, whose state only ever moves forward.
+
+use super::{Labels, Meta, object::VersionNumber, service::TaskSpec};
+use crate::kit::{
+    clock::Timestamp,
+    id::{NodeId, ObjectId, ServiceId, TaskId},
+    name::ServiceName,
+};
+use std::{fmt, sync::Arc};
+
+/// Where a task stands. The order is the order of life; a report of an earlier state is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TaskState {
+    New,
+    Pending,
+    Assigned,
+    Accepted,
+    Preparing,
+    Ready,
+    Starting,
+    Running,
+    /// Ended by itself with exit status 0.
+    Complete,
+    /// Ended because it was asked to.
+    Shutdown,
+    /// Ended by itself with another status, or died.
+    Failed,
+    /// Could not be started at all.
+    Rejected,
+    /// Only as a desired state: stop it, then forget it.
+    Remove,
+    /// Its node has been gone for so long that nobody can know.
+    Orphaned,
+}
+
+impl TaskState {
+    /// Whether the task will never run again.
+    pub fn is_terminal(self) -> bool {
+        self > Self::Running
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::New => "new",
+            Self::Pending => "pending",
+            Self::Assigned => "assigned",
+            Self::Accepted => "accepted",
+            Self::Preparing => "preparing",
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Complete => "complete",
+            Self::Shutdown => "shutdown",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::Remove => "remove",
+            Self::Orphaned => "orphaned",
+        })
+    }
+}
+
+/// What the node saw of the task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskStatus {
+    pub state: TaskState,
+    pub at: Timestamp,
+    /// One word on what happened: `assigned`, `preparing`, `started`.
+    pub message: String,
+    /// Why it failed; empty if it did not.
+    pub error: String,
+    /// The runtime's id of the container, empty until there is one.
+    pub container_id: String,
+    /// 0 until there is one.
+    pub pid: u32,
+    pub exit_code: Option<i32>,
+}
+
+/// The exact version of an object that a task was given when it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectVersion {
+    pub object: ObjectId,
+    pub version: VersionNumber,
+}
+
+/// One instance of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    pub id: TaskId,
+    pub meta: Meta,
+    pub service: ServiceId,
+    pub service_name: ServiceName,
+    /// The service's labels when the task was made; stacks list their tasks by them.
+    pub service_labels: Labels,
+    /// 1..=replicas; 0 for a global service.
+    pub slot: u64,
+    /// The node it runs on, once one is chosen.
+    pub node: Option<NodeId>,
+    pub spec: Arc<TaskSpec>,
+    /// `Service::spec_index` of the spec it was made from.
+    pub spec_index: u64,
+    /// The versions its references stand for, in the order of `spec.references`.
+    pub versions: Vec<ObjectVersion>,
+    pub desired: TaskState,
+    pub status: TaskStatus,
+}
+
+impl Task {
+    /// `<service>.<slot>.<task id>`, or the node's id in place of the slot for a global service.
+    pub fn name(&self) -> String {
+        format!("{}.{}.{}", self.service_name, self.place(), self.id)
+    }
+
+    /// `<service>.<slot>`, as `service ps` shows it.
+    pub fn short_name(&self) -> String {
+        format!("{}.{}", self.service_name, self.place())
+    }
+
+    fn place(&self) -> String {
+        match (self.slot, self.node) {
+            (0, Some(node)) => node.to_string(),
+            (slot, _) => slot.to_string(),
+        }
+    }
+
+    /// Whether its node must hold its payloads: assigned there, and not seen to have ended.
+    pub fn holds_payloads(&self) -> bool {
+        self.node.is_some()
+            && (TaskState::Assigned..=TaskState::Running).contains(&self.status.state)
+    }
+}
