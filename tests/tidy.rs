@@ -2,6 +2,8 @@
 //!
 //! Each failure prints the rule, why it stands, and what to do.
 
+#![expect(clippy::unwrap_used, reason = "a rule that cannot be read is a failed test")]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -81,11 +83,18 @@ fn product(text: &str) -> &str {
 
 /// Lines of code with their numbers, comments left out.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().map(|(n, line)| (n + 1, line.split("//").next().unwrap())).filter(|(_, l)| !l.trim().is_empty())
+    text.lines()
+        .enumerate()
+        .map(|(n, line)| (n + 1, line.split("//").next().unwrap()))
+        .filter(|(_, l)| !l.trim().is_empty())
 }
 
 fn report(rule: &str, why: &str, what: &str, broken: &[String]) {
-    assert!(broken.is_empty(), "\nrule: {rule}\nwhy:  {why}\ndo:   {what}\n  {}\n", broken.join("\n  "));
+    assert!(
+        broken.is_empty(),
+        "\nrule: {rule}\nwhy:  {why}\ndo:   {what}\n  {}\n",
+        broken.join("\n  ")
+    );
 }
 
 #[test]
@@ -93,7 +102,10 @@ fn floors_import_only_downward() {
     let heights: BTreeMap<_, _> = FLOORS.iter().copied().collect();
     let mut broken = Vec::new();
     for source in sources("src") {
-        let Some(floor) = source.path.strip_prefix("src/").and_then(|p| p.split(['/', '.']).next()) else { continue };
+        let Some(floor) = source.path.strip_prefix("src/").and_then(|p| p.split(['/', '.']).next())
+        else {
+            continue;
+        };
         let Some(height) = heights.get(floor) else { continue };
         let text = product(&source.text);
         // `use crate::{a::x, b::y}` as well as `crate::a::x`.
@@ -101,7 +113,9 @@ fn floors_import_only_downward() {
         let mut named: Vec<String> = flat
             .match_indices("crate::")
             .filter(|(at, _)| !flat[at + 7..].starts_with('{'))
-            .map(|(at, _)| flat[at + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
+            .map(|(at, _)| {
+                flat[at + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+            })
             .collect();
         for (at, _) in flat.match_indices("crate::{") {
             let mut depth = 0;
@@ -151,7 +165,12 @@ fn every_floor_is_on_the_map() {
         .filter(|(floor, _)| !map.contains(&format!("pub mod {floor};")))
         .map(|(floor, _)| (*floor).to_owned())
         .collect();
-    report("src/lib.rs is the map", "newcomers start there", "declare the floor in src/lib.rs", &missing);
+    report(
+        "src/lib.rs is the map",
+        "newcomers start there",
+        "declare the floor in src/lib.rs",
+        &missing,
+    );
 }
 
 #[test]
@@ -177,8 +196,11 @@ fn only_listed_files_expose_plaintext() {
 
 #[test]
 fn the_exposers_list_names_only_files_that_are_there() {
-    let gone: Vec<_> =
-        EXPOSERS.iter().filter(|(path, _)| !root().join(path).exists()).map(|(path, _)| (*path).to_owned()).collect();
+    let gone: Vec<_> = EXPOSERS
+        .iter()
+        .filter(|(path, _)| !root().join(path).exists())
+        .map(|(path, _)| (*path).to_owned())
+        .collect();
     report("EXPOSERS is true", "a stale entry is an open door", "take it off the list", &gone);
 }
 
@@ -200,7 +222,8 @@ fn every_file_opens_with_its_purpose() {
 
 #[test]
 fn nothing_in_src_reads_the_throw_away_keys() {
-    let broken: Vec<_> = sources("src").into_iter().filter(|s| s.text.contains("keys/")).map(|s| s.path).collect();
+    let broken: Vec<_> =
+        sources("src").into_iter().filter(|s| s.text.contains("keys/")).map(|s| s.path).collect();
     report(
         "`src/` never names the folder keys/",
         "keys that are public must not find their way into a running cluster",
@@ -235,7 +258,9 @@ fn no_test_is_ignored_or_expected_to_panic() {
     let mut broken = Vec::new();
     for source in sources("src").into_iter().chain(sources("tests")) {
         for (n, line) in code(&source.text) {
-            if line.trim_start().starts_with("#[ignore") || line.trim_start().starts_with("#[should_panic") {
+            if line.trim_start().starts_with("#[ignore")
+                || line.trim_start().starts_with("#[should_panic")
+            {
                 broken.push(format!("{}:{n}", source.path));
             }
         }
@@ -258,7 +283,12 @@ fn every_limit_gives_its_reason() {
         .filter(|(n, l)| l.starts_with("pub const") && !lines[n - 1].starts_with("///"))
         .map(|(_, l)| (*l).to_owned())
         .collect();
-    report("each limit has a doc", "a bound without a reason is changed by guess", "write why", &broken);
+    report(
+        "each limit has a doc",
+        "a bound without a reason is changed by guess",
+        "write why",
+        &broken,
+    );
 }
 
 #[test]
@@ -269,11 +299,17 @@ fn every_dependency_says_why_it_is_here() {
     for line in text.lines() {
         if line.starts_with('[') {
             inside = line.contains("dependencies");
-        } else if inside && line.contains(" = ") && !line.starts_with('#') && !line.contains(" # ") {
+        } else if inside && line.contains(" = ") && !line.starts_with('#') && !line.contains(" # ")
+        {
             broken.push(line.to_owned());
         }
     }
-    report("a dependency is a colleague", "nobody dares to remove what nobody explains", "say why, beside it", &broken);
+    report(
+        "a dependency is a colleague",
+        "nobody dares to remove what nobody explains",
+        "say why, beside it",
+        &broken,
+    );
 }
 
 #[test]
@@ -295,7 +331,12 @@ fn the_tls_provider_is_ring_and_there_is_no_openssl() {
         .filter(|name| lock.contains(&format!("name = \"{name}\"")))
         .map(|name| (*name).to_owned())
         .collect();
-    report("one TLS provider", "two providers are two sets of bugs", "turn the feature off that pulls it in", &broken);
+    report(
+        "one TLS provider",
+        "two providers are two sets of bugs",
+        "turn the feature off that pulls it in",
+        &broken,
+    );
 }
 
 #[test]
