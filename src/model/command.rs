@@ -6,7 +6,7 @@ use super::{
     node::{Availability, Node, NodeDescription, NodeStatus},
     object::{Kind, VersionNumber},
     refusal::Refusal,
-    service::ServiceSpec,
+    service::{ServiceSpec, UpdateStatus},
     task::{Task, TaskState, TaskStatus},
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         name::ObjectName,
     },
 };
+use std::collections::BTreeMap;
 
 /// Names one request of one caller; the same one sent twice is done once and answered twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +76,19 @@ pub enum Command {
     RemoveService {
         id: ServiceId,
     },
+    /// Returns a service to its previous spec. By hand the two specs change places; after a failed update
+    /// (`failure` says which) the failed spec is forgotten, so that nothing rolls back to it.
+    RollBackService {
+        id: ServiceId,
+        index: Option<u64>,
+        failure: Option<String>,
+    },
+    /// The leader's account of a rolling update; does nothing unless the service still has that spec.
+    NoteUpdate {
+        id: ServiceId,
+        spec_index: u64,
+        status: UpdateStatus,
+    },
     /// The leader's orchestration; all or nothing is not needed, each change stands for itself.
     ChangeTasks {
         changes: Vec<TaskChange>,
@@ -96,7 +110,8 @@ pub enum Command {
 /// One change to one task. A change to a task that is gone, or backwards, does nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskChange {
-    /// Versions are filled in when it is applied: the newest ones then, for references that ask for the latest.
+    /// Spec and versions are filled in when it is applied, so the log need not carry them: the service's spec if it
+    /// still is that of `spec_index` (else nothing is made), and for references to the latest the newest version then.
     Create(Box<Task>),
     Assign {
         id: TaskId,
@@ -132,3 +147,15 @@ pub enum Answer {
 
 /// What became of a command.
 pub type Outcome = Result<Answer, Refusal>;
+
+/// What one client was answered last, so that a request sent twice is done once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    pub client: ClientId,
+    /// When it last asked; the client longest silent is forgotten first.
+    pub at: Timestamp,
+    /// Requests up to this sequence that are not in `outcomes` can no longer be answered, only refused.
+    pub forgotten: u64,
+    /// By sequence.
+    pub outcomes: BTreeMap<u64, Outcome>,
+}

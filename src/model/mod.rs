@@ -6,6 +6,7 @@ pub mod assignment;
 pub mod cluster;
 pub mod command;
 pub mod constraint;
+pub mod filter;
 pub mod node;
 pub mod object;
 pub mod reference;
@@ -13,12 +14,25 @@ pub mod refusal;
 pub mod service;
 pub mod task;
 
+use crate::kit::{clock::Timestamp, limits::LABELS_SIZE};
 use std::collections::BTreeMap;
 
 /// Labels: any keys and values, together at most `kit::limits::LABELS_SIZE` bytes.
 pub type Labels = BTreeMap<String, String>;
 
-use crate::kit::clock::Timestamp;
+/// The labels of one thing are too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("labels must be at most {LABELS_SIZE} bytes together")]
+pub struct BadLabels;
+
+/// Checks the labels of one thing against `LABELS_SIZE`.
+///
+/// # Errors
+/// [`BadLabels`]: they are larger.
+pub fn check_labels(labels: &Labels) -> Result<(), BadLabels> {
+    let size: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if size <= LABELS_SIZE { Ok(()) } else { Err(BadLabels) }
+}
 
 /// What the store keeps about every stored thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,7 +1,15 @@
 //! Secrets and configs: named objects whose payloads are immutable versions. What is here can be listed and logged.
 
 use super::{Labels, Meta};
-use crate::kit::{clock::Timestamp, id::ObjectId, limits, name::ObjectName};
+use crate::{
+    crypto::context::{Context, Subject},
+    kit::{
+        clock::Timestamp,
+        id::{ClusterId, ObjectId},
+        limits,
+        name::ObjectName,
+    },
+};
 use std::fmt;
 
 /// The two kinds of object. They differ in size limit, default target and in who may see the payload.
@@ -99,6 +107,26 @@ impl Object {
     pub fn version(&self, number: VersionNumber) -> Option<&Version> {
         self.versions.iter().find(|v| v.number == number)
     }
+
+    /// What a version of this object is sealed to.
+    pub fn context(&self, cluster: ClusterId, version: VersionNumber) -> Context {
+        context(cluster, self.kind, self.id, &self.name, version)
+    }
+}
+
+/// What the payload of an object is sealed to; whoever seals and whoever opens asks here.
+pub fn context(
+    cluster: ClusterId,
+    kind: Kind,
+    object: ObjectId,
+    name: &ObjectName,
+    version: VersionNumber,
+) -> Context {
+    let subject = match kind {
+        Kind::Secret => Subject::Secret,
+        Kind::Config => Subject::Config,
+    };
+    Context { cluster, subject, object, name: name.to_string(), version: version.0 }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A service: what its tasks run, how many, where, and how they are replaced.
 
 use super::{Labels, Meta, constraint::Constraint, reference::Reference};
-use crate::kit::{id::ServiceId, name::ServiceName};
-use std::time::Duration;
+use crate::kit::{clock::Timestamp, id::ServiceId, name::ServiceName};
+use std::{fmt, time::Duration};
 
 /// How many tasks a service has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,6 +222,59 @@ pub struct Service {
     pub spec_index: u64,
     /// What a rollback would return to; its references count as use.
     pub previous: Option<ServiceSpec>,
+    /// How far the present spec has reached the tasks; unset as long as no task had to be replaced for it.
+    pub update: Option<UpdateStatus>,
+}
+
+/// Where a rolling update or rollback stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateState {
+    Updating,
+    Paused,
+    Completed,
+    RollbackStarted,
+    RollbackPaused,
+    RollbackCompleted,
+}
+
+impl UpdateState {
+    /// Whether tasks are being replaced.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Updating | Self::RollbackStarted)
+    }
+
+    /// Whether it waits for the operator.
+    pub fn is_paused(self) -> bool {
+        matches!(self, Self::Paused | Self::RollbackPaused)
+    }
+
+    /// Whether the service is on its way back, or came back.
+    pub fn is_rollback(self) -> bool {
+        matches!(self, Self::RollbackStarted | Self::RollbackPaused | Self::RollbackCompleted)
+    }
+}
+
+impl fmt::Display for UpdateState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Updating => "updating",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+            Self::RollbackStarted => "rollback_started",
+            Self::RollbackPaused => "rollback_paused",
+            Self::RollbackCompleted => "rollback_completed",
+        })
+    }
+}
+
+/// A rolling update or rollback, as `service inspect` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateStatus {
+    pub state: UpdateState,
+    pub started_at: Timestamp,
+    pub completed_at: Option<Timestamp>,
+    /// `update in progress`, or why it paused.
+    pub message: String,
 }
 
 impl Service {

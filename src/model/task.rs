@@ -104,6 +104,8 @@ pub struct Task {
     pub versions: Vec<ObjectVersion>,
     pub desired: TaskState,
     pub status: TaskStatus,
+    /// When it was first seen running.
+    pub started_at: Option<Timestamp>,
 }
 
 impl Task {
