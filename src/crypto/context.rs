@@ -1,5 +1,6 @@
 //! What a sealed payload is bound to, so that it cannot be moved to another name.
 
+use super::envelope::Binding;
 use crate::kit::id::{ClusterId, ObjectId};
 
 /// What kind of thing is sealed.
@@ -11,6 +12,17 @@ pub enum Subject {
     AuthorityKey,
 }
 
+impl Subject {
+    /// Part of what is sealed on disk; a number once given is never given again.
+    fn tag(self) -> u8 {
+        match self {
+            Self::Secret => 1,
+            Self::Config => 2,
+            Self::AuthorityKey => 3,
+        }
+    }
+}
+
 /// Names the thing whose payload is sealed; it goes into the AAD in full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
@@ -19,4 +31,27 @@ pub struct Context {
     pub object: ObjectId,
     pub name: String,
     pub version: u64,
+}
+
+impl Context {
+    /// The binding of the payload under its data key. It leaves out the term, which binds the data key, so that
+    /// a rotation re-wraps 32 bytes and not the payload.
+    pub(super) fn payload_binding(&self) -> Binding {
+        self.fields(Binding::new("secretd/payload/1"))
+    }
+
+    /// The binding of the data key under the term.
+    pub(super) fn data_key_binding(&self, term: u32) -> Binding {
+        self.fields(Binding::new("secretd/data-key/1")).field(&term.to_be_bytes())
+    }
+
+    fn fields(&self, binding: Binding) -> Binding {
+        let Self { cluster, subject, object, name, version } = self;
+        binding
+            .field(cluster.as_str().as_bytes())
+            .field(&[subject.tag()])
+            .field(object.as_str().as_bytes())
+            .field(name.as_bytes())
+            .field(&version.to_be_bytes())
+    }
 }

@@ -1,5 +1,10 @@
 //! Keys bound to one purpose: a `Key<Storage>` cannot seal a payload.
 
+use super::{
+    OpenError,
+    envelope::{self, Binding},
+};
+use crate::kit::id::{ClusterId, NodeId};
 use std::{fmt, marker::PhantomData};
 use zeroize::Zeroizing;
 
@@ -39,10 +44,86 @@ impl<Purpose> Key<Purpose> {
     pub(in crate::crypto) fn bytes_mut(&mut self) -> &mut [u8; 32] {
         &mut self.bytes
     }
+
+    /// Seals `inner` to this key.
+    pub(in crate::crypto) fn wrap<Inner>(&self, binding: Binding, inner: &Key<Inner>) -> Vec<u8> {
+        envelope::seal(self.bytes(), binding, inner.bytes())
+    }
+
+    /// Opens a key that [`Key::wrap`] sealed; it is decrypted where it will live.
+    pub(in crate::crypto) fn unwrap<Inner>(
+        &self,
+        binding: Binding,
+        wrapped: &[u8],
+    ) -> Result<Key<Inner>, OpenError> {
+        let mut inner = Key::blank();
+        envelope::open_to(self.bytes(), binding, wrapped, inner.bytes_mut())?;
+        Ok(inner)
+    }
+}
+
+fn storage_binding(cluster: ClusterId, node: NodeId) -> Binding {
+    Binding::new("secretd/storage-key/1")
+        .field(cluster.as_str().as_bytes())
+        .field(node.as_str().as_bytes())
+}
+
+impl Key<Storage> {
+    /// Seals this node's storage key to the cluster's root key.
+    pub fn wrapped(&self, root: &Key<Root>, cluster: ClusterId, node: NodeId) -> Vec<u8> {
+        root.wrap(storage_binding(cluster, node), self)
+    }
+
+    /// Opens what [`Key::wrapped`] sealed for the same cluster and node.
+    ///
+    /// # Errors
+    /// Another root key, another cluster or node, damaged bytes.
+    pub fn open(
+        root: &Key<Root>,
+        cluster: ClusterId,
+        node: NodeId,
+        wrapped: &[u8],
+    ) -> Result<Self, OpenError> {
+        root.unwrap(storage_binding(cluster, node), wrapped)
+    }
 }
 
 impl<Purpose> fmt::Debug for Key<Purpose> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storage_key_opens_only_for_its_own_node() {
+        let (root, storage) = (Key::<Root>::random(), Key::<Storage>::random());
+        let (cluster, node) = (ClusterId::random(), NodeId::random());
+        let wrapped = storage.wrapped(&root, cluster, node);
+        let opened = Key::<Storage>::open(&root, cluster, node, &wrapped).unwrap();
+        assert_eq!(opened.bytes(), storage.bytes());
+        for (root, cluster, node) in [
+            (&Key::random(), cluster, node),
+            (&root, ClusterId::random(), node),
+            (&root, cluster, NodeId::random()),
+        ] {
+            let error = Key::<Storage>::open(root, cluster, node, &wrapped).unwrap_err();
+            assert_eq!(error, OpenError::Mismatch);
+        }
+    }
+
+    #[test]
+    fn a_wrapped_key_of_another_length_is_refused() {
+        let (root, binding) = (Key::<Root>::random(), || Binding::new("test"));
+        let long = envelope::seal(root.bytes(), binding(), &[0; 33]);
+        assert_eq!(root.unwrap::<Wrap>(binding(), &long).unwrap_err(), OpenError::Short);
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", Key::<Root>::random()), "Key(..)");
     }
 }

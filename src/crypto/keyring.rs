@@ -1,5 +1,16 @@
 //! The cluster's terms: keys that wrap data keys, themselves wrapped by the root key.
 
+use super::{
+    OpenError,
+    context::Context,
+    envelope::{self, Binding},
+    key::{Key, Payload, Root, Wrap},
+    plaintext::Plaintext,
+    seal::Sealed,
+};
+use crate::kit::id::ClusterId;
+use std::fmt;
+
 /// One term as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrappedTerm {
@@ -7,4 +18,220 @@ pub struct WrappedTerm {
     pub term: u32,
     /// The term's key, sealed to the root key.
     pub wrapped: Vec<u8>,
+}
+
+/// The opened terms of one cluster; the last seals, all of them open.
+pub struct Keyring {
+    cluster: ClusterId,
+    /// Term n stands at n - 1. Never empty.
+    terms: Vec<Key<Wrap>>,
+}
+
+impl Keyring {
+    /// Makes a keyring with its first term, and the form of it to store.
+    pub fn generate(root: &Key<Root>, cluster: ClusterId) -> (Self, Vec<WrappedTerm>) {
+        let key = Key::random();
+        let wrapped = vec![wrap(root, cluster, 1, &key)];
+        (Self { cluster, terms: vec![key] }, wrapped)
+    }
+
+    /// Opens the stored terms of `cluster`; the last is the active one.
+    ///
+    /// # Errors
+    /// No terms or terms out of order, another root key, another cluster, damaged bytes.
+    pub fn open(
+        root: &Key<Root>,
+        cluster: ClusterId,
+        wrapped: &[WrappedTerm],
+    ) -> Result<Self, OpenError> {
+        if wrapped.is_empty() {
+            return Err(OpenError::Terms);
+        }
+        let open = |(number, term): (u32, &WrappedTerm)| {
+            if term.term != number {
+                return Err(OpenError::Terms);
+            }
+            root.unwrap(term_binding(cluster, number), &term.wrapped)
+        };
+        let terms = (1..).zip(wrapped).map(open).collect::<Result<_, _>>()?;
+        Ok(Self { cluster, terms })
+    }
+
+    /// Returns the number of the term that seals.
+    pub fn active(&self) -> u32 {
+        u32::try_from(self.terms.len()).expect("terms are counted in 32 bits")
+    }
+
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// Seals a payload under a new data key and the active term; the plaintext is wiped.
+    pub fn seal(&self, context: &Context, plain: Plaintext) -> Sealed {
+        let term = self.active();
+        let key = self.terms.last().expect("never empty");
+        let data_key = Key::<Payload>::random();
+        let body = envelope::seal(data_key.bytes(), context.payload_binding(), plain.expose());
+        Sealed { term, wrapped_key: key.wrap(context.data_key_binding(term), &data_key), body }
+    }
+
+    /// Opens a payload that was sealed for exactly this context.
+    ///
+    /// # Errors
+    /// An unknown term, another context, another key, damaged bytes.
+    pub fn open_sealed(&self, context: &Context, sealed: &Sealed) -> Result<Plaintext, OpenError> {
+        let Sealed { term, wrapped_key, body } = sealed;
+        let key = (*term as usize)
+            .checked_sub(1)
+            .and_then(|at| self.terms.get(at))
+            .ok_or(OpenError::UnknownTerm(*term))?;
+        let data_key = key.unwrap::<Payload>(context.data_key_binding(*term), wrapped_key)?;
+        envelope::open(data_key.bytes(), context.payload_binding(), body).map(Plaintext::from)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring")
+            .field("cluster", &self.cluster)
+            .field("active", &self.active())
+            .finish_non_exhaustive()
+    }
+}
+
+fn term_binding(cluster: ClusterId, term: u32) -> Binding {
+    Binding::new("secretd/term/1").field(cluster.as_str().as_bytes()).field(&term.to_be_bytes())
+}
+
+fn wrap(root: &Key<Root>, cluster: ClusterId, term: u32, key: &Key<Wrap>) -> WrappedTerm {
+    WrappedTerm { term, wrapped: root.wrap(term_binding(cluster, term), key) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{crypto::context::Subject, kit::id::ObjectId};
+    use proptest::prelude::*;
+
+    fn context() -> Context {
+        Context {
+            cluster: ClusterId::from_random([1; 17]),
+            subject: Subject::Secret,
+            object: ObjectId::from_random([2; 17]),
+            name: "db-password".into(),
+            version: 1,
+        }
+    }
+
+    fn plain(text: &str) -> Plaintext {
+        Plaintext::new(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_stored_keyring_opens_what_the_first_one_sealed() {
+        let root = Key::random();
+        let (keyring, stored) = Keyring::generate(&root, context().cluster);
+        let sealed = keyring.seal(&context(), plain("hunter2"));
+        drop(keyring);
+        let again = Keyring::open(&root, context().cluster, &stored).unwrap();
+        assert_eq!(again.open_sealed(&context(), &sealed).unwrap().expose(), b"hunter2");
+    }
+
+    #[test]
+    fn old_terms_open_and_the_last_one_seals() {
+        let root = Key::random();
+        let cluster = context().cluster;
+        let (first, mut stored) = Keyring::generate(&root, cluster);
+        let old = first.seal(&context(), plain("old"));
+        stored.push(wrap(&root, cluster, 2, &Key::random()));
+        let both = Keyring::open(&root, cluster, &stored).unwrap();
+        assert_eq!(both.open_sealed(&context(), &old).unwrap().expose(), b"old");
+        let new = both.seal(&context(), plain("new"));
+        assert_eq!((old.term, new.term), (1, 2));
+        assert_eq!(first.open_sealed(&context(), &new).unwrap_err(), OpenError::UnknownTerm(2));
+    }
+
+    #[test]
+    fn a_payload_cannot_be_moved_to_another_context() {
+        let (keyring, _) = Keyring::generate(&Key::random(), context().cluster);
+        let sealed = keyring.seal(&context(), plain("hunter2"));
+        for other in [
+            Context { cluster: ClusterId::random(), ..context() },
+            Context { subject: Subject::Config, ..context() },
+            Context { object: ObjectId::random(), ..context() },
+            Context { name: "other".into(), ..context() },
+            Context { version: 2, ..context() },
+        ] {
+            let error = keyring.open_sealed(&other, &sealed).unwrap_err();
+            assert_eq!(error, OpenError::Mismatch, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_does_not_open_under_the_data_key_of_another() {
+        let (keyring, _) = Keyring::generate(&Key::random(), context().cluster);
+        let (a, b) = (keyring.seal(&context(), plain("a")), keyring.seal(&context(), plain("b")));
+        let mixed = Sealed { body: b.body, ..a };
+        assert_eq!(keyring.open_sealed(&context(), &mixed).unwrap_err(), OpenError::Mismatch);
+    }
+
+    #[test]
+    fn a_data_key_does_not_open_under_another_number_of_term() {
+        let root = Key::random();
+        let cluster = context().cluster;
+        let key = Key::random();
+        let stored = [wrap(&root, cluster, 1, &key), wrap(&root, cluster, 2, &key)];
+        let keyring = Keyring::open(&root, cluster, &stored).unwrap();
+        let sealed = keyring.seal(&context(), plain("x"));
+        let moved = Sealed { term: 1, ..sealed };
+        assert_eq!(keyring.open_sealed(&context(), &moved).unwrap_err(), OpenError::Mismatch);
+    }
+
+    #[test]
+    fn terms_out_of_order_missing_or_foreign_are_refused() {
+        let root = Key::random();
+        let cluster = context().cluster;
+        let (_, stored) = Keyring::generate(&root, cluster);
+        let two = wrap(&root, cluster, 2, &Key::random());
+        let refused = |cluster, terms: &[WrappedTerm]| {
+            Keyring::open(&root, cluster, terms).map(|_| ()).unwrap_err()
+        };
+        assert_eq!(refused(cluster, &[]), OpenError::Terms);
+        assert_eq!(refused(cluster, &[two.clone(), stored[0].clone()]), OpenError::Terms);
+        assert_eq!(refused(cluster, &[stored[0].clone(), stored[0].clone()]), OpenError::Terms);
+        let renamed = WrappedTerm { term: 1, ..two };
+        assert_eq!(refused(cluster, &[renamed]), OpenError::Mismatch);
+        assert_eq!(refused(ClusterId::random(), &stored), OpenError::Mismatch);
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let (keyring, _) = Keyring::generate(&Key::random(), context().cluster);
+        let text = format!("{keyring:?}");
+        assert!(text.ends_with("active: 1, .. }"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_sealed_bytes_are_refused_without_a_panic(
+            term in 0..3_u32, wrapped_key: Vec<u8>, body: Vec<u8>,
+        ) {
+            let (keyring, _) = Keyring::generate(&Key::random(), context().cluster);
+            let sealed = Sealed { term, wrapped_key, body };
+            prop_assert!(keyring.open_sealed(&context(), &sealed).is_err());
+        }
+
+        #[test]
+        fn a_flipped_bit_anywhere_is_refused(at: prop::sample::Index, bit in 0..8_u8) {
+            let (keyring, _) = Keyring::generate(&Key::random(), context().cluster);
+            let mut sealed = keyring.seal(&context(), plain("hunter2"));
+            let at = at.index(sealed.wrapped_key.len() + sealed.body.len());
+            let byte = match sealed.wrapped_key.len() {
+                len if at < len => &mut sealed.wrapped_key[at],
+                len => &mut sealed.body[at - len],
+            };
+            *byte ^= 1 << bit;
+            prop_assert!(keyring.open_sealed(&context(), &sealed).is_err());
+        }
+    }
 }

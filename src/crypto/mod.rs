@@ -1,8 +1,27 @@
 //! The only floor that touches key bytes: payloads, keys, the envelope, the keyring, the unlockers.
+//!
+//! ```text
+//! unlockers (any one opens) → root key → keyring terms → per-version data key → payload
+//!                                      ↘ node storage key → log records, state rows, vote
+//! ```
+//!
+//! Every arrow is the one envelope of [`envelope`](self::envelope): a key derived for this message alone, a
+//! commitment to key and context, AES-256-GCM.
+
+mod envelope;
+
+pub mod plaintext;
+
+pub mod key;
 
 pub mod context;
-pub mod key;
-pub mod keyring;
-pub mod plaintext;
-pub mod record;
+
 pub mod seal;
+
+pub mod keyring;
+
+pub mod record;
+
+pub mod unlock;
+
+pub use envelope::OpenError;

@@ -17,6 +17,11 @@ impl Plaintext {
         &self.0
     }
 
+    /// Moves the buffer out; whoever takes it must wipe it. For `wire/payload.rs`, which does.
+    pub fn dangerous_into_vec(mut self) -> Vec<u8> {
+        std::mem::take(&mut *self.0)
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -26,8 +31,36 @@ impl Plaintext {
     }
 }
 
+impl From<Zeroizing<Vec<u8>>> for Plaintext {
+    fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+}
+
 impl fmt::Debug for Plaintext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Plaintext(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing() {
+        let plain = Plaintext::new(b"hunter2".to_vec());
+        assert_eq!(format!("{plain:?}"), "Plaintext(..)");
+        assert_eq!(plain.len(), 7);
+    }
+
+    #[test]
+    fn the_buffer_moves_and_is_not_copied() {
+        let bytes = b"hunter2".to_vec();
+        let at = bytes.as_ptr();
+        let plain = Plaintext::new(bytes);
+        assert_eq!(plain.expose().as_ptr(), at);
+        let moved = plain.dangerous_into_vec();
+        assert_eq!(moved.as_ptr(), at);
     }
 }

@@ -97,6 +97,8 @@ ids! {
     SessionId;
     /// Names a caller whose commands may be sent twice.
     ClientId;
+    /// Names an unlocker, and the key file that belongs to it.
+    UnlockerId;
 }
 
 #[cfg(test)]
