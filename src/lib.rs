@@ -12,6 +12,11 @@
 //! 1  crypto                                 the only floor that touches key bytes
 //! 0  kit                                    ids, names, clock, limits, back-off, tasks
 //! ```
+//!
+//! What is not there, on purpose: `store` reads no clock and draws nothing at random; `agent` never imports `manager`; no call
+//! returns a secret's payload to an operator; plaintext is in no type that can be printed, compared or copied.
+//!
+//! Beside the floors stands [`manual`], the book.
 
 pub mod kit;
 
@@ -32,3 +37,5 @@ pub mod manager;
 
 pub mod ctl;
 pub mod node;
+
+pub mod manual;

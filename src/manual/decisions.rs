@@ -1,0 +1,19 @@
+//! Choices that are expensive to change, newest first: question, choice, price, and what would change our mind.
+//!
+//! **2026-11. How do rows of the state reach the disk?** In memory the state is always the newest; changed rows wait in an
+//! overlay and go to `redb` together, with the applied index, about once a second. *Price:* up to that much is replayed from the
+//! log after a crash. *Change of mind:* if replay ever takes longer than people wait for a start.
+//!
+//! **2026-11. One log entry for many commands.** The Raft library flushes once per entry, so the proposer packs all waiting
+//! commands into one. *Price:* commands that were proposed together fail together when an entry is lost. *Change of mind:* a stable
+//! release of the library that groups commits itself.
+//!
+//! **2026-11. Secrets of the process runtime never touch the host.** The sandbox gets them over a pipe and keeps them on a
+//! tmpfs in its own mount namespace. *Price:* a shim process for each task, which outlives the daemon. *Change of mind:* nothing in sight.
+//!
+//! **2026-11. Secrets and configs are one type with a kind.** They differ in size limit, target root and who may read them back.
+//! *Price:* a function that needs a secret must look at the kind. *Change of mind:* a third difference in behaviour.
+//!
+//! **2026-11. The store is unlocked by a key file by default.** An unattended machine must come back by itself. *Price:* whoever
+//! copies the key file and the data directory has everything; `status` says so. *Change of mind:* unlockers that need no file are
+//! to stand beside it, not to replace it.

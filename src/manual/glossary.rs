@@ -1,0 +1,23 @@
+//! One word for each idea.
+//!
+//! - **agent**: the part of a node that holds payloads and runs tasks.
+//! - **assignment**: what one node must hold: tasks, and the payloads they need.
+//! - **config**: a named object whose payload operators may read back.
+//! - **control**: the API that operators use.
+//! - **dispatcher**: the part of a manager that sends each agent its assignment.
+//! - **keyring**: the cluster's terms; a **term** wraps data keys.
+//! - **manager**: a node that holds the replicated store.
+//! - **object**: a secret or a config.
+//! - **outcome**: what became of a command: an answer or a refusal.
+//! - **payload**: the bytes of one version of an object.
+//! - **reference**: a service's use of an object: version, target, owner, mode.
+//! - **release**: the proof that a node may get a payload now.
+//! - **runtime**: what starts a task: the Docker Engine, or a sandboxed process.
+//! - **seal**, **open**: encrypt to the keyring, and back.
+//! - **secret**: a named object whose payload leaves the managers only towards tasks.
+//! - **shelf**: the payloads an agent holds.
+//! - **stack**: the services, secrets and configs of one Compose project.
+//! - **target**: the path of a delivered file inside the container.
+//! - **task**: one instance of a service on one node.
+//! - **unlocker**: what opens the root key: a key file today.
+//! - **version**: an immutable payload of an object: v1, v2, …
