@@ -1,3 +1,4 @@
 //! A worker: follows its assignment, puts files in place, runs tasks, reports.
 
+pub mod place;
 pub mod runtime;

@@ -1,1 +1,327 @@
 //! The only place with `unsafe`: the mount, namespace and process calls that have no safe wrapper.
+//!
+//! Everything here is small, blocking and Linux. What needs no `unsafe` but goes with it (pidfds, tmpfs) stands
+//! here too, so that its callers read as what they do and not as how the kernel wants it.
+#![expect(
+    unsafe_code,
+    reason = "calls that neither std nor rustix wraps; each block says why it is sound"
+)]
+
+use rustix::{
+    fs::Mode,
+    io::Errno,
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
+        fsconfig_set_string, fsmount, fsopen,
+    },
+    process::{
+        DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open,
+        set_dumpable_behavior, setrlimit,
+    },
+    thread::UnshareFlags,
+};
+use std::{
+    fs, io,
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+};
+
+/// Keeps this process's memory out of core dumps and away from other processes of its user.
+///
+/// Both hold until the next `execve`, except that children inherit the soft limit of zero: a task that dumps its
+/// core would write its secrets to a disk. It may raise the limit again if it must.
+///
+/// # Errors
+/// Whatever the kernel says; on Linux neither call is known to fail.
+pub fn harden() -> io::Result<()> {
+    let now = getrlimit(Resource::Core);
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: now.maximum })?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// Leaves the parent's namespaces for new ones. Mounts, pids (of children), users and the like.
+///
+/// # Errors
+/// `EPERM` without the right, `ENOSPC` or `EUSERS` over the limits of `/proc/sys/user`, `EINVAL` for a user namespace in a
+/// process with several threads.
+pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    if flags.contains(UnshareFlags::FILES) {
+        return Err(io::Error::other("descriptors are shared by all threads of a Rust program"));
+    }
+    // SAFETY: the one flag that can pull descriptors away from under another thread was refused above.
+    unsafe { rustix::thread::unshare_unsafe(flags) }?;
+    Ok(())
+}
+
+/// Who came back from [`fork`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forked {
+    Parent { child: Pid },
+    Child,
+}
+
+/// Splits the process in two. Only a process with a single thread may: the child is then as whole as its parent.
+///
+/// # Errors
+/// Several threads; `EAGAIN` or `ENOMEM` from the kernel.
+pub fn fork() -> io::Result<Forked> {
+    if fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("fork in a process with several threads"));
+    }
+    // SAFETY: this is the only thread, so no lock can be held by a thread that the child does not have.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent { child: Pid::from_raw(pid).expect("not zero, matched above") }),
+    }
+}
+
+/// Closes every descriptor from `first` on.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9.
+///
+/// Call it first thing in `main`, before anything owns a descriptor.
+pub fn close_from(first: u32) -> io::Result<()> {
+    // SAFETY: takes numbers only. Closing descriptors that someone owns would be a bug, not unsoundness of memory;
+    // the doc restricts it to the time before anybody does.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0_u32) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Adds attributes to the mount `fd` stands for, and with `recursive` to all mounts below it.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.12; `EPERM` without the right; `EINVAL` if `fd` is not the root of a mount.
+pub fn add_mount_attributes(fd: impl AsFd, recursive: bool, add: MountAttrFlags) -> io::Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: u64::from(add.bits()),
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a NUL-terminated constant and the struct outlives the call, which only reads it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives up for ever, in this process and its children, every capability whose number `keep` does not want.
+///
+/// # Errors
+/// `EPERM` without `CAP_SETPCAP`.
+pub fn drop_bounding_capabilities(keep: impl Fn(u32) -> bool) -> io::Result<()> {
+    for number in (0..64).filter(|number| !keep(*number)) {
+        // SAFETY: takes numbers only and changes nothing but this thread's capabilities.
+        let result =
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
+        if result == -1 {
+            let error = io::Error::last_os_error();
+            // The first number past the last capability the kernel knows.
+            if error.raw_os_error() == Some(libc::EINVAL) {
+                break;
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Turns the death of children into something to poll: SIGCHLD is blocked and read from the descriptor instead.
+///
+/// # Errors
+/// `EMFILE` and the like.
+pub fn child_events() -> io::Result<OwnedFd> {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set before anything reads it; all pointers are to this frame; signalfd
+    // returns a fresh descriptor that nobody else owns.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
+        let failed = libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+        if failed != 0 {
+            return Err(io::Error::from_raw_os_error(failed));
+        }
+        let fd = libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        if fd == -1 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// Sends signal `number` to all processes this one may signal, but itself; in pid 1 of a namespace: all others in it.
+///
+/// # Errors
+/// `EINVAL` for a number that is no signal; `ESRCH` if there is nobody else.
+pub fn signal_everyone_else(number: i32) -> io::Result<()> {
+    if std::process::id() != 1 {
+        return Err(io::Error::other("only pid 1 of a namespace may signal everyone"));
+    }
+    // SAFETY: takes numbers only; the check above keeps it inside a pid namespace.
+    if unsafe { libc::kill(-1, number) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sends signal `number`, real-time signals included, to the process `pid`.
+///
+/// # Errors
+/// `ESRCH` if it is gone, `EPERM` without the right, `EINVAL` for a number that is no signal.
+pub fn signal_process(pid: Pid, number: i32) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    let result = unsafe { libc::kill(pid.as_raw_nonzero().get(), number) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A process that cannot be mistaken for a later one with the same pid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ProcessId {
+    pub pid: i32,
+    /// In clock ticks since boot.
+    pub started: u64,
+}
+
+impl ProcessId {
+    /// The calling process.
+    ///
+    /// # Errors
+    /// `/proc` is not mounted.
+    pub fn current() -> io::Result<Self> {
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        Self::of(pid)?.ok_or_else(|| io::Error::other("/proc does not show this process"))
+    }
+
+    /// The living process that has `pid` now; none if there is no such process or only its zombie.
+    ///
+    /// # Errors
+    /// `/proc` is not readable or not understood.
+    pub fn of(pid: i32) -> io::Result<Option<Self>> {
+        let stat = match fs::read(format!("/proc/{pid}/stat")) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let strange = || io::Error::other(format!("/proc/{pid}/stat is not understood"));
+        // The name in parentheses may contain anything, so count from its end.
+        let end = stat.iter().rposition(|byte| *byte == b')').ok_or_else(strange)?;
+        let rest = std::str::from_utf8(&stat[end + 1..]).map_err(|_| strange())?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        if fields.first().is_some_and(|state| matches!(*state, "Z" | "X")) {
+            return Ok(None);
+        }
+        let started = fields.get(19).and_then(|field| field.parse().ok()).ok_or_else(strange)?;
+        Ok(Some(Self { pid, started }))
+    }
+
+    /// Opens the process for polling and signals; none if it has ended.
+    ///
+    /// # Errors
+    /// `EMFILE` and the like; `/proc` is not readable.
+    pub fn open(self) -> io::Result<Option<OwnedFd>> {
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        let fd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::SRCH) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // The descriptor is taken first: if the pid still belongs to the same process now, so does the descriptor.
+        Ok((Self::of(self.pid)? == Some(self)).then_some(fd))
+    }
+}
+
+/// What a new tmpfs should be like.
+#[derive(Debug, Clone)]
+pub struct Tmpfs {
+    /// As the `size` mount option: `64m`, `25%`, a number of bytes.
+    pub size: String,
+    pub mode: Mode,
+    /// `nosuid`, `nodev` and `noexec` as the caller needs them.
+    pub attributes: MountAttrFlags,
+    /// Asks the kernel never to swap it out.
+    pub noswap: bool,
+}
+
+impl Tmpfs {
+    /// For payloads: never swapped where the kernel can promise it, no devices, no set-id bits, no programs.
+    pub fn for_payloads(size: String) -> Self {
+        Self {
+            size,
+            mode: Mode::RWXU,
+            attributes: MountAttrFlags::MOUNT_ATTR_NOSUID
+                | MountAttrFlags::MOUNT_ATTR_NODEV
+                | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+            noswap: true,
+        }
+    }
+
+    /// Makes it, attached nowhere. Whether it can be swapped is told beside it: before Linux 6.4 and in user
+    /// namespaces `noswap` is unknown.
+    ///
+    /// # Errors
+    /// `EPERM` without the right to mount; `ENOSYS` before Linux 5.2.
+    pub fn make(&self) -> io::Result<(OwnedFd, Swap)> {
+        let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(&context, "source", "secretd")?;
+        fsconfig_set_string(&context, "size", &self.size)?;
+        fsconfig_set_string(&context, "mode", format!("{:o}", self.mode.bits()))?;
+        let swap = match self.noswap.then(|| fsconfig_set_flag(&context, "noswap")) {
+            Some(Ok(())) => Swap::Never,
+            None | Some(Err(Errno::INVAL)) => Swap::Possible,
+            Some(Err(error)) => return Err(error.into()),
+        };
+        fsconfig_create(&context)?;
+        Ok((fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, self.attributes)?, swap))
+    }
+}
+
+/// Whether the kernel may write a tmpfs's pages to a swap device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swap {
+    Never,
+    Possible,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_living_process_is_found_again_and_an_ended_one_is_not() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let id = ProcessId::of(pid).unwrap().unwrap();
+        assert!(id.open().unwrap().is_some());
+        let another = ProcessId { started: id.started + 1, ..id };
+        assert!(another.open().unwrap().is_none(), "the same pid, but not the same process");
+        child.kill().unwrap();
+        // Unreaped, it is a zombie now or soon; reaped it is certainly gone.
+        child.wait().unwrap();
+        assert_eq!(ProcessId::of(pid).unwrap(), None);
+        assert!(id.open().unwrap().is_none());
+    }
+
+    #[test]
+    fn this_process_knows_itself() {
+        let id = ProcessId::current().unwrap();
+        assert_eq!(u32::try_from(id.pid).unwrap(), std::process::id());
+    }
+
+    #[test]
+    fn a_process_with_threads_does_not_fork() {
+        // The test harness runs each test on a thread of its own.
+        let error = std::thread::spawn(fork).join().unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "fork in a process with several threads");
+    }
+
+    #[test]
+    fn nobody_but_pid_1_signals_everyone() {
+        signal_everyone_else(0).unwrap_err();
+    }
+}
