@@ -28,6 +28,10 @@ pub const BATCH_COMMANDS: usize = 256;
 pub const BATCH_BYTES: usize = 1024 * 1024;
 /// How long a proposal may wait for its commit before its caller is told that the outcome is unknown.
 pub const PROPOSAL_DEADLINE: Duration = Duration::from_secs(10);
+/// Answers remembered per client: as many requests as one client may have under way or retry.
+pub const ANSWERS_PER_CLIENT: usize = 32;
+/// Clients whose answers are remembered; beyond that the one longest silent is forgotten.
+pub const CLIENTS_REMEMBERED: usize = 4096;
 /// Tasks kept per slot for `service ps`, the living one included (Swarm's default history).
 pub const TASK_HISTORY: usize = 5;
 /// Default port of the cluster listener.

@@ -1,6 +1,7 @@
 //! Placement constraints: `node.labels.zone == a`, checked against what a node is.
 
-use std::{fmt, str::FromStr};
+use super::{Labels, node::Node};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
@@ -48,6 +49,84 @@ impl FromStr for Constraint {
             return Err(BadConstraint::Value(value.to_owned()));
         }
         Ok(Self { key: key.to_owned(), operator, value: value.to_owned() })
+    }
+}
+
+impl Constraint {
+    /// Whether a node satisfies it. Keys and values are compared whatever the case, names of labels exactly; a label
+    /// the node does not have is equal to nothing, and a key nobody knows is never satisfied.
+    pub fn matches(&self, node: &Node) -> bool {
+        let key = self.key.to_ascii_lowercase();
+        let description = &node.description;
+        match key.as_str() {
+            "node.id" => self.compare(node.id.as_str()),
+            "node.hostname" => self.compare(&description.hostname),
+            "node.role" => self.compare(&node.role.to_string()),
+            "node.platform.os" => self.compare(&description.os),
+            "node.platform.arch" => match self.operator {
+                Operator::Equal => arch(&description.arch) == arch(&self.value),
+                Operator::NotEqual => arch(&description.arch) != arch(&self.value),
+            },
+            "node.ip" => self.compare_ip(&node.status.addr),
+            _ => {
+                let label = |prefix: &str, labels: &Labels| {
+                    key.starts_with(prefix).then(|| match labels.get(&self.key[prefix.len()..]) {
+                        Some(value) => self.compare(value),
+                        None => self.operator == Operator::NotEqual,
+                    })
+                };
+                label("node.labels.", &node.labels)
+                    .or_else(|| label("engine.labels.", &description.engine_labels))
+                    .unwrap_or(false)
+            }
+        }
+    }
+
+    fn compare(&self, have: &str) -> bool {
+        let equal = self.value.to_lowercase() == have.to_lowercase();
+        match self.operator {
+            Operator::Equal => equal,
+            Operator::NotEqual => !equal,
+        }
+    }
+
+    /// Compares with one address or with a network, `10.0.0.0/8`. What is neither matches no node, as in Swarm.
+    fn compare_ip(&self, have: &str) -> bool {
+        let Ok(have) = have.parse::<IpAddr>() else { return false };
+        let within = match self.value.split_once('/') {
+            None => self.value.parse::<IpAddr>().ok().map(|ip| ip == have),
+            Some((net, bits)) => {
+                net.parse::<IpAddr>().ok().zip(bits.parse::<u32>().ok()).and_then(|(net, bits)| {
+                    match (net, have) {
+                        (IpAddr::V4(net), IpAddr::V4(have)) => (bits <= 32).then(|| {
+                            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+                            net.to_bits() & mask == have.to_bits() & mask
+                        }),
+                        (IpAddr::V6(net), IpAddr::V6(have)) => (bits <= 128).then(|| {
+                            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+                            net.to_bits() & mask == have.to_bits() & mask
+                        }),
+                        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+                            Some(false)
+                        }
+                    }
+                })
+            }
+        };
+        match (within, self.operator) {
+            (Some(within), Operator::Equal) => within,
+            (Some(within), Operator::NotEqual) => !within,
+            (None, _) => false,
+        }
+    }
+}
+
+/// One name for each architecture, of those kernels and images use.
+fn arch(name: &str) -> String {
+    match name.to_ascii_lowercase().as_str() {
+        "x86_64" | "x86-64" | "amd64" => "amd64".to_owned(),
+        "aarch64" | "arm64" => "arm64".to_owned(),
+        other => other.to_owned(),
     }
 }
 

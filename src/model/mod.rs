@@ -11,6 +11,7 @@ pub mod node;
 pub mod object;
 pub mod reference;
 pub mod refusal;
+mod rules;
 pub mod service;
 pub mod task;
 
@@ -41,4 +42,17 @@ pub struct Meta {
     pub index: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl Meta {
+    /// A thing made at `at`; its index is 1.
+    pub fn new(at: Timestamp) -> Self {
+        Self { index: 1, created_at: at, updated_at: at }
+    }
+
+    /// The same thing after a change at `at`.
+    #[must_use]
+    pub fn changed(self, at: Timestamp) -> Self {
+        Self { index: self.index + 1, updated_at: at, ..self }
+    }
 }

@@ -38,6 +38,29 @@ impl TaskState {
     pub fn is_terminal(self) -> bool {
         self > Self::Running
     }
+
+    /// Every state, in the order of life.
+    pub const ALL: [Self; 14] = [
+        Self::New,
+        Self::Pending,
+        Self::Assigned,
+        Self::Accepted,
+        Self::Preparing,
+        Self::Ready,
+        Self::Starting,
+        Self::Running,
+        Self::Complete,
+        Self::Shutdown,
+        Self::Failed,
+        Self::Rejected,
+        Self::Remove,
+        Self::Orphaned,
+    ];
+
+    /// Reads what [`fmt::Display`] writes, whatever the case.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.to_string().eq_ignore_ascii_case(text))
+    }
 }
 
 impl fmt::Display for TaskState {
@@ -75,6 +98,21 @@ pub struct TaskStatus {
     /// 0 until there is one.
     pub pid: u32,
     pub exit_code: Option<i32>,
+}
+
+impl TaskStatus {
+    /// A status that says no more than where the task stands and in one phrase how it came there.
+    pub fn new(state: TaskState, at: Timestamp, message: impl Into<String>) -> Self {
+        Self {
+            state,
+            at,
+            message: message.into(),
+            error: String::new(),
+            container_id: String::new(),
+            pid: 0,
+            exit_code: None,
+        }
+    }
 }
 
 /// The exact version of an object that a task was given when it was made.
@@ -124,6 +162,11 @@ impl Task {
             (0, Some(node)) => node.to_string(),
             (slot, _) => slot.to_string(),
         }
+    }
+
+    /// Orders the tasks of one slot by when they were made; two of one moment by the spec they were made from.
+    pub fn age_key(&self) -> (Timestamp, u64, TaskId) {
+        (self.meta.created_at, self.spec_index, self.id)
     }
 
     /// Whether its node must hold its payloads: assigned there, and not seen to have ended.

@@ -1,0 +1,105 @@
+//! What a command does: checks first, then changes; a refusal changes nothing.
+
+mod answered;
+mod nodes;
+mod objects;
+mod services;
+mod tasks;
+
+use super::{Change, Entity, Key, State};
+use crate::{
+    kit::clock::Timestamp,
+    model::{
+        command::{Answer, Command, Outcome, Stamped},
+        refusal::{Refusal, RefusalKind},
+    },
+};
+
+/// What a command gave back and what it changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    pub outcome: Outcome,
+    /// In the order they were made; empty if nothing changed.
+    pub changes: Vec<Change>,
+}
+
+impl State {
+    /// Carries out a command. Every command has an outcome, and the same one for the same state everywhere.
+    pub fn apply(&mut self, stamped: &Stamped) -> Applied {
+        let Stamped { request, at, command } = stamped;
+        if let Some(outcome) = request.and_then(|request| answered::recall(self, request)) {
+            return Applied { outcome, changes: Vec::new() };
+        }
+        let mut edit = Edit { state: self, at: *at, changes: Vec::new() };
+        let outcome = edit.carry_out(command);
+        debug_assert!(outcome.is_ok() || edit.changes.is_empty(), "a refusal changes nothing");
+        if let Some(request) = request {
+            answered::remember(&mut edit, *request, &outcome);
+        }
+        Applied { outcome, changes: edit.changes }
+    }
+}
+
+/// The state under a command, the time of the command, and what it has changed so far.
+struct Edit<'a> {
+    state: &'a mut State,
+    at: Timestamp,
+    changes: Vec<Change>,
+}
+
+impl Edit<'_> {
+    fn carry_out(&mut self, command: &Command) -> Outcome {
+        match command {
+            Command::Found { cluster, node } => nodes::found(self, cluster, node),
+            Command::CreateObject { kind, id, name, labels, size, sealed } => {
+                objects::create(self, *kind, *id, name, labels, *size, sealed)
+            }
+            Command::SetObjectLabels { kind, id, index, labels } => {
+                objects::set_labels(self, *kind, *id, *index, labels)
+            }
+            Command::RemoveObject { kind, id } => objects::remove(self, *kind, *id),
+            Command::CreateService { id, spec } => services::create(self, *id, spec),
+            Command::UpdateService { id, index, spec } => services::update(self, *id, *index, spec),
+            Command::RemoveService { id } => services::remove(self, *id),
+            Command::RollBackService { id, index, failure } => {
+                services::roll_back(self, *id, *index, failure.as_deref())
+            }
+            Command::NoteUpdate { id, spec_index, status } => {
+                services::note_update(self, *id, *spec_index, status)
+            }
+            Command::ChangeTasks { changes } => {
+                for change in changes {
+                    tasks::change(self, change);
+                }
+                Ok(Answer::Done)
+            }
+            Command::ReportNode { id, description, status } => {
+                nodes::report(self, *id, description.as_ref(), status)
+            }
+            Command::SetNode { id, index, availability, labels } => {
+                nodes::set(self, *id, *index, *availability, labels)
+            }
+        }
+    }
+
+    fn put(&mut self, entity: Entity) {
+        self.state.put(entity.clone());
+        self.changes.push(Change::Put(entity));
+    }
+
+    fn delete(&mut self, key: Key) {
+        self.state.delete(key);
+        self.changes.push(Change::Delete(key));
+    }
+}
+
+/// Refuses a change by somebody who has not seen the thing as it is now.
+fn check_index(seen: Option<u64>, now: u64) -> Result<(), Refusal> {
+    match seen {
+        Some(seen) if seen != now => {
+            Err(Refusal::new(RefusalKind::Conflict, "update out of sequence")
+                .hint("somebody changed it since you looked; look again and repeat the change"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}

@@ -1,0 +1,70 @@
+//! The cluster's first command, and what is known of its nodes.
+
+use super::{Edit, Entity, check_index};
+use crate::{
+    kit::id::NodeId,
+    model::{
+        Labels, Meta, check_labels,
+        cluster::Cluster,
+        command::{Answer, Outcome},
+        node::{Availability, Node, NodeDescription, NodeStatus},
+        refusal::{Refusal, RefusalKind},
+    },
+};
+use std::sync::Arc;
+
+pub(super) fn found(edit: &mut Edit<'_>, cluster: &Cluster, node: &Node) -> Outcome {
+    if let Some(there) = edit.state.cluster() {
+        let message = format!("cluster {} has been founded already", there.id);
+        return Err(Refusal::new(RefusalKind::Precondition, message));
+    }
+    let meta = Meta::new(edit.at);
+    edit.put(Entity::Cluster(Arc::new(Cluster { meta, ..cluster.clone() })));
+    edit.put(Entity::Node(Arc::new(Node { meta, ..node.clone() })));
+    Ok(Answer::Done)
+}
+
+pub(super) fn report(
+    edit: &mut Edit<'_>,
+    id: NodeId,
+    description: Option<&NodeDescription>,
+    status: &NodeStatus,
+) -> Outcome {
+    let node = find(edit, id)?;
+    let description = description.unwrap_or(&node.description);
+    if *description != node.description || *status != node.status {
+        edit.put(Entity::Node(Arc::new(Node {
+            meta: node.meta.changed(edit.at),
+            description: description.clone(),
+            status: status.clone(),
+            ..Node::clone(&node)
+        })));
+    }
+    Ok(Answer::Done)
+}
+
+pub(super) fn set(
+    edit: &mut Edit<'_>,
+    id: NodeId,
+    index: Option<u64>,
+    availability: Availability,
+    labels: &Labels,
+) -> Outcome {
+    let node = find(edit, id)?;
+    check_index(index, node.meta.index)?;
+    check_labels(labels).map_err(|error| Refusal::invalid(error.to_string()))?;
+    if availability != node.availability || *labels != node.labels {
+        edit.put(Entity::Node(Arc::new(Node {
+            meta: node.meta.changed(edit.at),
+            availability,
+            labels: labels.clone(),
+            ..Node::clone(&node)
+        })));
+    }
+    Ok(Answer::Done)
+}
+
+fn find(edit: &Edit<'_>, id: NodeId) -> Result<Arc<Node>, Refusal> {
+    let found = edit.state.node_by_id(id).cloned();
+    found.ok_or_else(|| Refusal::not_found(format!("node {id} not found")))
+}

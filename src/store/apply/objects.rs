@@ -1,0 +1,92 @@
+//! Secrets and configs: made once, relabelled, removed when nobody uses them.
+
+use super::{Change, Edit, Entity, Key, check_index};
+use crate::{
+    crypto::seal::Sealed,
+    kit::{id::ObjectId, name::ObjectName},
+    model::{
+        Labels, Meta, check_labels,
+        command::{Answer, Outcome},
+        object::{self, Kind, Object, Version, VersionNumber},
+        refusal::{Refusal, RefusalKind},
+    },
+};
+use std::sync::Arc;
+
+pub(super) fn create(
+    edit: &mut Edit<'_>,
+    kind: Kind,
+    id: ObjectId,
+    name: &ObjectName,
+    labels: &Labels,
+    size: u64,
+    sealed: &Sealed,
+) -> Outcome {
+    object::check_size(kind, usize::try_from(size).unwrap_or(usize::MAX))
+        .map_err(|error| Refusal::invalid(error.to_string()))?;
+    check_labels(labels).map_err(|error| Refusal::invalid(error.to_string()))?;
+    if edit.state.object_by_name(kind, name.as_str()).is_some()
+        || edit.state.object_by_id(id).is_some()
+    {
+        return Err(Refusal::new(RefusalKind::Exists, format!("{kind} {name} already exists")));
+    }
+    let version = VersionNumber::FIRST;
+    edit.changes.push(Change::PutBody { object: id, version, sealed: sealed.clone() });
+    edit.put(Entity::Object(Arc::new(Object {
+        kind,
+        id,
+        name: name.clone(),
+        labels: labels.clone(),
+        meta: Meta::new(edit.at),
+        versions: vec![Version { number: version, created_at: edit.at, size }],
+    })));
+    Ok(Answer::Object { id, version })
+}
+
+pub(super) fn set_labels(
+    edit: &mut Edit<'_>,
+    kind: Kind,
+    id: ObjectId,
+    index: Option<u64>,
+    labels: &Labels,
+) -> Outcome {
+    let object = find(edit, kind, id)?;
+    check_index(index, object.meta.index)?;
+    check_labels(labels).map_err(|error| Refusal::invalid(error.to_string()))?;
+    let version = object.latest().number;
+    if object.labels != *labels {
+        edit.put(Entity::Object(Arc::new(Object {
+            labels: labels.clone(),
+            meta: object.meta.changed(edit.at),
+            ..Object::clone(&object)
+        })));
+    }
+    Ok(Answer::Object { id, version })
+}
+
+pub(super) fn remove(edit: &mut Edit<'_>, kind: Kind, id: ObjectId) -> Outcome {
+    let object = find(edit, kind, id)?;
+    let users: Vec<_> =
+        edit.state.users(id).iter().map(|service| service.spec.name.as_str()).collect();
+    if !users.is_empty() {
+        let services = if users.len() == 1 { "service" } else { "services" };
+        let message = format!(
+            "{kind} '{}' is in use by the following {services}: {}",
+            object.name,
+            users.join(", ")
+        );
+        return Err(Refusal::new(RefusalKind::Precondition, message).hint(
+            "remove the service, or update it twice without the reference: a rollback would need it",
+        ));
+    }
+    for version in &object.versions {
+        edit.changes.push(Change::DeleteBody { object: id, version: version.number });
+    }
+    edit.delete(Key::Object(id));
+    Ok(Answer::Done)
+}
+
+fn find(edit: &Edit<'_>, kind: Kind, id: ObjectId) -> Result<Arc<Object>, Refusal> {
+    let found = edit.state.object_by_id(id).filter(|object| object.kind == kind);
+    found.cloned().ok_or_else(|| Refusal::not_found(format!("{kind} {id} not found")))
+}

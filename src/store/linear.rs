@@ -1,0 +1,112 @@
+//! The checks that give payloads away. A check that passed is a value, and opening the payload consumes it.
+
+use super::State;
+use crate::{
+    crypto::{OpenError, context::Context, keyring::Keyring, plaintext::Plaintext, seal::Sealed},
+    kit::id::NodeId,
+    model::{
+        object::{Kind, Object},
+        task::ObjectVersion,
+    },
+};
+use std::sync::Arc;
+
+/// A state that was confirmed to be the newest when it was read; only such a one may decide who gets what.
+#[derive(Debug, Clone)]
+pub struct Linear(Arc<State>);
+
+/// Proof that a node may have a version now. Opening the payload uses it up.
+#[derive(Debug)]
+#[must_use = "a release that is not used should not have been asked for"]
+pub struct Release {
+    context: Context,
+}
+
+/// Proof that a config's version may be shown to an operator. There is none for secrets.
+#[derive(Debug)]
+#[must_use = "a disclosure that is not used should not have been asked for"]
+pub struct Disclosure {
+    context: Context,
+}
+
+impl Release {
+    /// Opens the payload that was released.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the body is not the one that was sealed for this version, or its term is not in the keyring.
+    pub fn open(self, keyring: &Keyring, sealed: &Sealed) -> Result<Plaintext, OpenError> {
+        keyring.open_sealed(&self.context, sealed)
+    }
+}
+
+impl Disclosure {
+    /// Opens the config's payload.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the body is not the one that was sealed for this version, or its term is not in the keyring.
+    pub fn open(self, keyring: &Keyring, sealed: &Sealed) -> Result<Plaintext, OpenError> {
+        keyring.open_sealed(&self.context, sealed)
+    }
+}
+
+/// Which rule forbids to give a payload away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    #[error("node {0} is not a member of the cluster")]
+    UnknownNode(NodeId),
+    #[error("there is no {} {}", .0.object, .0.version)]
+    UnknownVersion(ObjectVersion),
+    #[error("node {node} runs no task that refers to {} {}", what.object, what.version)]
+    NoLiveTask { node: NodeId, what: ObjectVersion },
+    #[error("secret {0} is never shown, only delivered")]
+    Secret(crate::kit::id::ObjectId),
+}
+
+impl Linear {
+    /// Takes it on trust that `state` was confirmed by a quorum after the question was asked; for `raft` alone.
+    pub fn dangerous_assume(state: Arc<State>) -> Self {
+        Self(state)
+    }
+
+    pub fn state(&self) -> &Arc<State> {
+        &self.0
+    }
+
+    /// Checks that `node` is a member and has a live task that was given `what`.
+    ///
+    /// # Errors
+    /// [`Denied`] names the rule that failed.
+    pub fn release(&self, node: NodeId, what: &ObjectVersion) -> Result<Release, Denied> {
+        if self.0.node_by_id(node).is_none() {
+            return Err(Denied::UnknownNode(node));
+        }
+        let (_, context) = self.find(what)?;
+        let live =
+            self.0.tasks_on(node).any(|task| task.holds_payloads() && task.versions.contains(what));
+        if !live {
+            return Err(Denied::NoLiveTask { node, what: *what });
+        }
+        Ok(Release { context })
+    }
+
+    /// Checks that `what` is a config, which operators may see.
+    ///
+    /// # Errors
+    /// [`Denied`] names the rule that failed.
+    pub fn disclose(&self, what: &ObjectVersion) -> Result<Disclosure, Denied> {
+        let (object, context) = self.find(what)?;
+        match object.kind {
+            Kind::Config => Ok(Disclosure { context }),
+            Kind::Secret => Err(Denied::Secret(what.object)),
+        }
+    }
+
+    /// Finds a version and what its payload is sealed to.
+    fn find(&self, what: &ObjectVersion) -> Result<(&Arc<Object>, Context), Denied> {
+        let unknown = Denied::UnknownVersion(*what);
+        let cluster = self.0.cluster().ok_or(unknown)?;
+        let object = self.0.object_by_id(what.object).ok_or(unknown)?;
+        let version = object.version(what.version).ok_or(unknown)?;
+        Ok((object, object.context(cluster.id, version.number)))
+    }
+}

@@ -1,0 +1,343 @@
+//! The state itself: persistent maps of shared values, with the indexes that queries need.
+
+use super::{Change, Entity, Key};
+use crate::{
+    kit::{
+        clock::Timestamp,
+        id::{ClientId, NodeId, ObjectId, ServiceId, TaskId},
+    },
+    model::{
+        cluster::Cluster,
+        command::Answered,
+        node::Node,
+        object::{Kind, Object},
+        service::{Service, TaskSpec},
+        task::{Task, TaskState},
+    },
+};
+use imbl::{OrdMap, OrdSet};
+use std::sync::Arc;
+
+/// All metadata of the cluster. A clone costs a few pointers, so readers keep one while writes go on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    cluster: Option<Arc<Cluster>>,
+    nodes: OrdMap<NodeId, Arc<Node>>,
+    objects: OrdMap<ObjectId, Arc<Object>>,
+    services: OrdMap<ServiceId, Arc<Service>>,
+    tasks: OrdMap<TaskId, Arc<Task>>,
+    answered: OrdMap<ClientId, Arc<Answered>>,
+    index: Index,
+}
+
+/// What can be derived from the maps, kept so that nobody has to walk them.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Index {
+    /// By kind and folded name.
+    object_names: OrdMap<(Kind, String), ObjectId>,
+    /// By folded name.
+    service_names: OrdMap<String, ServiceId>,
+    /// Services whose present or previous spec refers to an object.
+    users: OrdSet<(ObjectId, ServiceId)>,
+    service_tasks: OrdSet<(ServiceId, TaskId)>,
+    node_tasks: OrdSet<(NodeId, TaskId)>,
+    /// Tasks that wait for a node.
+    waiting: OrdSet<TaskId>,
+    /// Clients by when they last asked.
+    clients: OrdSet<(Timestamp, ClientId)>,
+    /// One copy of each service's task spec, shared by its tasks.
+    specs: OrdMap<ServiceId, Arc<TaskSpec>>,
+}
+
+impl State {
+    /// Builds the state from its rows, in whatever order they come.
+    pub fn from_entities(entities: impl IntoIterator<Item = Entity>) -> Self {
+        let mut state = Self::default();
+        let mut tasks = Vec::new();
+        for entity in entities {
+            // Tasks last: they share the specs of their services.
+            match entity {
+                Entity::Task(task) => tasks.push(task),
+                other @ (Entity::Cluster(_)
+                | Entity::Node(_)
+                | Entity::Object(_)
+                | Entity::Service(_)
+                | Entity::Answered(_)) => state.put(other),
+            }
+        }
+        for task in tasks {
+            state.put(Entity::Task(task));
+        }
+        state
+    }
+
+    /// Every row.
+    pub fn entities(&self) -> impl Iterator<Item = Entity> + '_ {
+        self.cluster
+            .iter()
+            .map(|cluster| Entity::Cluster(cluster.clone()))
+            .chain(self.nodes.values().map(|node| Entity::Node(node.clone())))
+            .chain(self.objects.values().map(|object| Entity::Object(object.clone())))
+            .chain(self.services.values().map(|service| Entity::Service(service.clone())))
+            .chain(self.tasks.values().map(|task| Entity::Task(task.clone())))
+            .chain(self.answered.values().map(|answered| Entity::Answered(answered.clone())))
+    }
+
+    /// Makes a change that another state's `apply` gave. Bodies are none of the state's business.
+    pub fn replay(&mut self, change: &Change) {
+        match change {
+            Change::Put(entity) => self.put(entity.clone()),
+            Change::Delete(key) => self.delete(*key),
+            Change::PutBody { .. } | Change::DeleteBody { .. } => {}
+        }
+    }
+
+    pub fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref()
+    }
+
+    pub fn node_by_id(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.nodes.get(&id)
+    }
+
+    pub fn object_by_id(&self, id: ObjectId) -> Option<&Arc<Object>> {
+        self.objects.get(&id)
+    }
+
+    pub fn service_by_id(&self, id: ServiceId) -> Option<&Arc<Service>> {
+        self.services.get(&id)
+    }
+
+    pub fn task_by_id(&self, id: TaskId) -> Option<&Arc<Task>> {
+        self.tasks.get(&id)
+    }
+
+    /// Finds an object by its name, whatever the case.
+    pub fn object_by_name(&self, kind: Kind, name: &str) -> Option<&Arc<Object>> {
+        let id = self.index.object_names.get(&(kind, name.to_ascii_lowercase()))?;
+        self.objects.get(id)
+    }
+
+    /// Finds a service by its name, whatever the case.
+    pub fn service_by_name(&self, name: &str) -> Option<&Arc<Service>> {
+        let id = self.index.service_names.get(&name.to_ascii_lowercase())?;
+        self.services.get(id)
+    }
+
+    /// All nodes, by id.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+
+    /// All objects of both kinds, by id.
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.values()
+    }
+
+    /// All services, by id.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// All tasks, by id.
+    pub fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.tasks.values()
+    }
+
+    /// The tasks of a service, dead ones included, by id; also after the service is gone.
+    pub fn tasks_of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Task>> {
+        self.index
+            .service_tasks
+            .range((service, TaskId::from_random([0; 17]))..)
+            .take_while(move |(of, _)| *of == service)
+            .filter_map(|(_, id)| self.tasks.get(id))
+    }
+
+    /// The tasks of a node, dead ones included, by id.
+    pub fn tasks_on(&self, node: NodeId) -> impl Iterator<Item = &Arc<Task>> {
+        self.index
+            .node_tasks
+            .range((node, TaskId::from_random([0; 17]))..)
+            .take_while(move |(on, _)| *on == node)
+            .filter_map(|(_, id)| self.tasks.get(id))
+    }
+
+    /// The tasks that want to run and have no node yet, by id.
+    pub fn waiting_tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.index.waiting.iter().filter_map(|id| self.tasks.get(id))
+    }
+
+    /// The services whose present or previous spec refers to an object, by name.
+    pub fn users(&self, object: ObjectId) -> Vec<&Arc<Service>> {
+        let mut users: Vec<_> = self
+            .index
+            .users
+            .range((object, ServiceId::from_random([0; 17]))..)
+            .take_while(|(of, _)| *of == object)
+            .filter_map(|(_, id)| self.services.get(id))
+            .collect();
+        users.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        users
+    }
+
+    /// The objects whose ids begin with `prefix`, by id.
+    pub(in crate::store) fn objects_with_prefix(
+        &self,
+        prefix: &str,
+    ) -> impl Iterator<Item = &Arc<Object>> {
+        with_prefix(&self.objects, prefix, ObjectId::as_str)
+    }
+
+    pub(in crate::store) fn services_with_prefix(
+        &self,
+        prefix: &str,
+    ) -> impl Iterator<Item = &Arc<Service>> {
+        with_prefix(&self.services, prefix, ServiceId::as_str)
+    }
+
+    pub(in crate::store) fn tasks_with_prefix(
+        &self,
+        prefix: &str,
+    ) -> impl Iterator<Item = &Arc<Task>> {
+        with_prefix(&self.tasks, prefix, TaskId::as_str)
+    }
+
+    pub(in crate::store) fn nodes_with_prefix(
+        &self,
+        prefix: &str,
+    ) -> impl Iterator<Item = &Arc<Node>> {
+        with_prefix(&self.nodes, prefix, NodeId::as_str)
+    }
+
+    pub(in crate::store) fn answered(&self, client: ClientId) -> Option<&Arc<Answered>> {
+        self.answered.get(&client)
+    }
+
+    /// How many clients' answers are remembered, when the last of them asked, and the one longest silent.
+    pub(in crate::store) fn clients(&self) -> (usize, Option<Timestamp>, Option<ClientId>) {
+        let clients = &self.index.clients;
+        (clients.len(), clients.get_max().map(|(at, _)| *at), clients.get_min().map(|(_, id)| *id))
+    }
+
+    /// The task spec of a service's present spec, shared with its tasks.
+    pub(in crate::store) fn task_spec(&self, service: ServiceId) -> Option<&Arc<TaskSpec>> {
+        self.index.specs.get(&service)
+    }
+
+    /// Puts a row in place of the one with its key.
+    pub(in crate::store) fn put(&mut self, entity: Entity) {
+        self.delete(entity.key());
+        match entity {
+            Entity::Cluster(cluster) => self.cluster = Some(cluster),
+            Entity::Node(node) => {
+                self.nodes.insert(node.id, node);
+            }
+            Entity::Object(object) => {
+                self.index.object_names.insert((object.kind, object.name.folded()), object.id);
+                self.objects.insert(object.id, object);
+            }
+            Entity::Service(service) => self.put_service(service),
+            Entity::Task(task) => self.put_task(task),
+            Entity::Answered(answered) => {
+                self.index.clients.insert((answered.at, answered.client));
+                self.answered.insert(answered.client, answered);
+            }
+        }
+    }
+
+    /// Takes a row away; one that is not there is no matter.
+    pub(in crate::store) fn delete(&mut self, key: Key) {
+        match key {
+            Key::Cluster => self.cluster = None,
+            Key::Node(id) => {
+                self.nodes.remove(&id);
+            }
+            Key::Object(id) => {
+                if let Some(object) = self.objects.remove(&id) {
+                    self.index.object_names.remove(&(object.kind, object.name.folded()));
+                }
+            }
+            Key::Service(id) => {
+                if let Some(service) = self.services.remove(&id) {
+                    self.index.service_names.remove(&service.spec.name.folded());
+                    for object in used_by(&service) {
+                        self.index.users.remove(&(object, id));
+                    }
+                    self.index.specs.remove(&id);
+                }
+            }
+            Key::Task(id) => {
+                if let Some(task) = self.tasks.remove(&id) {
+                    self.index.service_tasks.remove(&(task.service, id));
+                    if let Some(node) = task.node {
+                        self.index.node_tasks.remove(&(node, id));
+                    }
+                    self.index.waiting.remove(&id);
+                }
+            }
+            Key::Answered(client) => {
+                if let Some(answered) = self.answered.remove(&client) {
+                    self.index.clients.remove(&(answered.at, client));
+                }
+            }
+        }
+    }
+
+    fn put_service(&mut self, service: Arc<Service>) {
+        let id = service.id;
+        self.index.service_names.insert(service.spec.name.folded(), id);
+        for object in used_by(&service) {
+            self.index.users.insert((object, id));
+        }
+        let shared = self
+            .tasks_of(id)
+            .map(|task| &task.spec)
+            .find(|spec| ***spec == service.spec.task)
+            .cloned()
+            .unwrap_or_else(|| Arc::new(service.spec.task.clone()));
+        self.index.specs.insert(id, shared);
+        self.services.insert(id, service);
+    }
+
+    fn put_task(&mut self, mut task: Arc<Task>) {
+        if let Some(shared) = self.index.specs.get(&task.service)
+            && !Arc::ptr_eq(shared, &task.spec)
+            && *shared == task.spec
+        {
+            Arc::make_mut(&mut task).spec = shared.clone();
+        }
+        let id = task.id;
+        self.index.service_tasks.insert((task.service, id));
+        if let Some(node) = task.node {
+            self.index.node_tasks.insert((node, id));
+        }
+        if task.status.state < TaskState::Assigned && task.desired <= TaskState::Running {
+            self.index.waiting.insert(id);
+        }
+        self.tasks.insert(id, task);
+    }
+}
+
+/// The objects that a service's present and previous specs refer to.
+fn used_by(service: &Service) -> impl Iterator<Item = ObjectId> + '_ {
+    std::iter::once(&service.spec)
+        .chain(&service.previous)
+        .flat_map(|spec| &spec.task.references)
+        .map(|reference| reference.object)
+}
+
+/// The values whose keys begin with `prefix`. Ids are ordered as text, so they lie side by side.
+fn with_prefix<'a, K: Ord + Copy + std::str::FromStr, V>(
+    map: &'a OrdMap<K, Arc<V>>,
+    prefix: &str,
+    text: fn(&K) -> &str,
+) -> impl Iterator<Item = &'a Arc<V>> {
+    // Padded with the lowest digit it is the least id that begins so; what cannot be padded to an id begins none.
+    let least = format!("{prefix:0<width$}", width = crate::kit::id::ID_LEN).parse::<K>().ok();
+    let prefix = prefix.to_owned();
+    least
+        .into_iter()
+        .flat_map(move |least| map.range(least..))
+        .take_while(move |(key, _)| text(key).starts_with(&prefix))
+        .map(|(_, value)| value)
+}
