@@ -7,6 +7,7 @@ pub mod payload;
 pub mod status;
 #[expect(
     unused_qualifications,
+    clippy::large_enum_variant,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     reason = "generated code brings its own attributes; tests/generated.rs keeps it fresh"

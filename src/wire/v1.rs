@@ -372,6 +372,21 @@ pub struct Service {
     /// What a rollback would return to.
     #[prost(message, optional, tag = "5")]
     pub previous: ::core::option::Option<ServiceSpec>,
+    /// Unset as long as no task had to be replaced for the present spec.
+    #[prost(message, optional, tag = "6")]
+    pub update: ::core::option::Option<UpdateStatus>,
+}
+/// Where a rolling update or rollback stands.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateStatus {
+    #[prost(enumeration = "UpdateState", tag = "1")]
+    pub state: i32,
+    #[prost(int64, tag = "2")]
+    pub started_at_ms: i64,
+    #[prost(int64, optional, tag = "3")]
+    pub completed_at_ms: ::core::option::Option<i64>,
+    #[prost(string, tag = "4")]
+    pub message: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TaskStatus {
@@ -422,6 +437,9 @@ pub struct Task {
     pub desired: i32,
     #[prost(message, optional, tag = "12")]
     pub status: ::core::option::Option<TaskStatus>,
+    /// When it was first seen running.
+    #[prost(int64, optional, tag = "13")]
+    pub started_at_ms: ::core::option::Option<i64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeDescription {
@@ -741,6 +759,47 @@ impl Protocol {
             "PROTOCOL_UNSPECIFIED" => Some(Self::Unspecified),
             "PROTOCOL_TCP" => Some(Self::Tcp),
             "PROTOCOL_UDP" => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum UpdateState {
+    Unspecified = 0,
+    Updating = 1,
+    Paused = 2,
+    Completed = 3,
+    RollbackStarted = 4,
+    RollbackPaused = 5,
+    RollbackCompleted = 6,
+}
+impl UpdateState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "UPDATE_STATE_UNSPECIFIED",
+            Self::Updating => "UPDATE_STATE_UPDATING",
+            Self::Paused => "UPDATE_STATE_PAUSED",
+            Self::Completed => "UPDATE_STATE_COMPLETED",
+            Self::RollbackStarted => "UPDATE_STATE_ROLLBACK_STARTED",
+            Self::RollbackPaused => "UPDATE_STATE_ROLLBACK_PAUSED",
+            Self::RollbackCompleted => "UPDATE_STATE_ROLLBACK_COMPLETED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "UPDATE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "UPDATE_STATE_UPDATING" => Some(Self::Updating),
+            "UPDATE_STATE_PAUSED" => Some(Self::Paused),
+            "UPDATE_STATE_COMPLETED" => Some(Self::Completed),
+            "UPDATE_STATE_ROLLBACK_STARTED" => Some(Self::RollbackStarted),
+            "UPDATE_STATE_ROLLBACK_PAUSED" => Some(Self::RollbackPaused),
+            "UPDATE_STATE_ROLLBACK_COMPLETED" => Some(Self::RollbackCompleted),
             _ => None,
         }
     }
@@ -1353,7 +1412,7 @@ pub struct Stamped {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Command {
-    #[prost(oneof = "command::Command", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "command::Command", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub command: ::core::option::Option<command::Command>,
 }
 /// Nested message and enum types in `Command`.
@@ -1454,6 +1513,25 @@ pub mod command {
             ::prost::alloc::string::String,
         >,
     }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RollBackService {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(uint64, optional, tag = "2")]
+        pub index: ::core::option::Option<u64>,
+        /// Why the update failed, if that is the reason.
+        #[prost(string, optional, tag = "3")]
+        pub failure: ::core::option::Option<::prost::alloc::string::String>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct NoteUpdate {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub spec_index: u64,
+        #[prost(message, optional, tag = "3")]
+        pub status: ::core::option::Option<super::UpdateStatus>,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         #[prost(message, tag = "1")]
@@ -1476,6 +1554,10 @@ pub mod command {
         ReportNode(ReportNode),
         #[prost(message, tag = "10")]
         SetNode(SetNode),
+        #[prost(message, tag = "11")]
+        RollBackService(RollBackService),
+        #[prost(message, tag = "12")]
+        NoteUpdate(NoteUpdate),
     }
 }
 /// One change to one task.
@@ -1593,15 +1675,19 @@ pub mod outcome {
         Refusal(super::Refusal),
     }
 }
-/// What a caller was told, kept so that a repetition hears the same.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// What a client was answered last, kept so that a repetition hears the same.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Answered {
-    #[prost(message, optional, tag = "1")]
-    pub request: ::core::option::Option<RequestId>,
+    #[prost(string, tag = "1")]
+    pub client_id: ::prost::alloc::string::String,
     #[prost(int64, tag = "2")]
     pub at_ms: i64,
-    #[prost(message, optional, tag = "3")]
-    pub outcome: ::core::option::Option<Outcome>,
+    /// Requests up to this sequence that are not in `outcomes` can no longer be answered, only refused.
+    #[prost(uint64, tag = "3")]
+    pub forgotten: u64,
+    /// By sequence.
+    #[prost(btree_map = "uint64, message", tag = "4")]
+    pub outcomes: ::prost::alloc::collections::BTreeMap<u64, Outcome>,
 }
 /// One row of the store's metadata.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2019,6 +2105,15 @@ pub struct UpdateServiceRequest {
     /// Replaces the whole spec.
     #[prost(message, optional, tag = "4")]
     pub spec: ::core::option::Option<ServiceSpec>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollBackServiceRequest {
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<RequestId>,
+    #[prost(string, tag = "2")]
+    pub reference: ::prost::alloc::string::String,
+    #[prost(uint64, optional, tag = "3")]
+    pub index: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveServiceRequest {
@@ -2469,6 +2564,28 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "UpdateService"));
             self.inner.unary(req, path, codec).await
         }
+        /// Back to the spec before; the two change places.
+        pub async fn roll_back_service(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RollBackServiceRequest>,
+        ) -> std::result::Result<tonic::Response<super::Service>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/RollBackService",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "RollBackService"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn remove_service(
             &mut self,
             request: impl tonic::IntoRequest<super::RemoveServiceRequest>,
@@ -2742,6 +2859,11 @@ pub mod control_server {
         async fn update_service(
             &self,
             request: tonic::Request<super::UpdateServiceRequest>,
+        ) -> std::result::Result<tonic::Response<super::Service>, tonic::Status>;
+        /// Back to the spec before; the two change places.
+        async fn roll_back_service(
+            &self,
+            request: tonic::Request<super::RollBackServiceRequest>,
         ) -> std::result::Result<tonic::Response<super::Service>, tonic::Status>;
         async fn remove_service(
             &self,
@@ -3314,6 +3436,51 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateServiceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/RollBackService" => {
+                    #[allow(non_camel_case_types)]
+                    struct RollBackServiceSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::RollBackServiceRequest>
+                    for RollBackServiceSvc<T> {
+                        type Response = super::Service;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RollBackServiceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::roll_back_service(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RollBackServiceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

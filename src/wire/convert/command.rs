@@ -1,0 +1,349 @@
+//! Commands, their changes, and what became of them. A chapter: one arm for each command, both ways.
+
+use super::{
+    Code, Malformed,
+    object::number,
+    parts::{At, convert, list, maybe, need, parse, wires},
+};
+use crate::{
+    kit::clock::Timestamp,
+    model::{
+        command::{Answer, Answered, Command, Outcome, Stamped, TaskChange},
+        node::Availability,
+        object::Kind,
+        refusal::{Refusal, RefusalKind},
+        task::TaskState,
+    },
+    wire::v1,
+};
+use std::collections::BTreeMap;
+use v1::{command as c, task_change as t};
+
+impl From<&Stamped> for v1::Stamped {
+    fn from(value: &Stamped) -> Self {
+        let Stamped { request, at, command } = value;
+        Self {
+            request: request.as_ref().map(Into::into),
+            at_ms: at.0,
+            command: Some(command.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::Stamped> for Stamped {
+    type Error = Malformed;
+    fn try_from(wire: v1::Stamped) -> Result<Self, Malformed> {
+        let v1::Stamped { request, at_ms, command } = wire;
+        Ok(Self {
+            request: maybe(request, "request")?,
+            at: Timestamp(at_ms),
+            command: convert(command, "command")?,
+        })
+    }
+}
+
+impl From<&Command> for v1::Command {
+    fn from(value: &Command) -> Self {
+        let command = match value {
+            Command::Found { cluster, node } => c::Command::Found(Box::new(c::Found {
+                cluster: Some(cluster.as_ref().into()),
+                node: Some(node.as_ref().into()),
+            })),
+            Command::CreateObject { kind, id, name, labels, size, sealed } => {
+                c::Command::CreateObject(c::CreateObject {
+                    kind: kind.code(),
+                    id: id.to_string(),
+                    name: name.to_string(),
+                    labels: labels.clone(),
+                    size: *size,
+                    sealed: Some(sealed.into()),
+                })
+            }
+            Command::SetObjectLabels { kind, id, index, labels } => {
+                c::Command::SetObjectLabels(c::SetObjectLabels {
+                    kind: kind.code(),
+                    id: id.to_string(),
+                    index: *index,
+                    labels: labels.clone(),
+                })
+            }
+            Command::RemoveObject { kind, id } => {
+                c::Command::RemoveObject(c::RemoveObject { kind: kind.code(), id: id.to_string() })
+            }
+            Command::CreateService { id, spec } => {
+                c::Command::CreateService(Box::new(c::CreateService {
+                    id: id.to_string(),
+                    spec: Some(spec.as_ref().into()),
+                }))
+            }
+            Command::UpdateService { id, index, spec } => {
+                c::Command::UpdateService(Box::new(c::UpdateService {
+                    id: id.to_string(),
+                    index: *index,
+                    spec: Some(spec.as_ref().into()),
+                }))
+            }
+            Command::RemoveService { id } => {
+                c::Command::RemoveService(c::RemoveService { id: id.to_string() })
+            }
+            Command::RollBackService { id, index, failure } => {
+                c::Command::RollBackService(c::RollBackService {
+                    id: id.to_string(),
+                    index: *index,
+                    failure: failure.clone(),
+                })
+            }
+            Command::NoteUpdate { id, spec_index, status } => {
+                c::Command::NoteUpdate(c::NoteUpdate {
+                    id: id.to_string(),
+                    spec_index: *spec_index,
+                    status: Some(status.into()),
+                })
+            }
+            Command::ChangeTasks { changes } => {
+                c::Command::ChangeTasks(c::ChangeTasks { changes: wires(changes) })
+            }
+            Command::ReportNode { id, description, status } => {
+                c::Command::ReportNode(c::ReportNode {
+                    id: id.to_string(),
+                    description: description.as_ref().map(Into::into),
+                    status: Some(status.into()),
+                })
+            }
+            Command::SetNode { id, index, availability, labels } => {
+                c::Command::SetNode(c::SetNode {
+                    id: id.to_string(),
+                    index: *index,
+                    availability: availability.code(),
+                    labels: labels.clone(),
+                })
+            }
+        };
+        Self { command: Some(command) }
+    }
+}
+
+impl TryFrom<v1::Command> for Command {
+    type Error = Malformed;
+    fn try_from(wire: v1::Command) -> Result<Self, Malformed> {
+        let v1::Command { command } = wire;
+        Ok(match need(command, "command")? {
+            c::Command::Found(found) => {
+                let c::Found { cluster, node } = *found;
+                Self::Found {
+                    cluster: Box::new(convert(cluster, "cluster")?),
+                    node: Box::new(convert(node, "node")?),
+                }
+            }
+            c::Command::CreateObject(c::CreateObject { kind, id, name, labels, size, sealed }) => {
+                Self::CreateObject {
+                    kind: Kind::parse(kind).at("kind")?,
+                    id: parse(&id, "id")?,
+                    name: parse(&name, "name")?,
+                    labels,
+                    size,
+                    sealed: convert(sealed, "sealed")?,
+                }
+            }
+            c::Command::SetObjectLabels(c::SetObjectLabels { kind, id, index, labels }) => {
+                Self::SetObjectLabels {
+                    kind: Kind::parse(kind).at("kind")?,
+                    id: parse(&id, "id")?,
+                    index,
+                    labels,
+                }
+            }
+            c::Command::RemoveObject(c::RemoveObject { kind, id }) => {
+                Self::RemoveObject { kind: Kind::parse(kind).at("kind")?, id: parse(&id, "id")? }
+            }
+            c::Command::CreateService(create) => {
+                let c::CreateService { id, spec } = *create;
+                Self::CreateService {
+                    id: parse(&id, "id")?,
+                    spec: Box::new(convert(spec, "spec")?),
+                }
+            }
+            c::Command::UpdateService(update) => {
+                let c::UpdateService { id, index, spec } = *update;
+                Self::UpdateService {
+                    id: parse(&id, "id")?,
+                    index,
+                    spec: Box::new(convert(spec, "spec")?),
+                }
+            }
+            c::Command::RemoveService(c::RemoveService { id }) => {
+                Self::RemoveService { id: parse(&id, "id")? }
+            }
+            c::Command::RollBackService(c::RollBackService { id, index, failure }) => {
+                Self::RollBackService { id: parse(&id, "id")?, index, failure }
+            }
+            c::Command::NoteUpdate(c::NoteUpdate { id, spec_index, status }) => Self::NoteUpdate {
+                id: parse(&id, "id")?,
+                spec_index,
+                status: convert(status, "status")?,
+            },
+            c::Command::ChangeTasks(c::ChangeTasks { changes }) => {
+                Self::ChangeTasks { changes: list(changes, "changes")? }
+            }
+            c::Command::ReportNode(c::ReportNode { id, description, status }) => Self::ReportNode {
+                id: parse(&id, "id")?,
+                description: maybe(description, "description")?,
+                status: convert(status, "status")?,
+            },
+            c::Command::SetNode(c::SetNode { id, index, availability, labels }) => Self::SetNode {
+                id: parse(&id, "id")?,
+                index,
+                availability: Availability::parse(availability).at("availability")?,
+                labels,
+            },
+        })
+    }
+}
+
+impl From<&TaskChange> for v1::TaskChange {
+    fn from(value: &TaskChange) -> Self {
+        let change = match value {
+            TaskChange::Create(task) => t::Change::Create(Box::new(task.as_ref().into())),
+            TaskChange::Assign { id, node } => {
+                t::Change::Assign(t::Assign { id: id.to_string(), node_id: node.to_string() })
+            }
+            TaskChange::Desire { id, desired } => {
+                t::Change::Desire(t::Desire { id: id.to_string(), desired: desired.code() })
+            }
+            TaskChange::Report { id, node, status } => t::Change::Report(t::Report {
+                id: id.to_string(),
+                node_id: node.to_string(),
+                status: Some(status.into()),
+            }),
+            TaskChange::Note { id, status } => {
+                t::Change::Note(t::Note { id: id.to_string(), status: Some(status.into()) })
+            }
+            TaskChange::Delete { id } => t::Change::Delete(t::Delete { id: id.to_string() }),
+        };
+        Self { change: Some(change) }
+    }
+}
+
+impl TryFrom<v1::TaskChange> for TaskChange {
+    type Error = Malformed;
+    fn try_from(wire: v1::TaskChange) -> Result<Self, Malformed> {
+        let v1::TaskChange { change } = wire;
+        Ok(match need(change, "change")? {
+            t::Change::Create(task) => Self::Create(Box::new((*task).try_into().at("create")?)),
+            t::Change::Assign(t::Assign { id, node_id }) => {
+                Self::Assign { id: parse(&id, "id")?, node: parse(&node_id, "node_id")? }
+            }
+            t::Change::Desire(t::Desire { id, desired }) => Self::Desire {
+                id: parse(&id, "id")?,
+                desired: TaskState::parse(desired).at("desired")?,
+            },
+            t::Change::Report(t::Report { id, node_id, status }) => Self::Report {
+                id: parse(&id, "id")?,
+                node: parse(&node_id, "node_id")?,
+                status: convert(status, "status")?,
+            },
+            t::Change::Note(t::Note { id, status }) => {
+                Self::Note { id: parse(&id, "id")?, status: convert(status, "status")? }
+            }
+            t::Change::Delete(t::Delete { id }) => Self::Delete { id: parse(&id, "id")? },
+        })
+    }
+}
+
+impl From<&Answer> for v1::Answer {
+    fn from(value: &Answer) -> Self {
+        let answer = match value {
+            Answer::Done => v1::answer::Answer::Done(v1::answer::Done {}),
+            Answer::Object { id, version } => v1::answer::Answer::Object(v1::answer::MadeObject {
+                id: id.to_string(),
+                version: version.0,
+            }),
+            Answer::Service { id } => {
+                v1::answer::Answer::Service(v1::answer::MadeService { id: id.to_string() })
+            }
+        };
+        Self { answer: Some(answer) }
+    }
+}
+
+impl TryFrom<v1::Answer> for Answer {
+    type Error = Malformed;
+    fn try_from(wire: v1::Answer) -> Result<Self, Malformed> {
+        let v1::Answer { answer } = wire;
+        Ok(match need(answer, "answer")? {
+            v1::answer::Answer::Done(v1::answer::Done {}) => Self::Done,
+            v1::answer::Answer::Object(v1::answer::MadeObject { id, version }) => {
+                Self::Object { id: parse(&id, "id")?, version: number(version, "version")? }
+            }
+            v1::answer::Answer::Service(v1::answer::MadeService { id }) => {
+                Self::Service { id: parse(&id, "id")? }
+            }
+        })
+    }
+}
+
+impl From<&Refusal> for v1::Refusal {
+    fn from(value: &Refusal) -> Self {
+        let Refusal { kind, message, hint } = value;
+        Self { kind: kind.code(), message: message.clone(), hint: hint.clone() }
+    }
+}
+
+impl TryFrom<v1::Refusal> for Refusal {
+    type Error = Malformed;
+    fn try_from(wire: v1::Refusal) -> Result<Self, Malformed> {
+        let v1::Refusal { kind, message, hint } = wire;
+        Ok(Self { kind: RefusalKind::parse(kind).at("kind")?, message, hint })
+    }
+}
+
+impl From<&Outcome> for v1::Outcome {
+    fn from(value: &Outcome) -> Self {
+        let outcome = match value {
+            Ok(answer) => v1::outcome::Outcome::Answer(answer.into()),
+            Err(refusal) => v1::outcome::Outcome::Refusal(refusal.into()),
+        };
+        Self { outcome: Some(outcome) }
+    }
+}
+
+/// Unpacks what became of a command. (`Outcome` is a `Result` of std, so no `TryFrom` is possible.)
+///
+/// # Errors
+/// [`Malformed`]: it says neither.
+pub fn outcome(wire: v1::Outcome) -> Result<Outcome, Malformed> {
+    let v1::Outcome { outcome } = wire;
+    Ok(match need(outcome, "outcome")? {
+        v1::outcome::Outcome::Answer(answer) => Ok(answer.try_into().at("answer")?),
+        v1::outcome::Outcome::Refusal(refusal) => Err(refusal.try_into().at("refusal")?),
+    })
+}
+
+impl From<&Answered> for v1::Answered {
+    fn from(value: &Answered) -> Self {
+        let Answered { client, at, forgotten, outcomes } = value;
+        Self {
+            client_id: client.to_string(),
+            at_ms: at.0,
+            forgotten: *forgotten,
+            outcomes: outcomes.iter().map(|(sequence, o)| (*sequence, o.into())).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::Answered> for Answered {
+    type Error = Malformed;
+    fn try_from(wire: v1::Answered) -> Result<Self, Malformed> {
+        let v1::Answered { client_id, at_ms, forgotten, outcomes } = wire;
+        let outcomes: Result<BTreeMap<_, _>, _> = outcomes
+            .into_iter()
+            .map(|(sequence, o)| Ok((sequence, outcome(o).at(&format!("outcomes[{sequence}]"))?)))
+            .collect();
+        Ok(Self {
+            client: parse(&client_id, "client_id")?,
+            at: Timestamp(at_ms),
+            forgotten,
+            outcomes: outcomes?,
+        })
+    }
+}

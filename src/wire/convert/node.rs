@@ -1,0 +1,137 @@
+//! Nodes: what they say of themselves and how they are.
+
+use super::{
+    Code, Malformed,
+    parts::{At, convert, maybe, parse},
+};
+use crate::{
+    kit::clock::Timestamp,
+    model::node::{
+        Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role,
+    },
+    wire::v1,
+};
+
+impl From<&NodeDescription> for v1::NodeDescription {
+    fn from(value: &NodeDescription) -> Self {
+        let NodeDescription {
+            hostname,
+            os,
+            arch,
+            nano_cpus,
+            memory_bytes,
+            runtime,
+            engine_version,
+            engine_labels,
+            version,
+        } = value;
+        Self {
+            hostname: hostname.clone(),
+            os: os.clone(),
+            arch: arch.clone(),
+            nano_cpus: *nano_cpus,
+            memory_bytes: *memory_bytes,
+            runtime: runtime.clone(),
+            engine_version: engine_version.clone(),
+            engine_labels: engine_labels.clone(),
+            version: version.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::NodeDescription> for NodeDescription {
+    type Error = Malformed;
+    fn try_from(wire: v1::NodeDescription) -> Result<Self, Malformed> {
+        let v1::NodeDescription {
+            hostname,
+            os,
+            arch,
+            nano_cpus,
+            memory_bytes,
+            runtime,
+            engine_version,
+            engine_labels,
+            version,
+        } = wire;
+        Ok(Self {
+            hostname,
+            os,
+            arch,
+            nano_cpus,
+            memory_bytes,
+            runtime,
+            engine_version,
+            engine_labels,
+            version,
+        })
+    }
+}
+
+impl From<&NodeStatus> for v1::NodeStatus {
+    fn from(value: &NodeStatus) -> Self {
+        let NodeStatus { state, message, addr, at } = value;
+        Self { state: state.code(), message: message.clone(), addr: addr.clone(), at_ms: at.0 }
+    }
+}
+
+impl TryFrom<v1::NodeStatus> for NodeStatus {
+    type Error = Malformed;
+    fn try_from(wire: v1::NodeStatus) -> Result<Self, Malformed> {
+        let v1::NodeStatus { state, message, addr, at_ms } = wire;
+        Ok(Self {
+            state: NodeState::parse(state).at("state")?,
+            message,
+            addr,
+            at: Timestamp(at_ms),
+        })
+    }
+}
+
+impl From<&ManagerStatus> for v1::ManagerStatus {
+    fn from(value: &ManagerStatus) -> Self {
+        let ManagerStatus { raft_id, addr } = value;
+        Self { raft_id: *raft_id, addr: addr.clone() }
+    }
+}
+
+impl TryFrom<v1::ManagerStatus> for ManagerStatus {
+    type Error = Malformed;
+    fn try_from(wire: v1::ManagerStatus) -> Result<Self, Malformed> {
+        let v1::ManagerStatus { raft_id, addr } = wire;
+        Ok(Self { raft_id, addr })
+    }
+}
+
+impl From<&Node> for v1::NodeInfo {
+    fn from(value: &Node) -> Self {
+        let Node { id, meta, role, availability, labels, description, status, manager } = value;
+        Self {
+            id: id.to_string(),
+            meta: Some(meta.into()),
+            role: role.code(),
+            availability: availability.code(),
+            labels: labels.clone(),
+            description: Some(description.into()),
+            status: Some(status.into()),
+            manager: manager.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<v1::NodeInfo> for Node {
+    type Error = Malformed;
+    fn try_from(wire: v1::NodeInfo) -> Result<Self, Malformed> {
+        let v1::NodeInfo { id, meta, role, availability, labels, description, status, manager } =
+            wire;
+        Ok(Self {
+            id: parse(&id, "id")?,
+            meta: convert(meta, "meta")?,
+            role: Role::parse(role).at("role")?,
+            availability: Availability::parse(availability).at("availability")?,
+            labels,
+            description: convert(description, "description")?,
+            status: convert(status, "status")?,
+            manager: maybe(manager, "manager")?,
+        })
+    }
+}

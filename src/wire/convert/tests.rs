@@ -1,0 +1,593 @@
+//! What goes out comes back the same, and no bytes whatever make a decoder panic.
+
+use super::*;
+use crate::{
+    crypto::keyring::WrappedTerm,
+    kit::{
+        clock::Timestamp,
+        id::{ClientId, ClusterId, NodeId, ObjectId, ServiceId, TaskId},
+    },
+    model::{
+        Labels, Meta,
+        cluster::ClusterSettings,
+        command::{Answer, Command, RequestId, TaskChange},
+        constraint::{Constraint, Operator},
+        node::{Availability, ManagerStatus, NodeDescription, NodeState, NodeStatus, Role},
+        object::{Kind, Version, VersionNumber},
+        reference::{FileMode, OnChange, Owner, Reference, Target, VersionPick},
+        refusal::{Refusal, RefusalKind},
+        service::{
+            ContainerSpec, FailureAction, Healthcheck, Mode, Mount, MountKind, Placement, Port,
+            Protocol, Resources, RestartCondition, RestartPolicy, TaskSpec, UpdateConfig,
+            UpdateOrder, UpdateState, UpdateStatus,
+        },
+        task::{ObjectVersion, TaskState, TaskStatus},
+    },
+};
+use proptest::prelude::*;
+use std::{sync::Arc, time::Duration};
+
+/// Draws values of the model from one seed: every field, every variant, the ends of the ranges.
+struct Draw(u64);
+
+impl Draw {
+    fn number(&mut self) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.number() % limit as u64).unwrap()
+    }
+
+    fn flag(&mut self) -> bool {
+        self.number() & 1 == 1
+    }
+
+    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    fn u64(&mut self) -> u64 {
+        let any = self.number();
+        self.pick(&[0, 1, u64::MAX, any])
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::try_from(self.number() >> 32).unwrap()
+    }
+
+    fn id<T>(&mut self, make: fn([u8; 17]) -> T) -> T {
+        let mut bytes = [0; 17];
+        bytes.fill_with(|| u8::try_from(self.number() & 0xff).unwrap());
+        make(bytes)
+    }
+
+    fn text(&mut self) -> String {
+        self.pick(&["", "a", "ä\n\0", "key=value", "a longer text, with a comma"]).to_owned()
+    }
+
+    fn word(&mut self) -> String {
+        let number = self.number();
+        self.pick(&["a", "web-1", "Nerd_dinner9", "x"]).to_owned() + &number.to_string()
+    }
+
+    fn bytes(&mut self) -> Vec<u8> {
+        (0..self.below(40)).map(|_| u8::try_from(self.number() & 0xff).unwrap()).collect()
+    }
+
+    fn many<T>(&mut self, mut make: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        (0..self.below(4)).map(|_| make(self)).collect()
+    }
+
+    fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.flag() { Some(make(self)) } else { None }
+    }
+
+    fn texts(&mut self) -> Vec<String> {
+        self.many(Self::text)
+    }
+
+    fn labels(&mut self) -> Labels {
+        self.many(|d| (d.word(), d.text())).into_iter().collect()
+    }
+
+    fn time(&mut self) -> Timestamp {
+        let any = i64::try_from(self.number() >> 1).unwrap();
+        Timestamp(self.pick(&[0, -1, i64::MIN, i64::MAX, any]))
+    }
+
+    fn duration(&mut self) -> Duration {
+        Duration::new(self.u64(), self.u32() % 1_000_000_000)
+    }
+
+    fn meta(&mut self) -> Meta {
+        Meta { index: self.u64(), created_at: self.time(), updated_at: self.time() }
+    }
+
+    fn kind(&mut self) -> Kind {
+        self.pick(&[Kind::Secret, Kind::Config])
+    }
+
+    fn version_number(&mut self) -> VersionNumber {
+        VersionNumber(self.u64().max(1))
+    }
+
+    fn sealed(&mut self) -> Sealed {
+        Sealed { term: self.u32(), wrapped_key: self.bytes(), body: self.bytes() }
+    }
+
+    fn object(&mut self) -> Object {
+        let mut versions = self.many(|d| Version {
+            number: d.version_number(),
+            created_at: d.time(),
+            size: d.u64(),
+        });
+        if versions.is_empty() {
+            versions.push(Version {
+                number: VersionNumber::FIRST,
+                created_at: self.time(),
+                size: 1,
+            });
+        }
+        Object {
+            kind: self.kind(),
+            id: self.id(ObjectId::from_random),
+            name: self.word().parse().unwrap(),
+            labels: self.labels(),
+            meta: self.meta(),
+            versions,
+        }
+    }
+
+    fn owner(&mut self) -> Owner {
+        if self.flag() {
+            Owner::Id(self.u32() % u32::MAX)
+        } else {
+            Owner::Name(self.pick(&["root", "www-data", "a.b_c"]).to_owned())
+        }
+    }
+
+    fn reference(&mut self) -> Reference {
+        let kind = self.kind();
+        let target = self.pick(&["x", "/app/sa-password", "etc/app.conf"]);
+        Reference {
+            kind,
+            object: self.id(ObjectId::from_random),
+            name: self.word().parse().unwrap(),
+            version: match self.maybe(Self::version_number) {
+                Some(number) => VersionPick::Exact(number),
+                None => VersionPick::Latest,
+            },
+            target: Target::parse(kind, target).unwrap(),
+            uid: self.maybe(Self::owner),
+            gid: self.maybe(Self::owner),
+            mode: self.maybe(|d| FileMode::new(d.u32() % 0o1000).unwrap()),
+            on_change: OnChange::Keep,
+        }
+    }
+
+    fn mount(&mut self) -> Mount {
+        let tmpfs = MountKind::Tmpfs { size: self.u64(), mode: self.u32() };
+        let kind = match self.below(3) {
+            0 => MountKind::Bind,
+            1 => MountKind::Volume,
+            _ => tmpfs,
+        };
+        Mount { kind, source: self.text(), target: self.text(), read_only: self.flag() }
+    }
+
+    fn health(&mut self) -> Healthcheck {
+        Healthcheck {
+            test: self.texts(),
+            interval: self.duration(),
+            timeout: self.duration(),
+            start_period: self.duration(),
+            retries: self.u64(),
+        }
+    }
+
+    fn container(&mut self) -> ContainerSpec {
+        ContainerSpec {
+            image: self.text(),
+            command: self.texts(),
+            args: self.texts(),
+            env: self.texts(),
+            labels: self.labels(),
+            dir: self.text(),
+            user: self.text(),
+            groups: self.texts(),
+            hostname: self.text(),
+            tty: self.flag(),
+            read_only: self.flag(),
+            init: self.maybe(Self::flag),
+            stop_signal: self.text(),
+            stop_grace: self.maybe(Self::duration),
+            mounts: self.many(Self::mount),
+            healthcheck: self.maybe(Self::health),
+            hosts: self.texts(),
+            cap_add: self.texts(),
+            cap_drop: self.texts(),
+        }
+    }
+
+    fn task_spec(&mut self) -> TaskSpec {
+        let port = |d: &mut Self| Port {
+            target: u16::try_from(d.number() & 0xffff).unwrap(),
+            published: u16::MAX,
+            protocol: d.pick(&[Protocol::Tcp, Protocol::Udp]),
+        };
+        let constraint = |d: &mut Self| Constraint {
+            key: d.pick(&["node.labels.zone", "node.id"]).to_owned(),
+            operator: d.pick(&[Operator::Equal, Operator::NotEqual]),
+            value: d.pick(&["a", "a b", "v1.2"]).to_owned(),
+        };
+        TaskSpec {
+            container: self.container(),
+            references: self.many(Self::reference),
+            resources: Resources {
+                limit_nano_cpus: self.u64(),
+                limit_memory_bytes: self.u64(),
+                limit_pids: self.u64(),
+                reserve_nano_cpus: self.u64(),
+                reserve_memory_bytes: self.u64(),
+            },
+            restart: RestartPolicy {
+                condition: self.pick(&[
+                    RestartCondition::None,
+                    RestartCondition::OnFailure,
+                    RestartCondition::Any,
+                ]),
+                delay: self.duration(),
+                max_attempts: self.u64(),
+                window: self.duration(),
+            },
+            placement: Placement {
+                constraints: self.many(constraint),
+                preferences: self.texts(),
+                max_replicas_per_node: self.u64(),
+            },
+            ports: self.many(port),
+            force_update: self.u64(),
+        }
+    }
+
+    fn update_config(&mut self) -> UpdateConfig {
+        UpdateConfig {
+            parallelism: self.u64(),
+            delay: self.duration(),
+            failure_action: self.pick(&[
+                FailureAction::Pause,
+                FailureAction::Continue,
+                FailureAction::Rollback,
+            ]),
+            monitor: self.duration(),
+            max_failure_ratio: self.pick(&[0.0, 0.25, 1.0]),
+            order: self.pick(&[UpdateOrder::StopFirst, UpdateOrder::StartFirst]),
+        }
+    }
+
+    fn service_spec(&mut self) -> ServiceSpec {
+        let replicated = Mode::Replicated { replicas: self.u64() };
+        ServiceSpec {
+            name: self.word().parse().unwrap(),
+            labels: self.labels(),
+            task: self.task_spec(),
+            mode: if self.flag() { Mode::Global } else { replicated },
+            update: self.maybe(Self::update_config),
+            rollback: self.maybe(Self::update_config),
+        }
+    }
+
+    fn update_status(&mut self) -> UpdateStatus {
+        UpdateStatus {
+            state: self.pick(&[
+                UpdateState::Updating,
+                UpdateState::Paused,
+                UpdateState::Completed,
+                UpdateState::RollbackStarted,
+                UpdateState::RollbackPaused,
+                UpdateState::RollbackCompleted,
+            ]),
+            started_at: self.time(),
+            completed_at: self.maybe(Self::time),
+            message: self.text(),
+        }
+    }
+
+    fn service(&mut self) -> Service {
+        Service {
+            id: self.id(ServiceId::from_random),
+            meta: self.meta(),
+            spec: self.service_spec(),
+            spec_index: self.u64(),
+            previous: self.maybe(Self::service_spec),
+            update: self.maybe(Self::update_status),
+        }
+    }
+
+    fn task_state(&mut self) -> TaskState {
+        self.pick(&[
+            TaskState::New,
+            TaskState::Pending,
+            TaskState::Assigned,
+            TaskState::Accepted,
+            TaskState::Preparing,
+            TaskState::Ready,
+            TaskState::Starting,
+            TaskState::Running,
+            TaskState::Complete,
+            TaskState::Shutdown,
+            TaskState::Failed,
+            TaskState::Rejected,
+            TaskState::Remove,
+            TaskState::Orphaned,
+        ])
+    }
+
+    fn task_status(&mut self) -> TaskStatus {
+        TaskStatus {
+            state: self.task_state(),
+            at: self.time(),
+            message: self.text(),
+            error: self.text(),
+            container_id: self.text(),
+            pid: self.u32(),
+            exit_code: self.maybe(|d| d.pick(&[0, -1, i32::MIN, 137])),
+        }
+    }
+
+    fn task(&mut self) -> Task {
+        Task {
+            id: self.id(TaskId::from_random),
+            meta: self.meta(),
+            service: self.id(ServiceId::from_random),
+            service_name: self.word().parse().unwrap(),
+            service_labels: self.labels(),
+            slot: self.u64(),
+            node: self.maybe(|d| d.id(NodeId::from_random)),
+            spec: Arc::new(self.task_spec()),
+            spec_index: self.u64(),
+            versions: self.many(|d| ObjectVersion {
+                object: d.id(ObjectId::from_random),
+                version: d.version_number(),
+            }),
+            desired: self.task_state(),
+            status: self.task_status(),
+            started_at: self.maybe(Self::time),
+        }
+    }
+
+    fn description(&mut self) -> NodeDescription {
+        NodeDescription {
+            hostname: self.text(),
+            os: self.text(),
+            arch: self.text(),
+            nano_cpus: self.u64(),
+            memory_bytes: self.u64(),
+            runtime: self.text(),
+            engine_version: self.text(),
+            engine_labels: self.labels(),
+            version: self.text(),
+        }
+    }
+
+    fn node_status(&mut self) -> NodeStatus {
+        NodeStatus {
+            state: self.pick(&[
+                NodeState::Unknown,
+                NodeState::Down,
+                NodeState::Ready,
+                NodeState::Disconnected,
+            ]),
+            message: self.text(),
+            addr: self.text(),
+            at: self.time(),
+        }
+    }
+
+    fn availability(&mut self) -> Availability {
+        self.pick(&[Availability::Active, Availability::Pause, Availability::Drain])
+    }
+
+    fn node(&mut self) -> Node {
+        Node {
+            id: self.id(NodeId::from_random),
+            meta: self.meta(),
+            role: self.pick(&[Role::Worker, Role::Manager]),
+            availability: self.availability(),
+            labels: self.labels(),
+            description: self.description(),
+            status: self.node_status(),
+            manager: self.maybe(|d| ManagerStatus { raft_id: d.u64(), addr: d.text() }),
+        }
+    }
+
+    fn cluster(&mut self) -> Cluster {
+        Cluster {
+            id: self.id(ClusterId::from_random),
+            meta: self.meta(),
+            settings: ClusterSettings {
+                heartbeat: self.duration(),
+                certificate_life: self.duration(),
+                task_history: self.u64(),
+            },
+            ca_certificate: self.bytes(),
+            ca_key: self.sealed(),
+            keyring: self.many(|d| WrappedTerm { term: d.u32(), wrapped: d.bytes() }),
+            next_raft_id: self.u64(),
+        }
+    }
+
+    fn change(&mut self) -> TaskChange {
+        let id = self.id(TaskId::from_random);
+        let node = self.id(NodeId::from_random);
+        match self.below(6) {
+            0 => TaskChange::Create(Box::new(self.task())),
+            1 => TaskChange::Assign { id, node },
+            2 => TaskChange::Desire { id, desired: self.task_state() },
+            3 => TaskChange::Report { id, node, status: self.task_status() },
+            4 => TaskChange::Note { id, status: self.task_status() },
+            _ => TaskChange::Delete { id },
+        }
+    }
+
+    fn command(&mut self) -> Command {
+        let index = self.maybe(Self::u64);
+        let object = self.id(ObjectId::from_random);
+        let service = self.id(ServiceId::from_random);
+        let node = self.id(NodeId::from_random);
+        match self.below(12) {
+            0 => Command::Found { cluster: Box::new(self.cluster()), node: Box::new(self.node()) },
+            1 => Command::CreateObject {
+                kind: self.kind(),
+                id: object,
+                name: self.word().parse().unwrap(),
+                labels: self.labels(),
+                size: self.u64(),
+                sealed: self.sealed(),
+            },
+            2 => Command::SetObjectLabels {
+                kind: self.kind(),
+                id: object,
+                index,
+                labels: self.labels(),
+            },
+            3 => Command::RemoveObject { kind: self.kind(), id: object },
+            4 => Command::CreateService { id: service, spec: Box::new(self.service_spec()) },
+            5 => Command::UpdateService { id: service, index, spec: Box::new(self.service_spec()) },
+            6 => Command::RemoveService { id: service },
+            7 => Command::RollBackService { id: service, index, failure: self.maybe(Self::text) },
+            8 => Command::NoteUpdate {
+                id: service,
+                spec_index: self.u64(),
+                status: self.update_status(),
+            },
+            9 => Command::ChangeTasks { changes: self.many(Self::change) },
+            10 => Command::ReportNode {
+                id: node,
+                description: self.maybe(Self::description),
+                status: self.node_status(),
+            },
+            _ => Command::SetNode {
+                id: node,
+                index,
+                availability: self.availability(),
+                labels: self.labels(),
+            },
+        }
+    }
+
+    fn stamped(&mut self) -> Stamped {
+        let request =
+            |d: &mut Self| RequestId { client: d.id(ClientId::from_random), sequence: d.u64() };
+        Stamped { request: self.maybe(request), at: self.time(), command: self.command() }
+    }
+
+    fn answered(&mut self) -> Answered {
+        let outcome = |d: &mut Self| match d.below(4) {
+            0 => Ok(Answer::Done),
+            1 => {
+                Ok(Answer::Object { id: d.id(ObjectId::from_random), version: d.version_number() })
+            }
+            2 => Ok(Answer::Service { id: d.id(ServiceId::from_random) }),
+            _ => Err(Refusal {
+                kind: d.pick(&[
+                    RefusalKind::Invalid,
+                    RefusalKind::NotFound,
+                    RefusalKind::Exists,
+                    RefusalKind::Precondition,
+                    RefusalKind::Conflict,
+                    RefusalKind::Denied,
+                ]),
+                message: d.text(),
+                hint: d.maybe(Self::text),
+            }),
+        };
+        Answered {
+            client: self.id(ClientId::from_random),
+            at: self.time(),
+            forgotten: self.u64(),
+            outcomes: self.many(|d| (d.u64(), outcome(d))).into_iter().collect(),
+        }
+    }
+}
+
+fn comes_back<T: Wire + PartialEq + std::fmt::Debug>(value: &T) {
+    let bytes = encode(value);
+    assert_eq!(&decode::<T>(&bytes).unwrap(), value);
+    assert_eq!(encode(&decode::<T>(&bytes).unwrap()), bytes);
+}
+
+proptest! {
+    #[test]
+    fn every_value_comes_back_from_its_bytes(seed: u64) {
+        let mut draw = Draw(seed);
+        comes_back(&draw.stamped());
+        comes_back(&draw.answered());
+        comes_back(&draw.cluster());
+        comes_back(&draw.node());
+        comes_back(&draw.object());
+        comes_back(&draw.service());
+        comes_back(&draw.task());
+        comes_back(&draw.sealed());
+        let commands = draw.many(Draw::stamped);
+        prop_assert_eq!(unbatch(batch(&commands)).unwrap(), commands);
+    }
+
+    #[test]
+    fn damaged_bytes_are_an_error_or_another_value_never_a_panic(seed: u64) {
+        let mut draw = Draw(seed);
+        let mut bytes = encode(&draw.stamped());
+        for _ in 0..=draw.below(4) {
+            let at = draw.below(bytes.len().max(1));
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1 << draw.below(8);
+            }
+        }
+        bytes.truncate(bytes.len() - draw.below(bytes.len() / 4 + 1));
+        if let Ok(value) = decode::<Stamped>(&bytes) {
+            comes_back(&value);
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes: Vec<u8>) {
+        drop(decode::<Stamped>(&bytes));
+        drop(decode::<Answered>(&bytes));
+        drop(decode::<Cluster>(&bytes));
+        drop(decode::<Node>(&bytes));
+        drop(decode::<Object>(&bytes));
+        drop(decode::<Service>(&bytes));
+        drop(decode::<Task>(&bytes));
+    }
+}
+
+#[test]
+fn a_fault_is_named_by_its_path() {
+    let mut draw = Draw(7);
+    let mut spec = v1::ServiceSpec::from(&draw.service_spec());
+    let task = spec.task.as_mut().unwrap();
+    task.references = vec![(&draw.reference()).into(), (&draw.reference()).into()];
+    task.references[1].target = "/a/../b".into();
+    let fault = ServiceSpec::try_from(spec).unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "task.references[1].target: target '/a/../b' must not contain '..'"
+    );
+}
+
+#[test]
+fn what_must_be_set_and_unknown_numbers_are_refused() {
+    let mut object = v1::Object::from(&Draw(1).object());
+    object.kind = 0;
+    assert_eq!(Object::try_from(object.clone()).unwrap_err().to_string(), "kind: must be set");
+    object.kind = 99;
+    assert_eq!(Object::try_from(object).unwrap_err().to_string(), "kind: 99 has no meaning here");
+    let stamped = v1::Stamped::default();
+    assert_eq!(Stamped::try_from(stamped).unwrap_err().to_string(), "command: must be set");
+}
