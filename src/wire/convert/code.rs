@@ -20,7 +20,7 @@ pub trait Code: Copy {
 
     /// # Errors
     /// [`Malformed`]: the number stands for nothing, or was not set.
-    fn parse(code: i32) -> Result<Self, Malformed>;
+    fn from_code(code: i32) -> Result<Self, Malformed>;
 }
 
 macro_rules! codes {
@@ -32,7 +32,7 @@ macro_rules! codes {
                 }
             }
 
-            fn parse(code: i32) -> Result<Self, Malformed> {
+            fn from_code(code: i32) -> Result<Self, Malformed> {
                 match v1::$wire::try_from(code) {
                     $(Ok(v1::$wire::$variant) => Ok(Self::$variant),)*
                     Ok(v1::$wire::Unspecified) => Err(Malformed::new("must be set")),

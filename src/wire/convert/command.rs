@@ -137,7 +137,7 @@ impl TryFrom<v1::Command> for Command {
             }
             c::Command::CreateObject(c::CreateObject { kind, id, name, labels, size, sealed }) => {
                 Self::CreateObject {
-                    kind: Kind::parse(kind).at("kind")?,
+                    kind: Kind::from_code(kind).at("kind")?,
                     id: parse(&id, "id")?,
                     name: parse(&name, "name")?,
                     labels,
@@ -147,15 +147,16 @@ impl TryFrom<v1::Command> for Command {
             }
             c::Command::SetObjectLabels(c::SetObjectLabels { kind, id, index, labels }) => {
                 Self::SetObjectLabels {
-                    kind: Kind::parse(kind).at("kind")?,
+                    kind: Kind::from_code(kind).at("kind")?,
                     id: parse(&id, "id")?,
                     index,
                     labels,
                 }
             }
-            c::Command::RemoveObject(c::RemoveObject { kind, id }) => {
-                Self::RemoveObject { kind: Kind::parse(kind).at("kind")?, id: parse(&id, "id")? }
-            }
+            c::Command::RemoveObject(c::RemoveObject { kind, id }) => Self::RemoveObject {
+                kind: Kind::from_code(kind).at("kind")?,
+                id: parse(&id, "id")?,
+            },
             c::Command::CreateService(create) => {
                 let c::CreateService { id, spec } = *create;
                 Self::CreateService {
@@ -193,7 +194,7 @@ impl TryFrom<v1::Command> for Command {
             c::Command::SetNode(c::SetNode { id, index, availability, labels }) => Self::SetNode {
                 id: parse(&id, "id")?,
                 index,
-                availability: Availability::parse(availability).at("availability")?,
+                availability: Availability::from_code(availability).at("availability")?,
                 labels,
             },
         })
@@ -235,7 +236,7 @@ impl TryFrom<v1::TaskChange> for TaskChange {
             }
             t::Change::Desire(t::Desire { id, desired }) => Self::Desire {
                 id: parse(&id, "id")?,
-                desired: TaskState::parse(desired).at("desired")?,
+                desired: TaskState::from_code(desired).at("desired")?,
             },
             t::Change::Report(t::Report { id, node_id, status }) => Self::Report {
                 id: parse(&id, "id")?,
@@ -293,7 +294,7 @@ impl TryFrom<v1::Refusal> for Refusal {
     type Error = Malformed;
     fn try_from(wire: v1::Refusal) -> Result<Self, Malformed> {
         let v1::Refusal { kind, message, hint } = wire;
-        Ok(Self { kind: RefusalKind::parse(kind).at("kind")?, message, hint })
+        Ok(Self { kind: RefusalKind::from_code(kind).at("kind")?, message, hint })
     }
 }
 

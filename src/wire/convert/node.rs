@@ -79,7 +79,7 @@ impl TryFrom<v1::NodeStatus> for NodeStatus {
     fn try_from(wire: v1::NodeStatus) -> Result<Self, Malformed> {
         let v1::NodeStatus { state, message, addr, at_ms } = wire;
         Ok(Self {
-            state: NodeState::parse(state).at("state")?,
+            state: NodeState::from_code(state).at("state")?,
             message,
             addr,
             at: Timestamp(at_ms),
@@ -126,8 +126,8 @@ impl TryFrom<v1::NodeInfo> for Node {
         Ok(Self {
             id: parse(&id, "id")?,
             meta: convert(meta, "meta")?,
-            role: Role::parse(role).at("role")?,
-            availability: Availability::parse(availability).at("availability")?,
+            role: Role::from_code(role).at("role")?,
+            availability: Availability::from_code(availability).at("availability")?,
             labels,
             description: convert(description, "description")?,
             status: convert(status, "status")?,

@@ -59,7 +59,7 @@ impl TryFrom<v1::Object> for Object {
             return Err(Malformed::new("must not be empty").within("versions"));
         }
         Ok(Self {
-            kind: Kind::parse(kind).at("kind")?,
+            kind: Kind::from_code(kind).at("kind")?,
             id: parse(&id, "id")?,
             name: parse(&name, "name")?,
             labels,
@@ -142,7 +142,7 @@ impl TryFrom<v1::Reference> for Reference {
             mode,
             on_change,
         } = wire;
-        let kind = Kind::parse(kind).at("kind")?;
+        let kind = Kind::from_code(kind).at("kind")?;
         Ok(Self {
             kind,
             object: parse(&object_id, "object_id")?,
@@ -158,7 +158,7 @@ impl TryFrom<v1::Reference> for Reference {
             // A caller that does not know of it wants what there always was.
             on_change: match on_change {
                 0 => OnChange::Keep,
-                code => OnChange::parse(code).at("on_change")?,
+                code => OnChange::from_code(code).at("on_change")?,
             },
         })
     }

@@ -59,7 +59,7 @@ impl TryFrom<v1::RestartPolicy> for RestartPolicy {
     fn try_from(wire: v1::RestartPolicy) -> Result<Self, Malformed> {
         let v1::RestartPolicy { condition, delay, max_attempts, window } = wire;
         Ok(Self {
-            condition: RestartCondition::parse(condition).at("condition")?,
+            condition: RestartCondition::from_code(condition).at("condition")?,
             delay: span(delay, "delay")?,
             max_attempts,
             window: span(window, "window")?,
@@ -100,10 +100,10 @@ impl TryFrom<v1::UpdateConfig> for UpdateConfig {
         Ok(Self {
             parallelism,
             delay: span(delay, "delay")?,
-            failure_action: FailureAction::parse(failure_action).at("failure_action")?,
+            failure_action: FailureAction::from_code(failure_action).at("failure_action")?,
             monitor: span(monitor, "monitor")?,
             max_failure_ratio,
-            order: UpdateOrder::parse(order).at("order")?,
+            order: UpdateOrder::from_code(order).at("order")?,
         })
     }
 }
@@ -158,7 +158,7 @@ impl TryFrom<v1::Constraint> for Constraint {
     type Error = Malformed;
     fn try_from(wire: v1::Constraint) -> Result<Self, Malformed> {
         let v1::Constraint { key, operator, value } = wire;
-        let operator = Operator::parse(operator).at("operator")?;
+        let operator = Operator::from_code(operator).at("operator")?;
         let given = Self { key, operator, value };
         // The rules for keys and values stand where the text is parsed.
         let read: Self = given.to_string().parse().map_err(Malformed::new)?;
@@ -241,7 +241,7 @@ impl TryFrom<v1::Port> for Port {
         Ok(Self {
             target: port(target, "target")?,
             published: port(published, "published")?,
-            protocol: Protocol::parse(protocol).at("protocol")?,
+            protocol: Protocol::from_code(protocol).at("protocol")?,
         })
     }
 }
@@ -454,7 +454,7 @@ impl TryFrom<v1::UpdateStatus> for UpdateStatus {
     fn try_from(wire: v1::UpdateStatus) -> Result<Self, Malformed> {
         let v1::UpdateStatus { state, started_at_ms, completed_at_ms, message } = wire;
         Ok(Self {
-            state: UpdateState::parse(state).at("state")?,
+            state: UpdateState::from_code(state).at("state")?,
             started_at: Timestamp(started_at_ms),
             completed_at: completed_at_ms.map(Timestamp),
             message,

@@ -34,7 +34,7 @@ impl TryFrom<v1::TaskStatus> for TaskStatus {
     fn try_from(wire: v1::TaskStatus) -> Result<Self, Malformed> {
         let v1::TaskStatus { state, at_ms, message, error, container_id, pid, exit_code } = wire;
         Ok(Self {
-            state: TaskState::parse(state).at("state")?,
+            state: TaskState::from_code(state).at("state")?,
             at: Timestamp(at_ms),
             message,
             error,
@@ -112,7 +112,7 @@ impl TryFrom<v1::Task> for Task {
             spec: Arc::new(convert::<_, TaskSpec>(spec, "spec")?),
             spec_index,
             versions: list(versions, "versions")?,
-            desired: TaskState::parse(desired).at("desired")?,
+            desired: TaskState::from_code(desired).at("desired")?,
             status: convert(status, "status")?,
             started_at: started_at_ms.map(Timestamp),
         })
