@@ -1,1 +1,5 @@
-fn main() {}
+//! The operator's hand: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    secretd::ctl::main()
+}

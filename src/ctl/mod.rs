@@ -1,1 +1,65 @@
 //! The commands of secretctl.
+//!
+//! `cli` is the command line, `exit` how a command ends, `output` the only place that prints, `input` the only place
+//! where a payload comes in. `format` and `age` make text; `parse` reads flags; each noun has a module.
+
+mod age;
+mod cli;
+mod connect;
+mod exit;
+mod format;
+mod input;
+mod output;
+mod parse;
+mod stack;
+
+use clap::{CommandFactory, Parser};
+use cli::{Cli, Command};
+use connect::Context;
+use exit::{Code, Failure};
+use std::process::ExitCode;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match run(cli).and_then(|()| output::flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::failure(&failure);
+            failure.code.into()
+        }
+    }
+}
+
+/// Prints what clap has to say: help and version to stdout, mistakes to stderr.
+fn usage(error: &clap::Error) -> ExitCode {
+    error.print().ok();
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ => Code::Usage.into(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let context = Context { host: cli.host, clock: crate::kit::clock::Clock::system() };
+    if let Command::Completion { shell } = cli.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "secretctl", &mut script);
+        return output::bytes(false, &script);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Code::Other, format!("cannot start: {error}")))?;
+    runtime.block_on(dispatch(cli.command, &context))
+}
+
+async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
+    match command {
+        Command::Stack(command) => stack::run(command, context).await,
+        _ => Err(Failure::usage("not there yet")),
+    }
+}

@@ -1,0 +1,520 @@
+//! The whole command line as clap sees it: every command, flag and help text. Names are fixed, scripts use them.
+
+use super::{exit::EXIT_CODES, parse, parse::ReferenceFlag, stack::args::StackCommand};
+use crate::model::{constraint::Constraint, object::Kind, service::Mount};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{path::PathBuf, time::Duration};
+
+/// Where the daemon listens unless it was told otherwise.
+pub(crate) const DEFAULT_HOST: &str = "unix:///run/secretd/secretd.sock";
+
+/// Keep secrets and configs, and put them as files into the containers that need them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "secretctl",
+    version,
+    propagate_version = false,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "Run 'secretctl COMMAND --help' for more about a command.",
+    after_long_help = EXIT_CODES
+)]
+pub(crate) struct Cli {
+    /// The daemon's socket
+    #[arg(
+        short = 'H',
+        long,
+        global = true,
+        env = "SECRETD_HOST",
+        hide_env_values = true,
+        default_value = DEFAULT_HOST,
+        value_name = "HOST"
+    )]
+    pub(crate) host: String,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a secret from a file, standard input or a prompt
+    #[command(after_long_help = CREATE_EXAMPLES)]
+    Create(CreateArgs),
+    /// List secrets
+    #[command(visible_alias = "list", after_long_help = OBJECT_LS_HELP)]
+    Ls(ListArgs),
+    /// Show details of secrets; never their values
+    Inspect(InspectArgs),
+    /// Remove secrets
+    #[command(visible_alias = "remove")]
+    Rm(RemoveArgs),
+    /// Manage secrets (the same as the commands at the top level)
+    #[command(subcommand, hide = true)]
+    Secret(ObjectCommand),
+    /// Manage configs
+    #[command(subcommand)]
+    Config(ObjectCommand),
+    /// Manage services
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Manage stacks
+    #[command(subcommand)]
+    Stack(StackCommand),
+    /// Manage nodes
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Found a cluster with this node as its first manager
+    #[command(after_long_help = INIT_EXAMPLES)]
+    Init(InitArgs),
+    /// Show what this node is and how it is
+    #[command(after_long_help = STATUS_HELP)]
+    Status(FormatArgs),
+    /// Print a completion script for a shell
+    #[command(after_long_help = COMPLETION_EXAMPLES)]
+    Completion {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Show everything once, on a throw-away node that leaves nothing behind
+    Demo(DemoArgs),
+}
+
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  secretctl create db-password password.txt
+  openssl rand -base64 32 | secretctl create --trim-newline session-key -
+  secretctl create -l env=prod api-key          # asks for the value, without showing it
+
+The value is never taken from the command line, where other users could see it.";
+
+const OBJECT_LS_HELP: &str = "\
+Filters: id=PREFIX, name=PREFIX, label=KEY or label=KEY=VALUE
+Fields for --format: .ID .Name .CreatedAt .UpdatedAt .Labels .Label .Version .Versions .Driver
+
+Examples:
+  secretctl ls --filter label=env=prod
+  secretctl ls --format 'table {{.Name}}\\t{{.Label \"env\"}}'";
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  secretctl init
+  secretctl init --advertise-addr 192.168.1.10";
+
+const STATUS_HELP: &str = "\
+Fields for --format: .NodeID .ClusterID .State (inactive, pending, active, locked, error) .Error .Role
+  .Leader (true where this manager leads) .Managers .Version .Runtime .EngineVersion .RuntimeError
+  .Hostname .ListenAddr .AdvertiseAddr .DataDir .Unlockers .Protection .AppliedIndex .CertificateExpiresAt
+
+Example:
+  secretctl status --format '{{.State}} {{.Leader}}'";
+
+const COMPLETION_EXAMPLES: &str = "\
+Example:
+  secretctl completion bash > /etc/bash_completion.d/secretctl";
+
+/// The four things one does with secrets, or with configs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ObjectCommand {
+    /// Create one from a file or standard input
+    Create(CreateArgs),
+    /// List them
+    #[command(visible_alias = "list", after_long_help = OBJECT_LS_HELP)]
+    Ls(ListArgs),
+    /// Show details
+    Inspect(InspectArgs),
+    /// Remove one or more
+    #[command(visible_alias = "remove")]
+    Rm(RemoveArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Its name: letters, digits, '-', '_' and '.'
+    pub(crate) name: String,
+    /// Where the value is; '-' or nothing reads standard input
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: Option<PathBuf>,
+    /// Attach a label
+    #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = parse::key_value)]
+    pub(crate) label: Vec<(String, String)>,
+    /// Drop one newline at the end of the value
+    #[arg(long)]
+    pub(crate) trim_newline: bool,
+}
+
+/// What every list takes.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Show only what matches (KEY=VALUE, several times)
+    #[arg(short, long = "filter", value_name = "FILTER", value_parser = parse::filter)]
+    pub(crate) filter: Vec<(String, String)>,
+    /// How to print: 'table', 'table TEMPLATE', 'json' or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Print ids only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// What every list of tasks takes.
+#[derive(Debug, Args)]
+pub(crate) struct TaskListArgs {
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    /// Do not shorten ids, images and errors
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Show the ids of nodes instead of their names
+    #[arg(long)]
+    pub(crate) no_resolve: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FormatArgs {
+    /// How to print: 'json' or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Names, ids, or the beginnings of ids
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// How to print: 'json' or a Go template
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "pretty")]
+    pub(crate) format: Option<String>,
+    /// Print for people
+    #[arg(long)]
+    pub(crate) pretty: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Names, ids, or the beginnings of ids
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// Create a service
+    #[command(
+        after_long_help = SERVICE_CREATE_EXAMPLES,
+        override_usage = "secretctl service create [OPTIONS] --name NAME IMAGE [COMMAND] [ARG]..."
+    )]
+    Create(Box<ServiceCreateArgs>),
+    /// List services
+    #[command(visible_alias = "list", after_long_help = SERVICE_LS_HELP)]
+    Ls(ListArgs),
+    /// List the tasks of services
+    #[command(after_long_help = SERVICE_PS_HELP)]
+    Ps {
+        /// Names, ids, or the beginnings of ids
+        #[arg(required = true, value_name = "SERVICE")]
+        services: Vec<String>,
+        #[command(flatten)]
+        args: TaskListArgs,
+    },
+    /// Show details of services
+    Inspect(InspectArgs),
+    /// Change how many tasks replicated services have
+    #[command(override_usage = "secretctl service scale [OPTIONS] SERVICE=REPLICAS...")]
+    Scale {
+        #[arg(required = true, value_name = "SERVICE=REPLICAS", value_parser = scale)]
+        services: Vec<(String, u64)>,
+        /// Do not wait until the tasks run
+        #[arg(short, long)]
+        detach: bool,
+    },
+    /// Remove services
+    #[command(visible_alias = "remove")]
+    Rm(RemoveArgs),
+    /// Show what the tasks of a service, or one task, wrote
+    Logs(LogsArgs),
+}
+
+const SERVICE_CREATE_EXAMPLES: &str = "\
+Examples:
+  secretctl service create --name web --replicas 2 --secret tls-key --config site.conf nginx:1.27
+  secretctl service create --name db \\
+      --secret source=db-password,target=/app/sa-password,uid=1000,mode=0400 \\
+      --env ACCEPT_EULA=Y --constraint node.labels.disk==ssd my/db:3
+
+References (--secret, --config):
+  NAME, or source=NAME[,target=PATH][,uid=UID][,gid=GID][,mode=MODE][,version=N]
+  A relative target lands in /run/secrets for secrets and in / for configs.
+  The owner is the container's user unless uid and gid say otherwise (numbers, or names in the image).
+  The mode is octal if it begins with 0; by default 0400 for secrets (0444 if the owner is not known)
+  and 0444 for configs.
+
+Mounts (--mount):
+  type=bind|volume|tmpfs,[source=PATH|VOLUME,]target=PATH[,readonly][,tmpfs-size=SIZE][,tmpfs-mode=MODE]";
+
+const SERVICE_LS_HELP: &str = "\
+Filters: id=PREFIX, name=PREFIX, label=KEY or label=KEY=VALUE, mode=replicated or mode=global
+Fields for --format: .ID .Name .Mode .Replicas .Image .Ports .Labels .Label";
+
+const SERVICE_PS_HELP: &str = "\
+Filters: id=PREFIX, name=TASK, node=NODE, desired-state=running|shutdown|accepted
+Fields for --format: .ID .Name .Image .Node .DesiredState .CurrentState .Error .Ports";
+
+fn secret_flag(text: &str) -> Result<ReferenceFlag, String> {
+    parse::reference(Kind::Secret, text)
+}
+
+fn config_flag(text: &str) -> Result<ReferenceFlag, String> {
+    parse::reference(Kind::Config, text)
+}
+
+fn scale(text: &str) -> Result<(String, u64), String> {
+    let bad = || format!("invalid scale specifier '{text}'. Use SERVICE=REPLICAS");
+    let (service, replicas) = text.split_once('=').ok_or_else(bad)?;
+    if service.is_empty() {
+        return Err(bad());
+    }
+    Ok((service.to_owned(), replicas.parse().map_err(|_| bad())?))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeFlag {
+    Replicated,
+    Global,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RestartFlag {
+    None,
+    OnFailure,
+    Any,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServiceCreateArgs {
+    /// The service's name
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Put a secret into the tasks
+    #[arg(long = "secret", value_name = "SECRET", value_parser = secret_flag)]
+    pub(crate) secrets: Vec<ReferenceFlag>,
+    /// Put a config into the tasks
+    #[arg(long = "config", value_name = "CONFIG", value_parser = config_flag)]
+    pub(crate) configs: Vec<ReferenceFlag>,
+    /// How many tasks [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) replicas: Option<u64>,
+    /// 'replicated', or 'global' for one task on each node
+    #[arg(long, value_enum, default_value_t = ModeFlag::Replicated, hide_possible_values = true)]
+    pub(crate) mode: ModeFlag,
+    /// Set an environment variable; without a value it is taken from yours
+    #[arg(short, long = "env", value_name = "KEY=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long = "env-file", value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Attach a label to the service
+    #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = parse::key_value)]
+    pub(crate) label: Vec<(String, String)>,
+    /// Attach a label to the containers
+    #[arg(long = "container-label", value_name = "KEY=VALUE", value_parser = parse::key_value)]
+    pub(crate) container_label: Vec<(String, String)>,
+    /// Mount something else into the tasks
+    #[arg(long = "mount", value_name = "MOUNT", value_parser = parse::mount)]
+    pub(crate) mount: Vec<Mount>,
+    /// Run only on nodes for which this holds, as 'node.labels.zone==a'
+    #[arg(long = "constraint", value_name = "EXPR", value_parser = parse::constraint)]
+    pub(crate) constraint: Vec<Constraint>,
+    /// Run as this user, USER[:GROUP]
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub(crate) user: String,
+    /// Start in this directory
+    #[arg(short, long, value_name = "DIR", default_value = "", hide_default_value = true)]
+    pub(crate) workdir: String,
+    /// Replace the image's entry point
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) entrypoint: Option<String>,
+    /// The containers' host name
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) hostname: String,
+    /// Mount the containers' root file system read-only
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Run an init inside the containers
+    #[arg(long)]
+    pub(crate) init: bool,
+    /// Signal that asks a task to stop
+    #[arg(long, value_name = "SIGNAL", default_value = "", hide_default_value = true)]
+    pub(crate) stop_signal: String,
+    /// How long a task may take to stop (10s unless set)
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    pub(crate) stop_grace_period: Option<Duration>,
+    /// When an ended task is followed by another: 'none', 'on-failure' or 'any' (the default)
+    #[arg(long, value_enum, value_name = "CONDITION", hide_possible_values = true)]
+    pub(crate) restart_condition: Option<RestartFlag>,
+    /// How long to wait before a restart (5s unless set)
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    pub(crate) restart_delay: Option<Duration>,
+    /// How often to restart at most
+    #[arg(long, value_name = "N")]
+    pub(crate) restart_max_attempts: Option<u64>,
+    /// The time over which restarts are counted
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    pub(crate) restart_window: Option<Duration>,
+    /// Limit the CPUs of a task, as 0.5
+    #[arg(long, value_name = "CPUS", value_parser = parse::cpus)]
+    pub(crate) limit_cpu: Option<u64>,
+    /// Limit the memory of a task, as 64m
+    #[arg(long, value_name = "BYTES", value_parser = parse::bytes)]
+    pub(crate) limit_memory: Option<u64>,
+    /// Limit the processes of a task
+    #[arg(long, value_name = "N")]
+    pub(crate) limit_pids: Option<u64>,
+    /// Do not wait until the tasks run
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Print the id only, no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// The image, then the command and its arguments
+    // One argument on purpose: whatever follows the image belongs to the command, also what looks like a flag.
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG]")]
+    pub(crate) image_and_command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// A service or a task
+    #[arg(value_name = "SERVICE|TASK")]
+    pub(crate) reference: String,
+    /// Stay and show what comes
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only this many last lines of each task, or 'all'
+    #[arg(short = 'n', long, value_name = "N", default_value = "all")]
+    pub(crate) tail: String,
+    /// Only what came after this: a time (2026-01-02T13:23:37Z) or an age (42m)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Show the time of each line
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
+    /// Print the lines as they were, without the task's name
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Do not shorten task ids
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Leave the task ids out
+    #[arg(long)]
+    pub(crate) no_task_ids: bool,
+    /// Show the ids of nodes instead of their names
+    #[arg(long)]
+    pub(crate) no_resolve: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// List nodes
+    #[command(visible_alias = "list", after_long_help = NODE_LS_HELP)]
+    Ls(ListArgs),
+    /// Show details of nodes
+    Inspect(NodeInspectArgs),
+}
+
+const NODE_LS_HELP: &str = "\
+Filters: id=PREFIX, name=PREFIX, role=manager|worker, node.label=KEY or node.label=KEY=VALUE
+Fields for --format: .ID .Self .Hostname .Status .Availability .ManagerStatus .EngineVersion .Runtime .Role";
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeInspectArgs {
+    /// Names, ids, the beginnings of ids, or 'self'
+    #[arg(value_name = "NODE", default_value = "self")]
+    pub(crate) names: Vec<String>,
+    /// How to print: 'json' or a Go template
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "pretty")]
+    pub(crate) format: Option<String>,
+    /// Print for people
+    #[arg(long)]
+    pub(crate) pretty: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Where the cluster's nodes are to reach this one [default: 0.0.0.0:2390]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen_addr: Option<String>,
+    /// The address other nodes are told [default: found out]
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub(crate) advertise_addr: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoRuntime {
+    Process,
+    Docker,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// What starts the tasks: the embedded sandbox, or the Docker Engine
+    #[arg(long, value_enum, default_value_t = DemoRuntime::Process)]
+    pub(crate) runtime: DemoRuntime,
+    /// The Docker Engine's address
+    #[arg(long, value_name = "URL")]
+    pub(crate) docker_host: Option<String>,
+    /// The image the tasks run in with --runtime docker
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn create(line: &str) -> Result<Box<ServiceCreateArgs>, clap::Error> {
+        let words = ["secretctl", "service", "create"].into_iter().chain(line.split(' '));
+        match Cli::try_parse_from(words)?.command {
+            Command::Service(ServiceCommand::Create(args)) => Ok(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_image_belongs_to_the_command() {
+        let args = create("--name x -e A=1 busybox sh -c --name -- -d").unwrap();
+        assert_eq!(args.name, "x");
+        assert!(!args.detach);
+        assert_eq!(args.image_and_command, ["busybox", "sh", "-c", "--name", "--", "-d"]);
+    }
+
+    #[test]
+    fn an_unknown_flag_before_the_image_is_a_mistake() {
+        create("--name x --bogus busybox").unwrap_err();
+        create("--name x").unwrap_err();
+    }
+
+    #[test]
+    fn the_host_may_stand_anywhere() {
+        for words in [["-H", "unix:///x", "ls"], ["ls", "--host", "unix:///x"]] {
+            let cli = Cli::try_parse_from(["secretctl"].into_iter().chain(words)).unwrap();
+            assert_eq!(cli.host, "unix:///x");
+        }
+    }
+
+    #[test]
+    fn a_scale_names_a_service_and_a_number() {
+        assert_eq!(scale("web=3"), Ok(("web".into(), 3)));
+        for text in ["web", "web=", "web=x", "=3", "web=-1"] {
+            scale(text).expect_err(text);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Where payloads come in: a file, standard input, or a prompt that does not show them. Never argv or environment.
+
+use super::{
+    exit::{Code, Failure},
+    output,
+};
+use crate::{
+    crypto::plaintext::Plaintext,
+    model::object::{Kind, check_size},
+};
+use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
+};
+use zeroize::Zeroizing;
+
+/// Reads the payload of a new `kind` from `source` (`None` and `-` are standard input), and looks at its size.
+///
+/// Says on stderr that a secret from a pipe or terminal ends with a newline, or drops it if `trim_newline`.
+///
+/// # Errors
+/// A source that cannot be read, Ctrl-C at the prompt, an empty or oversized payload.
+pub(crate) fn payload(
+    kind: Kind,
+    source: Option<&Path>,
+    trim_newline: bool,
+) -> Result<Plaintext, Failure> {
+    let file = source.filter(|path| *path != Path::new("-"));
+    let mut bytes = match file {
+        Some(path) => read_file(kind, path)?,
+        None => {
+            let stdin = io::stdin();
+            if kind == Kind::Secret && termios::isatty(&stdin) {
+                read_prompt(kind, stdin.as_fd())?
+            } else {
+                read_all(kind, Stdin(stdin.as_fd())).map_err(|error| {
+                    Failure::new(Code::Other, format!("cannot read standard input: {error}"))
+                })?
+            }
+        }
+    };
+    if trim_newline && bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    check_size(kind, bytes.len()).map_err(|bad| {
+        let failure = Failure::refused(bad.to_string());
+        if bytes.is_empty() { failure.hint("the value is empty") } else { failure }
+    })?;
+    if kind == Kind::Secret && file.is_none() && bytes.last() == Some(&b'\n') {
+        output::note(
+            "note: the value ends with a newline, which is kept; --trim-newline drops it (or printf '%s' instead of echo)",
+        );
+    }
+    Ok(Plaintext::new(std::mem::take(&mut *bytes)))
+}
+
+/// At most this many bytes are read before the size is judged: enough to tell "too large" from "endless".
+fn bound(kind: Kind) -> usize {
+    2 * kind.size_limit()
+}
+
+fn read_file(kind: Kind, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let cannot = |error: io::Error| {
+        let failure = Failure::new(Code::Other, format!("cannot read {}: {error}", path.display()));
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                failure.hint("give the path of a file, or - for standard input")
+            }
+            io::ErrorKind::IsADirectory => failure.hint("give the path of a file"),
+            _ => failure,
+        }
+    };
+    read_all(kind, File::open(path).map_err(cannot)?).map_err(cannot)
+}
+
+/// Reads up to the bound into one allocation, so that growing leaves no copy behind.
+fn read_all(kind: Kind, source: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    let bound = bound(kind);
+    let mut bytes = Zeroizing::new(vec![0; bound]);
+    let mut source = source;
+    let mut filled = 0;
+    while filled < bound {
+        match source.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Standard input without the library's buffer, which nobody would wipe.
+struct Stdin<'a>(BorrowedFd<'a>);
+
+impl Read for Stdin<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(self.0, buffer)?)
+    }
+}
+
+/// Puts the terminal back as it was, whatever happens.
+struct Restore<'a> {
+    terminal: BorrowedFd<'a>,
+    before: Termios,
+}
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        termios::tcsetattr(self.terminal, OptionalActions::Now, &self.before).ok();
+        output::note("");
+    }
+}
+
+const CTRL_C: u8 = 3;
+const CTRL_D: u8 = 4;
+const BACKSPACE: u8 = 8;
+const DELETE: u8 = 127;
+
+/// Asks at the terminal, byte by byte: no echo, no line limit, and Ctrl-C restores the terminal first.
+fn read_prompt(kind: Kind, terminal: BorrowedFd<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let cannot =
+        |error| Failure::new(Code::Other, format!("cannot read from the terminal: {error}"));
+    let before = termios::tcgetattr(terminal).map_err(cannot)?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+    silent.special_codes[SpecialCodeIndex::VMIN] = 1;
+    silent.special_codes[SpecialCodeIndex::VTIME] = 0;
+    output::prompt(format_args!("Value of the {kind} (not shown; end it with Ctrl-D): "));
+    termios::tcsetattr(terminal, OptionalActions::Flush, &silent).map_err(cannot)?;
+    let _restore = Restore { terminal, before };
+    let bound = bound(kind);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(bound));
+    let mut byte = Zeroizing::new([0]);
+    while bytes.len() < bound && rustix::io::read(terminal, &mut byte[..]).map_err(cannot)? == 1 {
+        match byte[0] {
+            CTRL_C => return Err(Failure::new(Code::Interrupted, "")),
+            CTRL_D => break,
+            BACKSPACE | DELETE => {
+                bytes.pop();
+            }
+            other => bytes.push(other),
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    fn length(kind: Kind, bytes: &[u8], trim: bool) -> Result<usize, Failure> {
+        payload(kind, Some(file(bytes).path()), trim).map(|p| p.len())
+    }
+
+    #[test]
+    fn a_file_is_taken_byte_by_byte() {
+        assert_eq!(length(Kind::Secret, b"a\n", false).unwrap(), 2);
+        assert_eq!(length(Kind::Secret, b"a\r\n", true).unwrap(), 1);
+        assert_eq!(length(Kind::Secret, b"a\n\n", true).unwrap(), 2);
+        assert_eq!(length(Kind::Secret, &[0; 511_999], false).unwrap(), 511_999);
+    }
+
+    #[test]
+    fn empty_and_oversized_values_are_refused() {
+        for (bytes, trim) in [(&b""[..], false), (b"\n", true), (&[0; 512_000], false)] {
+            let failure = length(Kind::Secret, bytes, trim).unwrap_err();
+            assert_eq!(failure.code, Code::Refused);
+            assert_eq!(
+                failure.message(),
+                "secret data must be larger than 0 and less than 512000 bytes"
+            );
+        }
+        length(Kind::Config, &[0; 512_000], false).unwrap();
+    }
+
+    #[test]
+    fn an_endless_source_is_not_read_to_its_end() {
+        let read = read_all(Kind::Secret, io::repeat(7)).unwrap();
+        assert_eq!(read.len(), 1_024_000);
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_read_is_named() {
+        let failure = payload(Kind::Secret, Some(Path::new("/nowhere/x")), false).unwrap_err();
+        assert_eq!(
+            failure.message(),
+            "cannot read /nowhere/x: No such file or directory (os error 2)"
+        );
+        let failure = payload(Kind::Config, Some(Path::new("/")), false).unwrap_err();
+        assert_eq!(failure.hint_text(), Some("give the path of a file"));
+    }
+}
