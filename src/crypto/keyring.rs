@@ -10,6 +10,7 @@ use super::{
 };
 use crate::kit::id::ClusterId;
 use std::fmt;
+use subtle::ConstantTimeEq;
 
 /// One term as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +89,21 @@ impl Keyring {
         let data_key = key.unwrap::<Payload>(context.data_key_binding(*term), wrapped_key)?;
         envelope::open(data_key.bytes(), context.payload_binding(), body).map(Plaintext::from)
     }
+
+    /// Tells whether a payload that was sealed for this context is `plain`, in a time that depends on its size only.
+    /// What is opened for it never leaves.
+    ///
+    /// # Errors
+    /// As [`Keyring::open_sealed`].
+    pub fn is_same(
+        &self,
+        context: &Context,
+        sealed: &Sealed,
+        plain: &Plaintext,
+    ) -> Result<bool, OpenError> {
+        let opened = self.open_sealed(context, sealed)?;
+        Ok(opened.expose().ct_eq(plain.expose()).into())
+    }
 }
 
 impl fmt::Debug for Keyring {
@@ -135,6 +151,18 @@ mod tests {
         drop(keyring);
         let again = Keyring::open(&root, context().cluster, &stored).unwrap();
         assert_eq!(again.open_sealed(&context(), &sealed).unwrap().expose(), b"hunter2");
+    }
+
+    #[test]
+    fn equal_payloads_are_told_from_others() {
+        let (keyring, _) = Keyring::generate(&Key::random(), context().cluster);
+        let sealed = keyring.seal(&context(), plain("hunter2"));
+        for (other, same) in [("hunter2", true), ("hunter3", false), ("hunter", false), ("", false)]
+        {
+            assert_eq!(keyring.is_same(&context(), &sealed, &plain(other)), Ok(same), "{other}");
+        }
+        let moved = Context { version: 2, ..context() };
+        assert_eq!(keyring.is_same(&moved, &sealed, &plain("hunter2")), Err(OpenError::Mismatch));
     }
 
     #[test]

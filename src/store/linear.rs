@@ -29,6 +29,13 @@ pub struct Disclosure {
     context: Context,
 }
 
+/// Proof that there is a version to compare with. Tells an operator whether a payload at hand is the stored one.
+#[derive(Debug)]
+#[must_use = "a comparison that is not used should not have been asked for"]
+pub struct Comparison {
+    context: Context,
+}
+
 impl Release {
     /// Opens the payload that was released.
     ///
@@ -46,6 +53,21 @@ impl Disclosure {
     /// [`OpenError`]: the body is not the one that was sealed for this version, or its term is not in the keyring.
     pub fn open(self, keyring: &Keyring, sealed: &Sealed) -> Result<Plaintext, OpenError> {
         keyring.open_sealed(&self.context, sealed)
+    }
+}
+
+impl Comparison {
+    /// Tells whether the stored payload is `plain`; nothing of it comes out.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the body is not the one that was sealed for this version, or its term is not in the keyring.
+    pub fn is_same(
+        self,
+        keyring: &Keyring,
+        sealed: &Sealed,
+        plain: &Plaintext,
+    ) -> Result<bool, OpenError> {
+        keyring.is_same(&self.context, sealed, plain)
     }
 }
 
@@ -99,6 +121,16 @@ impl Linear {
             Kind::Config => Ok(Disclosure { context }),
             Kind::Secret => Err(Denied::Secret(what.object)),
         }
+    }
+
+    /// Checks that there is `what`, to compare its payload with one at hand. Secrets too: it gives away no more than
+    /// a refused update does.
+    ///
+    /// # Errors
+    /// [`Denied`] names the rule that failed.
+    pub fn compare(&self, what: &ObjectVersion) -> Result<Comparison, Denied> {
+        let (_, context) = self.find(what)?;
+        Ok(Comparison { context })
     }
 
     /// Finds a version and what its payload is sealed to.

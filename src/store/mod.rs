@@ -12,5 +12,5 @@ mod state;
 
 pub use apply::Applied;
 pub use entity::{Change, Entity, Key};
-pub use linear::{Denied, Disclosure, Linear, Release};
+pub use linear::{Comparison, Denied, Disclosure, Linear, Release};
 pub use state::State;

@@ -1970,6 +1970,10 @@ pub struct CreateObjectRequest {
     >,
     #[prost(message, optional, tag = "5")]
     pub payload: ::core::option::Option<Payload>,
+    /// If there is an object of that name already and its latest payload is the same, answer with it; its labels stay.
+    /// Another payload is refused as ever. For callers that say what should be, as a stack does.
+    #[prost(bool, tag = "6")]
+    pub accept_same: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateObjectResponse {
@@ -1977,6 +1981,9 @@ pub struct CreateObjectResponse {
     pub id: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
     pub version: u64,
+    /// It was there already, with the same payload.
+    #[prost(bool, tag = "3")]
+    pub existed: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListObjectsRequest {
