@@ -2,3 +2,6 @@
 
 pub mod place;
 pub mod runtime;
+
+#[cfg(test)]
+mod testing;

@@ -1,5 +1,7 @@
 //! What starts a task: the Docker Engine, or a sandboxed process. Both sit behind [`Runtime`].
 
+pub mod docker;
+
 use crate::{
     crypto::plaintext::Plaintext,
     kit::{clock::Timestamp, id::TaskId},
