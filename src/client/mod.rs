@@ -1,1 +1,21 @@
-//! Reaches a manager, follows the leader, keeps a stream.
+//! Reaches a manager: the operator's [`Client`] over the daemon's Unix socket, with request ids and patience.
+//!
+//! A request that changes something carries an id, so it may be sent again when its answer was lost; the daemon does
+//! it once. What cannot be reached, what refuses and what is not ready yet are different [`ClientError`]s.
+
+mod error;
+mod host;
+mod node;
+mod objects;
+mod operator;
+mod services;
+mod streams;
+
+pub use error::ClientError;
+pub use host::{BadHost, Host};
+pub use operator::Client;
+pub use services::{NodeSummary, ServiceSummary};
+pub use streams::{LogStream, Seen, ServiceWatch};
+
+#[cfg(test)]
+mod tests;

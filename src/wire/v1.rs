@@ -2208,7 +2208,7 @@ pub struct NodeEntry {
     pub leader: bool,
     /// The node that answered.
     #[prost(bool, tag = "3")]
-    pub self_: bool,
+    pub this: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListNodesResponse {

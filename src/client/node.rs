@@ -1,0 +1,45 @@
+//! What the operator asks of the node itself: how it is, and to found, join, unlock or leave a cluster.
+
+use super::{Client, ClientError};
+use crate::{crypto::plaintext::Plaintext, wire::v1};
+
+impl Client {
+    /// How the node is; works in every state.
+    ///
+    /// # Errors
+    /// The daemon cannot be reached.
+    pub async fn status(&self) -> Result<v1::StatusResponse, ClientError> {
+        self.once(self.node_service().status(v1::StatusRequest {})).await
+    }
+
+    /// Founds a cluster with this node as its first manager. Empty addresses: the defaults.
+    ///
+    /// # Errors
+    /// The node belongs to a cluster already, an address is wrong or taken.
+    pub async fn init(
+        &self,
+        listen_addr: String,
+        advertise_addr: String,
+    ) -> Result<v1::InitResponse, ClientError> {
+        self.once(self.node_service().init(v1::InitRequest { listen_addr, advertise_addr })).await
+    }
+
+    /// Opens the keys of a locked node.
+    ///
+    /// # Errors
+    /// The key is wrong, or nothing is locked.
+    pub async fn unlock(&self, key: &Plaintext) -> Result<(), ClientError> {
+        let key = Some(v1::Payload::carry(key));
+        self.once(self.node_service().unlock(v1::UnlockRequest { key })).await?;
+        Ok(())
+    }
+
+    /// Leaves the cluster.
+    ///
+    /// # Errors
+    /// The node belongs to none, or must not go without `force`.
+    pub async fn leave(&self, force: bool) -> Result<(), ClientError> {
+        self.once(self.node_service().leave(v1::LeaveRequest { force })).await?;
+        Ok(())
+    }
+}
