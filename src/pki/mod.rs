@@ -1,1 +1,38 @@
-//! The cluster's CA, node identities, join tokens, renewal, and the TLS configurations made of them.
+//! The cluster's CA, node identities, join tokens, renewal, and the TLS connections made of them.
+//!
+//! A node makes a [`PrivateKey`], the [`Authority`] signs its request into an [`Identity`], [`Tls`] serves and
+//! connects with it and can be given another at any time, and the far end of a connection is a [`Peer`]:
+//!
+//! ```text
+//! PrivateKey ── request ──▶ Authority ── chain ──▶ Identity ──▶ Tls ──▶ listen / connect ──▶ Peer
+//! ```
+
+mod private_key;
+
+mod authority;
+
+mod peer;
+
+mod identity;
+
+mod token;
+
+mod tls;
+
+mod verify;
+
+mod listener;
+
+mod connector;
+
+#[cfg(test)]
+mod tests;
+
+pub use authority::{Authority, AuthorityError, CaDigest, IssueError};
+pub use connector::{ConnectError, Contact, channel, connect, first_contact};
+pub use identity::{Identity, IdentityError};
+pub use listener::{Conn, Incoming, Io, listen, server};
+pub use peer::{BadCertificate, Peer, Serial};
+pub use private_key::{BadKey, PrivateKey};
+pub use tls::{Tls, TlsError};
+pub use token::{BadToken, JoinToken, TokenHash};

@@ -1,0 +1,132 @@
+//! Join tokens: `SECRETD-1-<digest of the CA>-<secret>`. Pins the CA for the first contact and proves the right to join.
+
+use super::authority::CaDigest;
+use sha2::{Digest as _, Sha256};
+use std::{fmt, fmt::Write as _, str::FromStr};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+const PREFIX: &str = "SECRETD-1-";
+/// 160 bits: beyond guessing, whatever the rate.
+const SECRET: usize = 20;
+
+/// A text that is no join token; it is not repeated here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a join token: it looks like {PREFIX}<64 hex digits>-<40 hex digits>")]
+pub struct BadToken;
+
+/// A token as the operator hands it to a machine that shall join.
+pub struct JoinToken {
+    /// The CA the joining machine will find.
+    pub ca: CaDigest,
+    secret: Zeroizing<[u8; SECRET]>,
+}
+
+/// What the cluster keeps of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl JoinToken {
+    /// Makes a new token for the cluster of this CA.
+    pub fn generate(ca: CaDigest) -> Self {
+        let mut secret = Zeroizing::new([0; SECRET]);
+        getrandom::fill(secret.as_mut_slice()).expect("the kernel gives randomness once booted");
+        Self { ca, secret }
+    }
+
+    /// The token in the clear, for the operator's eyes.
+    pub fn reveal(&self) -> Zeroizing<String> {
+        // With room for all of it at once: growing would leave copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(128));
+        write!(text, "{PREFIX}{}-", self.ca).expect("strings take everything");
+        for byte in self.secret.iter() {
+            write!(text, "{byte:02x}").expect("strings take everything");
+        }
+        text
+    }
+
+    /// The form to store.
+    pub fn hash(&self) -> TokenHash {
+        let hash = Sha256::new().chain_update("secretd/join-token/1").chain_update(*self.secret);
+        TokenHash(hash.finalize().into())
+    }
+}
+
+impl TokenHash {
+    /// Whether this is the hash of `token`; takes the same time whatever the answer.
+    pub fn matches(&self, token: &JoinToken) -> bool {
+        self.0.ct_eq(&token.hash().0).into()
+    }
+}
+
+impl FromStr for JoinToken {
+    type Err = BadToken;
+
+    fn from_str(text: &str) -> Result<Self, BadToken> {
+        let (ca, secret) = text
+            .trim()
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('-'))
+            .ok_or(BadToken)?;
+        let mut token = Self { ca: CaDigest([0; 32]), secret: Zeroizing::new([0; SECRET]) };
+        unhex_to(ca, &mut token.ca.0)?;
+        unhex_to(secret, token.secret.as_mut_slice())?;
+        Ok(token)
+    }
+}
+
+impl fmt::Debug for JoinToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JoinToken(..)")
+    }
+}
+
+fn unhex_to(text: &str, out: &mut [u8]) -> Result<(), BadToken> {
+    let digit = |c: u8| match c {
+        b'0'..=b'9' => Ok(c - b'0'),
+        b'a'..=b'f' => Ok(c - b'a' + 10),
+        _ => Err(BadToken),
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != out.len() || !rest.is_empty() {
+        return Err(BadToken);
+    }
+    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn token() -> JoinToken {
+        JoinToken::generate(CaDigest([7; 32]))
+    }
+
+    #[test]
+    fn a_token_reads_back_and_matches_its_own_hash_only() {
+        let (token, other) = (token(), token());
+        let read: JoinToken = token.reveal().parse().unwrap();
+        assert_eq!(read.ca, token.ca);
+        assert!(token.hash().matches(&read));
+        assert!(!token.hash().matches(&other));
+    }
+
+    #[test]
+    fn debug_and_errors_do_not_show_the_secret() {
+        assert_eq!(format!("{:?}", token()), "JoinToken(..)");
+        let cut = token().reveal()[..100].to_owned();
+        let error = cut.parse::<JoinToken>().unwrap_err().to_string();
+        assert!(!error.contains(&cut[75..]), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "(SECRETD-1-)?[0-9a-f]{60,66}-?[0-9a-zA-Zé]{36,44}.*") {
+            drop(text.parse::<JoinToken>());
+        }
+    }
+}
