@@ -16,9 +16,16 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) base: &'a str,
     /// Where `~` leads, if known.
     pub(crate) home: Option<&'a str>,
+    /// Variables are left as they stand, and with them every short form that holds one.
+    pub(crate) keep_variables: bool,
 }
 
 impl Surroundings<'_> {
+    /// For forms that a variable cannot change.
+    fn filling(self) -> Self {
+        Self { keep_variables: false, ..self }
+    }
+
     /// Makes a host path absolute and removes `.` and `..` from it.
     pub(crate) fn absolute(&self, path: &str) -> String {
         let full = match (path.strip_prefix('~'), self.home) {
@@ -58,10 +65,10 @@ pub(crate) fn canonical(mut root: Node, around: Surroundings<'_>) -> Result<Node
         each(top, section, |name, object| {
             let path = child(section, name);
             if let Value::Map(map) = &mut object.value {
-                rewrite(map, &path, "labels", key_values)?;
+                rewrite(map, &path, "labels", around.filling(), key_values)?;
                 old_external(map);
                 if matches!(section, "secrets" | "configs") {
-                    rewrite(map, &path, "file", |node, _| Ok(absolute_text(node, around)))?;
+                    rewrite(map, &path, "file", around, |node, _| Ok(absolute_text(node, around)))?;
                 }
             }
             Ok(())
@@ -88,10 +95,12 @@ fn rewrite(
     map: &mut Map,
     path: &str,
     key: &str,
+    around: Surroundings<'_>,
     f: impl FnOnce(Node, &str) -> Result<Node>,
 ) -> Result<()> {
     if let Some(entry) = map.get_mut(key)
         && !entry.node.is_null()
+        && !(around.keep_variables && holds_variable(&entry.node))
     {
         let (pos, mark) = (entry.node.pos.clone(), entry.node.mark);
         let node = std::mem::replace(&mut entry.node, Node::null(&pos));
@@ -100,15 +109,24 @@ fn rewrite(
     Ok(())
 }
 
+fn holds_variable(node: &Node) -> bool {
+    match &node.value {
+        Value::Null => false,
+        Value::Scalar(scalar) => scalar.text.contains('$'),
+        Value::List(items) => items.iter().any(holds_variable),
+        Value::Map(map) => map.values().any(|entry| holds_variable(&entry.node)),
+    }
+}
+
 fn canonical_service(map: &mut Map, path: &str, around: Surroundings<'_>) -> Result<()> {
     for key in ["environment", "labels"] {
-        rewrite(map, path, key, key_values)?;
+        rewrite(map, path, key, around.filling(), key_values)?;
     }
     for key in ["command", "entrypoint"] {
-        rewrite(map, path, key, command)?;
+        rewrite(map, path, key, around, command)?;
     }
     for key in ["secrets", "configs"] {
-        rewrite(map, path, key, |node, path| {
+        rewrite(map, path, key, around, |node, path| {
             items(node, path, |node, path| {
                 Ok(vec![match &node.value {
                     Value::Scalar(_) => Node::map(&node.pos.clone(), [("source", node)]),
@@ -117,7 +135,7 @@ fn canonical_service(map: &mut Map, path: &str, around: Surroundings<'_>) -> Res
             })
         })?;
     }
-    rewrite(map, path, "env_file", |node, path| {
+    rewrite(map, path, "env_file", around, |node, path| {
         items(one_or_many(node), path, |mut node, _| {
             Ok(vec![match &mut node.value {
                 Value::Scalar(_) => {
@@ -134,17 +152,17 @@ fn canonical_service(map: &mut Map, path: &str, around: Surroundings<'_>) -> Res
             }])
         })
     })?;
-    rewrite(map, path, "volumes", |node, path| {
+    rewrite(map, path, "volumes", around, |node, path| {
         items(node, path, |node, path| Ok(vec![volumes::long(node, path, around)?]))
     })?;
-    rewrite(map, path, "ports", |node, path| items(node, path, ports::long))?;
+    rewrite(map, path, "ports", around, |node, path| items(node, path, ports::long))?;
     for key in ["tmpfs", "dns", "dns_search"] {
-        rewrite(map, path, key, |node, _| Ok(one_or_many(node)))?;
+        rewrite(map, path, key, around, |node, _| Ok(one_or_many(node)))?;
     }
-    rewrite(map, path, "extra_hosts", extra_hosts)?;
-    rewrite(map, path, "healthcheck", |mut node, path| {
+    rewrite(map, path, "extra_hosts", around, extra_hosts)?;
+    rewrite(map, path, "healthcheck", around, |mut node, path| {
         if let Value::Map(map) = &mut node.value {
-            rewrite(map, path, "test", |node, _| {
+            rewrite(map, path, "test", around, |node, _| {
                 Ok(match node.as_text() {
                     Some(line) => Node::texts(&node.pos, ["CMD-SHELL".to_owned(), line.to_owned()]),
                     None => node,
@@ -153,9 +171,9 @@ fn canonical_service(map: &mut Map, path: &str, around: Surroundings<'_>) -> Res
         }
         Ok(node)
     })?;
-    rewrite(map, path, "deploy", |mut node, path| {
+    rewrite(map, path, "deploy", around, |mut node, path| {
         if let Value::Map(map) = &mut node.value {
-            rewrite(map, path, "labels", key_values)?;
+            rewrite(map, path, "labels", around.filling(), key_values)?;
         }
         Ok(node)
     })
@@ -306,7 +324,8 @@ mod tests {
     use super::*;
     use crate::compose::yaml;
 
-    const AROUND: Surroundings<'_> = Surroundings { base: "/work/app", home: Some("/home/u") };
+    const AROUND: Surroundings<'_> =
+        Surroundings { base: "/work/app", home: Some("/home/u"), keep_variables: false };
 
     fn long(text: &str) -> Result<String> {
         let node = yaml::parse("f.yaml", text.as_bytes())?.remove(0);

@@ -42,6 +42,8 @@ pub trait Files {
 pub struct Document {
     pub(crate) root: Node,
     pub(crate) warnings: Vec<String>,
+    /// Variables still stand as they were written.
+    kept: bool,
 }
 
 /// Loads the files, later ones over earlier ones. Relative paths start at `base`, an absolute
@@ -50,8 +52,32 @@ pub struct Document {
 /// # Errors
 /// The first thing that is wrong, with its place.
 pub fn load(files: &[File], base: &str, env: &Environment, disk: &dyn Files) -> Result<Document> {
-    let around = Surroundings { base, home: env.get("HOME") };
+    let around = Surroundings { base, home: env.get("HOME"), keep_variables: false };
     let mut missing = BTreeSet::new();
+    let mut root = merged(files, around, |node| interpolate(node, "", env, &mut missing))?;
+    fill_environments(&mut root, env, disk)?;
+    let warnings = missing
+        .into_iter()
+        .map(|name| format!("The {name:?} variable is not set. Defaulting to a blank string."))
+        .collect();
+    Ok(Document { root, warnings, kept: false })
+}
+
+/// As [`load`], but leaves variables as they stand; such a document can only be written.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_unfilled(files: &[File], base: &str) -> Result<Document> {
+    let around = Surroundings { base, home: None, keep_variables: true };
+    let root = merged(files, around, |_| Ok(()))?;
+    Ok(Document { root, warnings: Vec::new(), kept: true })
+}
+
+fn merged(
+    files: &[File],
+    around: Surroundings<'_>,
+    mut fill: impl FnMut(&mut Node) -> Result<()>,
+) -> Result<Node> {
     let mut root: Option<Node> = None;
     for file in files {
         let documents = yaml::parse(&file.path, &file.bytes)?;
@@ -59,7 +85,7 @@ pub fn load(files: &[File], base: &str, env: &Environment, disk: &dyn Files) -> 
             return Err(ComposeError::in_file(&file.path, 0, "empty compose file"));
         }
         for mut node in documents {
-            interpolate(&mut node, "", env, &mut missing)?;
+            fill(&mut node)?;
             let node = canonical(node, around)?;
             root = Some(match root {
                 None => node,
@@ -69,12 +95,7 @@ pub fn load(files: &[File], base: &str, env: &Environment, disk: &dyn Files) -> 
     }
     let mut root = root.ok_or_else(|| ComposeError::in_file("-c", 0, "no compose file given"))?;
     settle(&mut root);
-    fill_environments(&mut root, env, disk)?;
-    let warnings = missing
-        .into_iter()
-        .map(|name| format!("The {name:?} variable is not set. Defaulting to a blank string."))
-        .collect();
-    Ok(Document { root, warnings })
+    Ok(root)
 }
 
 impl Document {
@@ -88,8 +109,21 @@ impl Document {
 
     /// The document in its long form, as YAML that loads to the same again.
     pub fn to_yaml(&self) -> String {
-        serde_saphyr::to_string(&TopLevel(&self.root))
+        let mut root = self.root.clone();
+        if !self.kept {
+            double_dollars(&mut root);
+        }
+        serde_saphyr::to_string(&TopLevel(&root))
             .expect("a tree of texts and numbers can be written")
+    }
+}
+
+fn double_dollars(node: &mut Node) {
+    match &mut node.value {
+        Value::Null => {}
+        Value::Scalar(scalar) => scalar.text = scalar.text.replace('$', "$$"),
+        Value::List(items) => items.iter_mut().for_each(double_dollars),
+        Value::Map(map) => map.values_mut().for_each(|entry| double_dollars(&mut entry.node)),
     }
 }
 

@@ -166,7 +166,7 @@ mod tests {
     };
 
     fn merged(files: &[&str]) -> Result<String> {
-        let around = Surroundings { base: "/w", home: None };
+        let around = Surroundings { base: "/w", home: None, keep_variables: false };
         let mut all: Option<Node> = None;
         for (n, text) in files.iter().enumerate() {
             let text = format!("services:\n  a:\n    {}\n", text.replace('\n', "\n    "));

@@ -33,7 +33,7 @@ mod yaml;
 mod tests;
 
 pub use self::{
-    document::{Document, File, FileError, Files, load},
+    document::{Document, File, FileError, Files, load, load_unfilled},
     environment::Environment,
     error::ComposeError,
     objects::{ObjectPlan, Source},

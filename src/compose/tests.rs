@@ -523,6 +523,30 @@ fn dollars_survive_being_written() {
 }
 
 #[test]
+fn an_unfilled_document_keeps_its_variables() {
+    let base = b"services: {a: {image: 'i:${TAG:-x}', ports: ['${P}:80'], command: echo $A, environment: [A=$B]}}";
+    let over = b"services: {a: {ports: ['81:81'], environment: {C: '$$'}}}";
+    let file = |path: &str, text: &[u8]| File { path: path.into(), bytes: text.to_vec() };
+    let document = load_unfilled(&[file("a", base), file("b", over)], "/w").unwrap();
+    assert_eq!(
+        document.to_yaml(),
+        "services:
+  a:
+    command: echo $A
+    environment:
+      A: $B
+      C: $$
+    image: i:${TAG:-x}
+    ports:
+    - ${P}:80
+    - protocol: tcp
+      published: 81
+      target: 81
+"
+    );
+}
+
+#[test]
 fn stack_names_are_checked() {
     for bad in ["", "a b", "-a", "a.b", "a/b"] {
         bad.parse::<StackName>().unwrap_err();

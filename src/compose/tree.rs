@@ -158,8 +158,7 @@ impl serde::Serialize for Node {
 }
 
 impl serde::Serialize for Scalar {
-    /// Writes numbers and truths as such only if they come out as they were written. A dollar
-    /// sign is doubled, so that the written document means the same when it is loaded again.
+    /// Writes numbers and truths as such only if they come out as they were written.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.plain {
             match self.text.as_str() {
@@ -174,6 +173,6 @@ impl serde::Serialize for Scalar {
                 }
             }
         }
-        serializer.serialize_str(&self.text.replace('$', "$$"))
+        serializer.serialize_str(&self.text)
     }
 }
