@@ -13,6 +13,7 @@ mod streams;
 
 pub use error::ClientError;
 pub use host::{BadHost, Host};
+pub use objects::Ensured;
 pub use operator::Client;
 pub use services::{NodeSummary, ServiceSummary};
 pub use streams::{LogStream, Seen, ServiceWatch};

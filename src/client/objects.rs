@@ -12,6 +12,14 @@ use crate::{
     wire::{Malformed, convert::Code, v1},
 };
 
+/// An object that is there now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ensured {
+    pub id: ObjectId,
+    /// It was there before, with the same payload.
+    pub existed: bool,
+}
+
 impl Client {
     /// Stores a payload under a new name. The plaintext is wiped here when the call ends, however it ends.
     ///
@@ -24,17 +32,44 @@ impl Client {
         labels: Labels,
         payload: Plaintext,
     ) -> Result<ObjectId, ClientError> {
+        Ok(self.create(kind, name, labels, payload, false).await?.id)
+    }
+
+    /// As [`Client::create_object`], but an object of that name with the same payload is as good as a new one.
+    ///
+    /// # Errors
+    /// As [`Client::create_object`]; the name is taken only if the payloads differ.
+    pub async fn ensure_object(
+        &self,
+        kind: Kind,
+        name: &str,
+        labels: Labels,
+        payload: Plaintext,
+    ) -> Result<Ensured, ClientError> {
+        self.create(kind, name, labels, payload, true).await
+    }
+
+    async fn create(
+        &self,
+        kind: Kind,
+        name: &str,
+        labels: Labels,
+        payload: Plaintext,
+        accept_same: bool,
+    ) -> Result<Ensured, ClientError> {
         let request = v1::CreateObjectRequest {
             request: self.request_id(),
             kind: kind.code(),
             name: name.to_owned(),
             labels,
             payload: Some(v1::Payload::carry(&payload)),
+            accept_same,
         };
         drop(payload);
         let send = |mut c: Control, request| async move { c.create_object(request).await };
-        let made = self.call(request, send).await?;
-        id(&made.id)
+        let v1::CreateObjectResponse { id: text, version: _, existed } =
+            self.call(request, send).await?;
+        Ok(Ensured { id: id(&text)?, existed })
     }
 
     /// All objects of a kind that pass the filters, by name.

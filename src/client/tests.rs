@@ -92,7 +92,7 @@ async fn create(client: &Client) -> Result<crate::kit::id::ObjectId, ClientError
 }
 
 fn made() -> v1::CreateObjectResponse {
-    v1::CreateObjectResponse { id: "0123456789abcdefghijklmno".into(), version: 1 }
+    v1::CreateObjectResponse { id: "0123456789abcdefghijklmno".into(), version: 1, existed: false }
 }
 
 #[tokio::test]
