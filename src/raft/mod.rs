@@ -1,1 +1,29 @@
 //! openraft fitted to us: the log, the state file, snapshots, the network, the batching proposer.
+//!
+//! A [`Raft`] is one manager's hand on the replicated store: propose commands, read the state, fetch sealed bodies,
+//! hear of changes and of leadership. Below it: [`log`] (durable before it answers), `state_file` (rows and bodies, write-
+//! behind), `machine` (applies entries to both the state in memory and the file), `propose` (packs commands into
+//! entries), `read` (one confirmation for all who wait), `network` (peers).
+
+mod codec;
+mod handle;
+mod log;
+mod machine;
+mod network;
+mod propose;
+mod read;
+mod snapshot;
+mod state_file;
+mod types;
+
+#[cfg(test)]
+mod suite_test;
+
+pub use handle::{Leadership, Options, Raft, StartError, Status};
+pub use log::LogError;
+pub use machine::{BodyError, Changes};
+pub use network::{Alone, PeerError, PeerService, Peers};
+pub use propose::{COMMAND_SIZE, ProposeError};
+pub use read::ReadError;
+pub use state_file::StateFileError;
+pub use types::Member;

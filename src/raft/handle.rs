@@ -1,0 +1,489 @@
+//! One manager's hand on the replicated store: starts everything below it, and stops it in order.
+
+use super::{
+    log::{Full, LogError, LogIdentity, LogSizes, LogStore},
+    machine::{BodyError, Changes, Machine, MachineHandle},
+    network::{Network, PeerService, Peers},
+    propose::{self, ProposeError, Proposer},
+    read::{self, ReadError, Reader},
+    state_file::StateFileError,
+    types::{Batch, LogId, Member, TypeConfig},
+};
+use crate::{
+    crypto::{
+        key::{Key, Storage},
+        seal::Sealed,
+    },
+    kit::{
+        clock::Clock,
+        id::{ClusterId, NodeId},
+        task::{self, Running, Stop},
+    },
+    model::{
+        command::{Answer, Command, RequestId},
+        task::ObjectVersion,
+    },
+    store::{Linear, State},
+    wire::v1::raft_server::RaftServer,
+};
+use openraft::{Config, ServerState, SnapshotPolicy};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::{broadcast, watch};
+
+/// Between two signs of life of the leader.
+const HEARTBEAT: Duration = Duration::from_millis(300);
+/// A follower that heard nothing for this long stands for election; a slow `fsync` must not elect anybody.
+const ELECTION: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_millis(3000));
+/// Entries after which the state file is brought up to date and the log may shrink.
+const SNAPSHOT_ENTRIES: u64 = 5000;
+/// The same in bytes: with twice this much the log is cut down to it.
+const KEPT_BYTES: usize = 32 << 20;
+/// Entries kept behind the last snapshot, so that a follower that was away briefly needs none.
+const KEPT_ENTRIES: u64 = 1000;
+/// How long the only member may take to become leader.
+const ALONE: Duration = Duration::from_secs(30);
+const STATE_FILE: &str = "state.redb";
+
+/// Where the store lies and whose it is.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory of the log and the state file; made if missing (0700).
+    pub dir: PathBuf,
+    pub cluster: ClusterId,
+    pub node: NodeId,
+    /// Never used again in this cluster; the founder has 1.
+    pub raft_id: u64,
+    /// Encrypts everything below `dir`.
+    pub key: Arc<Key<Storage>>,
+    pub clock: Clock,
+}
+
+/// Why the store does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    StateFile(#[from] StateFileError),
+    #[error("there is a Raft store already in {}", .0.display())]
+    Exists(PathBuf),
+    #[error("there is no Raft store in {}", .0.display())]
+    Empty(PathBuf),
+    /// The log ends before what the state file has already applied.
+    #[error(
+        "part of the Raft log is missing: the state file has applied entry {applied}, the log ends at {last}"
+    )]
+    LogBehind { applied: u64, last: u64 },
+    /// The state file is older than what was purged from the log.
+    #[error(
+        "the state file is too old: it has applied entry {applied}, the log starts after {purged}"
+    )]
+    StateBehind { applied: u64, purged: u64 },
+    #[error("the Raft store does not start: {0}")]
+    Raft(String),
+}
+
+impl StartError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Log(error) => error.hint(),
+            Self::StateFile(error) => error.hint(),
+            Self::Exists(_) => {
+                "this node belongs to a cluster already; start it without founding one"
+            }
+            Self::Empty(_) => {
+                "restore the whole data directory from a backup, or join the node again as a new one"
+            }
+            Self::LogBehind { .. } | Self::StateBehind { .. } => {
+                "nothing was changed; restore the whole data directory from a backup, or remove this node from the cluster and join it again as a new one"
+            }
+            Self::Raft(_) => "see the daemon's log for the cause",
+        }
+    }
+}
+
+/// Who leads, as far as this manager knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leadership {
+    /// This manager leads, and its state holds everything that was acknowledged before its term.
+    Leading {
+        term: u64,
+    },
+    Following {
+        leader: Option<Member>,
+    },
+    /// The store stopped; the process must be started again.
+    Failed {
+        why: String,
+    },
+}
+
+impl Leadership {
+    pub fn is_leading(&self) -> bool {
+        matches!(self, Self::Leading { .. })
+    }
+}
+
+/// For `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub raft_id: u64,
+    pub term: u64,
+    /// Index of the last entry in the log, and of the last one applied; 0 if none.
+    pub last_index: u64,
+    pub applied_index: u64,
+    /// Voters and learners by Raft id.
+    pub members: BTreeMap<u64, Member>,
+    pub voters: Vec<u64>,
+    pub leader: Option<u64>,
+}
+
+/// The store of one manager. Cheap to clone.
+#[derive(Clone)]
+pub struct Raft {
+    core: Arc<Core>,
+    proposer: Proposer,
+    reader: Reader,
+    leadership: watch::Receiver<Leadership>,
+    running: Arc<Mutex<Option<Tasks>>>,
+}
+
+/// What proposing and reading share.
+pub(super) struct Core {
+    pub(super) raft: openraft::Raft<TypeConfig>,
+    pub(super) machine: MachineHandle,
+    pub(super) log: LogStore,
+    pub(super) clock: Clock,
+}
+
+/// Stopped in this order.
+struct Tasks {
+    stop: Stop,
+    packer: Running<()>,
+    confirmer: Running<()>,
+    keeper: Running<()>,
+}
+
+impl std::fmt::Debug for Raft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Raft").finish_non_exhaustive()
+    }
+}
+
+impl Raft {
+    /// Founds a cluster of one: `member` becomes its only voter. Returns when it leads.
+    ///
+    /// # Errors
+    /// [`StartError::Exists`] if there is a store in `options.dir`, and whatever keeps it from starting.
+    pub async fn found(
+        options: Options,
+        member: Member,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Self, StartError> {
+        Self::start(options, Some(member), peers).await
+    }
+
+    /// Opens the store that lies in `options.dir`. The only voter returns when it leads, with everything applied.
+    ///
+    /// # Errors
+    /// [`StartError`]: damaged or missing files, another node's files, a full disk.
+    pub async fn open(options: Options, peers: Arc<dyn Peers>) -> Result<Self, StartError> {
+        Self::start(options, None, peers).await
+    }
+
+    /// Proposes a command and waits for what became of it, at most `kit::limits::PROPOSAL_DEADLINE`.
+    ///
+    /// # Errors
+    /// [`ProposeError`]; its variants say whether anything may have happened.
+    pub async fn propose(
+        &self,
+        request: Option<RequestId>,
+        command: Command,
+    ) -> Result<Answer, ProposeError> {
+        self.proposer.propose(request, command).await
+    }
+
+    /// The state as this manager has it; it may be older than what another manager has acknowledged.
+    pub fn state(&self) -> Arc<State> {
+        self.core.machine.state()
+    }
+
+    /// The newest state, confirmed by a majority after this call; only such a one may decide who gets what.
+    ///
+    /// # Errors
+    /// [`ReadError`]: not the leader, no majority, stopped.
+    pub async fn linear(&self) -> Result<Linear, ReadError> {
+        self.reader.linear().await
+    }
+
+    /// The sealed payload of a version that the state knows.
+    ///
+    /// # Errors
+    /// [`BodyError`]: no such version, or the state file cannot be read.
+    pub async fn body(&self, version: ObjectVersion) -> Result<Sealed, BodyError> {
+        let machine = self.core.machine.clone();
+        tokio::task::spawn_blocking(move || machine.body(&version))
+            .await
+            .unwrap_or_else(|error| Err(BodyError::Read(error.to_string())))
+    }
+
+    /// Every change from now on, in order, one message for each entry applied. Who lags behind gets an error and looks
+    /// at the state anew.
+    pub fn changes(&self) -> broadcast::Receiver<Arc<Changes>> {
+        self.core.machine.changes()
+    }
+
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    pub fn status(&self) -> Status {
+        let metrics = self.core.raft.metrics();
+        let metrics = metrics.borrow();
+        let membership = metrics.membership_config.membership();
+        Status {
+            raft_id: metrics.id,
+            term: metrics.current_term,
+            last_index: metrics.last_log_index.unwrap_or(0),
+            applied_index: metrics.last_applied.map_or(0, |id| id.index),
+            members: membership.nodes().map(|(id, member)| (*id, member.clone())).collect(),
+            voters: membership.voter_ids().collect(),
+            leader: metrics.current_leader,
+        }
+    }
+
+    /// The service that other managers call. Only managers of this cluster may get through to it.
+    pub fn peer_service(&self) -> RaftServer<PeerService> {
+        let raft_id = self.core.raft.metrics().borrow().id;
+        PeerService::server(self.core.raft.clone(), raft_id)
+    }
+
+    /// Answers what is on its way, writes everything down and closes the files. Later calls do nothing.
+    pub async fn shutdown(&self) {
+        let tasks = self.running.lock().expect("no holder of this lock panics").take();
+        let Some(Tasks { stop, packer, confirmer, keeper }) = tasks else { return };
+        stop.cancel();
+        packer.wait().await;
+        confirmer.wait().await;
+        keeper.wait().await;
+        if let Err(error) = self.core.raft.shutdown().await {
+            tracing::error!(%error, "Raft did not stop cleanly");
+        }
+        let core = self.core.clone();
+        let closed = tokio::task::spawn_blocking(move || {
+            core.machine.close();
+            core.log.close();
+        });
+        if let Err(error) = closed.await {
+            tracing::error!(%error, "the store did not close cleanly");
+        }
+    }
+}
+
+impl Raft {
+    async fn start(
+        options: Options,
+        founder: Option<Member>,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Self, StartError> {
+        let (raft_id, clock) = (options.raft_id, options.clock.clone());
+        let cluster = options.cluster;
+        let founding = founder.is_some();
+        let Files { identity, log, machine, handle } =
+            tokio::task::spawn_blocking(move || open_files(&options, founding))
+                .await
+                .map_err(|error| StartError::Raft(error.to_string()))??;
+        let network = Network { peers, identity };
+        let config = Arc::new(config(&cluster.to_string()));
+        let raft = openraft::Raft::new(raft_id, config, network, log.clone(), machine)
+            .await
+            .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
+        let begun = raft.is_initialized().await.map_err(|f| StartError::Raft(f.to_string()))?;
+        if let (Some(member), false) = (founder, begun) {
+            raft.initialize(BTreeMap::from([(raft_id, member)]))
+                .await
+                .map_err(|error| StartError::Raft(error.to_string()))?;
+        }
+        let core = Arc::new(Core { raft, machine: handle, log, clock });
+        lead_alone(&core, raft_id).await?;
+        Ok(Self::run(core))
+    }
+
+    fn run(core: Arc<Core>) -> Self {
+        let stop = Stop::new();
+        let (proposer, packer) = propose::proposer(core.clone());
+        let (reader, confirmer) = read::reader(core.clone());
+        let (tell, leadership) = watch::channel(leadership_of(&core));
+        let keeper = keep(core.clone(), tell, stop.clone());
+        let tasks = Tasks {
+            packer: task::start("raft-propose", packer.run(stop.clone())),
+            confirmer: task::start("raft-read", confirmer.run(stop.clone())),
+            keeper: task::start("raft-keep", keeper),
+            stop,
+        };
+        let running = Arc::new(Mutex::new(Some(tasks)));
+        Self { core, proposer, reader, leadership, running }
+    }
+}
+
+impl Core {
+    /// Whether the disks can take so many bytes more.
+    pub(super) fn check_room(&self, bytes: usize) -> Result<(), Full> {
+        self.log.check_room(bytes)?;
+        self.machine.full().map_or(Ok(()), |why| Err(Full(why)))
+    }
+
+    /// What to tell a caller whose answer will never come.
+    pub(super) fn why_stopped(&self) -> String {
+        match &self.raft.metrics().borrow().running_state {
+            Ok(()) => "it is shutting down".to_owned(),
+            Err(fatal) => fatal.to_string(),
+        }
+    }
+}
+
+struct Files {
+    identity: Arc<LogIdentity>,
+    log: LogStore,
+    machine: Machine,
+    handle: MachineHandle,
+}
+
+/// Opens log and state file and checks that they belong together.
+fn open_files(options: &Options, founding: bool) -> Result<Files, StartError> {
+    let Options { dir, cluster, node, raft_id: _, key, clock: _ } = options;
+    let log_dir = dir.join("log");
+    if !founding && !(log_dir.exists() || dir.join(STATE_FILE).exists()) {
+        return Err(StartError::Empty(dir.clone()));
+    }
+    let identity = Arc::new(LogIdentity { cluster: *cluster, node: *node, key: key.clone() });
+    let log = LogStore::open(&log_dir, identity.clone(), LogSizes::default())?;
+    let opened = Machine::open(&dir.join(STATE_FILE), identity.clone());
+    let (machine, handle, installed) = opened.inspect_err(|_| log.close())?;
+    let (applied, last, purged) = (machine.applied(), log.last(), log.purged());
+    let mismatch = if founding && handle.state().cluster().is_some() {
+        // A founding that was cut off before its first command may be taken up again.
+        Some(StartError::Exists(dir.clone()))
+    } else if applied > last && applied != installed {
+        let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
+        Some(StartError::LogBehind { applied: index(applied), last: index(last) })
+    } else if purged > applied {
+        let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
+        Some(StartError::StateBehind { applied: index(applied), purged: index(purged) })
+    } else {
+        None
+    };
+    if let Some(error) = mismatch {
+        handle.close();
+        log.close();
+        return Err(error);
+    }
+    Ok(Files { identity, log, machine, handle })
+}
+
+fn config(cluster: &str) -> Config {
+    let ms = |d: Duration| u64::try_from(d.as_millis()).expect("short durations fit");
+    Config {
+        cluster_name: cluster.to_owned(),
+        heartbeat_interval: ms(HEARTBEAT),
+        election_timeout_min: ms(ELECTION.0),
+        election_timeout_max: ms(ELECTION.1),
+        // A large state takes its time; the stream itself shows progress.
+        install_snapshot_timeout: ms(Duration::from_secs(600)),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_ENTRIES),
+        max_in_snapshot_log_to_keep: KEPT_ENTRIES,
+        replication_lag_threshold: SNAPSHOT_ENTRIES * 2,
+        purge_batch_size: 64,
+        ..Config::default()
+    }
+}
+
+/// If this manager is the only voter, makes it lead at once and applies everything there is: nobody else could object.
+async fn lead_alone(core: &Core, raft_id: u64) -> Result<(), StartError> {
+    let failed = |error: String| StartError::Raft(error);
+    let raft = &core.raft;
+    let alone = raft
+        .with_raft_state(move |state| {
+            state.membership_state.effective().membership().voter_ids().eq([raft_id])
+        })
+        .await
+        .map_err(|fatal| failed(fatal.to_string()))?;
+    if !alone {
+        return Ok(());
+    }
+    let led = raft.metrics().borrow().state == ServerState::Leader;
+    if !led && core.log.vote().is_some_and(|vote| !vote.committed) {
+        raft.trigger().elect().await.map_err(|fatal| failed(fatal.to_string()))?;
+    }
+    raft.wait(Some(ALONE))
+        .state(ServerState::Leader, "the only voter leads")
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    // An entry of this start: when it is applied, so is everything before it.
+    raft.client_write(Batch::new(Vec::new(), 0))
+        .await
+        .map(|_| ())
+        .map_err(|error| failed(error.to_string()))
+}
+
+fn leadership_of(core: &Core) -> Leadership {
+    let metrics = core.raft.metrics();
+    let metrics = metrics.borrow();
+    if let Err(fatal) = &metrics.running_state {
+        return Leadership::Failed { why: fatal.to_string() };
+    }
+    let caught_up =
+        metrics.last_applied.is_some_and(|id| id.leader_id.term == metrics.current_term);
+    if metrics.state == ServerState::Leader && caught_up {
+        return Leadership::Leading { term: metrics.current_term };
+    }
+    let leader = metrics.current_leader.filter(|id| *id != metrics.id);
+    let members = metrics.membership_config.membership();
+    Leadership::Following { leader: leader.and_then(|id| members.get_node(&id).cloned()) }
+}
+
+/// Tells who leads, and keeps the log short by bytes as openraft does by entries.
+async fn keep(core: Arc<Core>, tell: watch::Sender<Leadership>, stop: Stop) {
+    let mut metrics = core.raft.metrics();
+    let mut snapshot_at = None;
+    loop {
+        let now = leadership_of(&core);
+        tell.send_if_modified(|before| {
+            let changed = *before != now;
+            if changed {
+                tracing::info!(leadership = ?now, "leadership changed");
+                *before = now;
+            }
+            changed
+        });
+        let (snapshot, purged) = {
+            let metrics = metrics.borrow_and_update();
+            (metrics.snapshot.map(|id| id.index), metrics.purged.map(|id| id.index))
+        };
+        if let Some(index) = core.log.excess(KEPT_BYTES) {
+            let trigger = core.raft.trigger();
+            let asked = if snapshot >= Some(index) {
+                if purged < Some(index) { trigger.purge_log(index).await } else { Ok(()) }
+            } else if snapshot_at != Some(snapshot) {
+                snapshot_at = Some(snapshot);
+                trigger.snapshot().await
+            } else {
+                Ok(())
+            };
+            if let Err(fatal) = asked {
+                tracing::warn!(%fatal, "the log was not shortened");
+            }
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            changed = metrics.changed() => if changed.is_err() { return },
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The log under a disk that loses, tears, flips and refuses.

@@ -1,0 +1,335 @@
+//! Raft's log on our disk: segmented, zero-filled ahead, encrypted, one `fdatasync` per batch.
+//!
+//! Reading order: [`frame`] (one write), [`record`] (what it says), [`segment`] (one file), [`recover`] (reading it back),
+//! [`writer`] (the thread that writes), [`memory`] (what readers see), [`spare`] (the next segment), [`disk`] (the files).
+
+mod disk;
+mod frame;
+mod memory;
+mod record;
+mod recover;
+mod segment;
+mod spare;
+mod writer;
+
+#[cfg(test)]
+mod crash_test;
+
+pub use recover::LogError;
+
+use super::types::{Entry, LogId, StorageError, TypeConfig, Vote};
+use crate::{
+    crypto::key::{Key, Storage},
+    kit::id::{ClusterId, NodeId},
+};
+use disk::{Directory, Disk};
+use memory::{Found, Memory};
+use openraft::{
+    AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError,
+    storage::{LogFlushed, RaftLogStorage},
+};
+use record::Record;
+use spare::{Filled, Spare};
+use std::{
+    fmt::Debug,
+    io,
+    ops::RangeBounds,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+};
+use tokio::sync::oneshot;
+use writer::{Job, Writer};
+
+/// Whose log it is, and the key it is encrypted with.
+#[derive(Debug)]
+pub(super) struct LogIdentity {
+    pub(super) cluster: ClusterId,
+    pub(super) node: NodeId,
+    pub(super) key: Arc<Key<Storage>>,
+}
+
+/// Sizes in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LogSizes {
+    pub(super) segment: u64,
+    /// The first segment of a new log, which somebody waits for.
+    pub(super) first_segment: u64,
+    /// Newest entries kept in memory, because applying and replicating read them back.
+    pub(super) cache: usize,
+    /// At most this much is read for one follower at a time, and always one entry.
+    pub(super) read: usize,
+    /// Left for Raft's own entries when the disk is full.
+    pub(super) reserve: u64,
+}
+
+impl Default for LogSizes {
+    fn default() -> Self {
+        Self {
+            segment: 16 << 20,
+            first_segment: 1 << 20,
+            cache: 16 << 20,
+            read: 2 << 20,
+            reserve: 64 << 10,
+        }
+    }
+}
+
+/// The log; clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct LogStore {
+    identity: Arc<LogIdentity>,
+    memory: Arc<Mutex<Memory>>,
+    sizes: LogSizes,
+    room: Arc<AtomicU64>,
+    spare: Arc<Spare>,
+    jobs: mpsc::Sender<Job>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+/// The disk has no room for more entries; nothing was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no room for the next log segment: {0}")]
+pub(super) struct Full(pub(super) String);
+
+impl LogStore {
+    /// Opens the log in a directory, making both if they are missing.
+    ///
+    /// # Errors
+    /// [`LogError`]; nothing was changed then.
+    pub(super) fn open(
+        path: &Path,
+        identity: Arc<LogIdentity>,
+        sizes: LogSizes,
+    ) -> Result<Self, LogError> {
+        let disk = Directory::open(path).map_err(|source| LogError::Io {
+            doing: "use",
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::on(Arc::new(disk), identity, sizes)
+    }
+
+    fn on(
+        disk: Arc<dyn Disk>,
+        identity: Arc<LogIdentity>,
+        sizes: LogSizes,
+    ) -> Result<Self, LogError> {
+        let recovered = recover::recover(&*disk, &identity)?;
+        let size =
+            if recovered.end.segments.is_empty() { sizes.first_segment } else { sizes.segment };
+        let spare_error = |source| LogError::Io {
+            doing: "prepare the log segment",
+            path: disk.path(segment::SPARE),
+            source,
+        };
+        let file = segment::zeroed(&*disk, segment::SPARE, size).map_err(spare_error)?;
+        let spare = Spare::new(Filled { file, size });
+        let filler = spare.run(disk.clone(), sizes.segment).map_err(spare_error)?;
+        let memory = Arc::new(Mutex::new(recovered.memory));
+        let room = Arc::new(AtomicU64::new(recovered.room));
+        let writer = Writer {
+            disk: disk.clone(),
+            identity: identity.clone(),
+            memory: memory.clone(),
+            cache_bytes: sizes.cache,
+            spare: spare.clone(),
+            room: room.clone(),
+            end: recovered.end,
+            on_disk: recovered.on_disk,
+        };
+        let (jobs, queue) = mpsc::channel();
+        let writing = std::thread::Builder::new()
+            .name("raft-log".into())
+            .spawn(move || writer.run(&queue))
+            .map_err(spare_error)?;
+        let threads = Arc::new(Mutex::new(vec![filler, writing]));
+        Ok(Self { identity, memory, sizes, room, spare, jobs, threads })
+    }
+
+    /// Writes the marks down and ends the log's threads; blocks until they have.
+    pub(super) fn close(&self) {
+        // If the writer is gone already, so is everything it could have written.
+        let _gone = self.jobs.send(Job::Close);
+        let threads = std::mem::take(&mut *self.threads.lock().expect("no holder panics"));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the log panicked");
+            }
+        }
+    }
+
+    /// Whether `bytes` more can be appended without waiting for somebody to free space.
+    ///
+    /// # Errors
+    /// [`Full`]: the present segment is nearly full and the disk refuses the next one.
+    pub(super) fn check_room(&self, bytes: usize) -> Result<(), Full> {
+        if self.room.load(Ordering::Relaxed) >= bytes as u64 * 2 + self.sizes.reserve {
+            return Ok(());
+        }
+        match self.spare.refusal() {
+            Some((_, why)) => Err(Full(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// The last entry's id, or the last purged one's.
+    pub(super) fn last(&self) -> Option<LogId> {
+        self.lock().last()
+    }
+
+    pub(super) fn purged(&self) -> Option<LogId> {
+        self.lock().purged
+    }
+
+    pub(super) fn vote(&self) -> Option<Vote> {
+        self.lock().vote
+    }
+
+    /// If the log has twice `keep` bytes: the index up to which it can be purged if the newest `keep` are to stay.
+    pub(super) fn excess(&self, keep: usize) -> Option<u64> {
+        self.lock().excess(keep)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().expect("no holder of this lock panics")
+    }
+
+    fn read(&self, range: impl RangeBounds<u64>, limit: usize) -> Result<Vec<Entry>, StorageError> {
+        let found = self.lock().read(range, limit);
+        let mut entries = Vec::with_capacity(found.len());
+        for one in found {
+            entries.push(match one {
+                Found::Here(entry) => entry,
+                Found::There(log_id, place) => self.fetch(log_id, &place).map_err(|source| {
+                    StorageIOError::read_log_entry(log_id, AnyError::new(&source))
+                })?,
+            });
+        }
+        Ok(entries)
+    }
+
+    fn fetch(&self, log_id: LogId, place: &memory::Place) -> io::Result<Entry> {
+        let mut sealed = vec![0; place.length];
+        place.segment.file.read_at(&mut sealed, place.offset)?;
+        match Record::open(&self.identity, &place.position(), &sealed) {
+            Ok(Record::Entry(entry)) if entry.log_id == log_id => Ok(entry),
+            Ok(other) => Err(io::Error::other(format!("found {other:?} instead"))),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    fn broken(&self) -> Result<(), io::Error> {
+        match &self.lock().broken {
+            Some(why) => Err(io::Error::other(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn send(&self, job: Job) -> io::Result<()> {
+        self.jobs.send(job).map_err(|_| io::Error::other("the log is closed"))
+    }
+
+    async fn ask(
+        &self,
+        job: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Job,
+    ) -> io::Result<()> {
+        let (tx, rx) = oneshot::channel();
+        self.send(job(tx))?;
+        rx.await.map_err(|_| io::Error::other("the log is closed"))?
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, StorageError> {
+        self.read(range, usize::MAX)
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, StorageError> {
+        self.read(start..end, self.sizes.read)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
+        let memory = self.lock();
+        Ok(LogState { last_purged_log_id: memory.purged, last_log_id: memory.last() })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        self.ask(|tx| Job::Vote(*vote, tx))
+            .await
+            .map_err(|e| StorageIOError::write_vote(AnyError::new(&e)))?;
+        self.lock().vote = Some(*vote);
+        Ok(())
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
+        Ok(self.vote())
+    }
+
+    /// Written with the next frame: losing it costs a new commit round, nothing else.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
+        self.lock().committed = committed;
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
+        Ok(self.lock().committed)
+    }
+
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: LogFlushed<TypeConfig>,
+    ) -> Result<(), StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let failed = |e: &io::Error| StorageIOError::write_logs(AnyError::new(e));
+        self.broken().map_err(|e| failed(&e))?;
+        let mut list = Vec::new();
+        {
+            let mut memory = self.lock();
+            for entry in entries {
+                memory
+                    .check_next(entry.log_id.index)
+                    .map_err(|hole| failed(&io::Error::other(hole)))?;
+                memory.insert(entry.clone(), self.sizes.cache);
+                list.push(entry);
+            }
+        }
+        Ok(self.send(Job::Append(list, callback)).map_err(|e| failed(&e))?)
+    }
+
+    async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        self.lock().truncate(log_id.index);
+        self.send(Job::Truncate(log_id.index))
+            .map_err(|e| StorageIOError::write_logs(AnyError::new(&e)).into())
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        self.lock().purge(log_id);
+        self.ask(|tx| Job::Purge(log_id, tx))
+            .await
+            .map_err(|e| StorageIOError::write_logs(AnyError::new(&e)).into())
+    }
+}

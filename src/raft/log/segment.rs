@@ -1,0 +1,126 @@
+//! One file of the log: its name, its header, and the zeros that wait to be written over.
+//!
+//! ```text
+//! offset  0  magic "sdlog\0\0" and the format, 1       8  number of the segment
+//!        16  sequence of its first record             24  bytes of the file
+//!        32  chain of the segment before (32 bytes)   64  cluster id (25)   89  node id (25)
+//!       114  CRC-32 of bytes 0..114                  118  zeros up to 512, where the first frame starts
+//! ```
+
+use super::{
+    LogIdentity,
+    disk::{Disk, DiskFile},
+    frame::SECTOR,
+    record::Chain,
+};
+use crate::kit::id::ID_LEN;
+use std::{io, sync::Arc};
+
+const MAGIC: [u8; 7] = *b"sdlog\0\0";
+const FORMAT: u8 = 1;
+const CLUSTER: usize = 64;
+const NODE: usize = CLUSTER + ID_LEN;
+const CRC: usize = NODE + ID_LEN;
+const END: usize = CRC + 4;
+/// Name of the file that is being filled with zeros.
+pub(super) const SPARE: &str = "spare";
+const ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+
+/// A segment that can be read and, if it is the last, written.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) number: u64,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) size: u64,
+}
+
+/// What a segment says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) number: u64,
+    pub(super) first_record: u64,
+    pub(super) size: u64,
+    pub(super) chain: Chain,
+}
+
+pub(super) fn name(number: u64) -> String {
+    format!("{number:016x}.log")
+}
+
+/// The number in a segment's name; nothing if the file is no segment.
+pub(super) fn number(name: &str) -> Option<u64> {
+    let hex = name.strip_suffix(".log")?;
+    (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?
+}
+
+/// Makes a file of `size` zero bytes, on the disk: writing over them later changes no file size and allocates nothing.
+pub(super) fn zeroed(disk: &dyn Disk, name: &str, size: u64) -> io::Result<Arc<dyn DiskFile>> {
+    let fill = || {
+        let file = disk.create(name)?;
+        let mut at = 0;
+        while at < size {
+            let part = usize::try_from(size - at).unwrap_or(ZEROS.len()).min(ZEROS.len());
+            file.write_at(&ZEROS[..part], at)?;
+            at += part as u64;
+        }
+        file.sync()?;
+        Ok(file)
+    };
+    fill().inspect_err(|_| {
+        // A half-filled file would only keep a full disk full; if it cannot go either, the next try replaces it.
+        let _gone = disk.remove(name);
+    })
+}
+
+impl Header {
+    pub(super) fn encode(&self, identity: &LogIdentity) -> [u8; SECTOR] {
+        let mut bytes = [0; SECTOR];
+        bytes[..7].copy_from_slice(&MAGIC);
+        bytes[7] = FORMAT;
+        bytes[8..16].copy_from_slice(&self.number.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.first_record.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.size.to_le_bytes());
+        bytes[32..64].copy_from_slice(&self.chain);
+        bytes[CLUSTER..NODE].copy_from_slice(identity.cluster.as_str().as_bytes());
+        bytes[NODE..CRC].copy_from_slice(identity.node.as_str().as_bytes());
+        let crc = crc32fast::hash(&bytes[..CRC]);
+        bytes[CRC..END].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// # Errors
+    /// What is wrong, in words.
+    pub(super) fn decode(bytes: &[u8], identity: &LogIdentity) -> Result<Self, String> {
+        let bytes = bytes.get(..SECTOR).ok_or("it is too short to be a segment")?;
+        if bytes[..7] != MAGIC {
+            return Err("it does not start like a segment".into());
+        }
+        if bytes[7] != FORMAT {
+            return Err(format!(
+                "it has format {}, this version of secretd knows {FORMAT}",
+                bytes[7]
+            ));
+        }
+        let u64_at =
+            |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        if bytes[CRC..END] != crc32fast::hash(&bytes[..CRC]).to_le_bytes() {
+            return Err("its header does not match its checksum".into());
+        }
+        for (what, at, ours) in [
+            ("cluster", CLUSTER, identity.cluster.as_str()),
+            ("node", NODE, identity.node.as_str()),
+        ] {
+            let theirs = &bytes[at..at + ID_LEN];
+            if theirs != ours.as_bytes() {
+                let theirs = String::from_utf8_lossy(theirs);
+                return Err(format!("it belongs to {what} {theirs}, this is {what} {ours}"));
+            }
+        }
+        Ok(Self {
+            number: u64_at(8),
+            first_record: u64_at(16),
+            size: u64_at(24),
+            chain: bytes[32..64].try_into().expect("32 bytes"),
+        })
+    }
+}

@@ -1,0 +1,471 @@
+//! Applies entries: to the state in memory at once, to the state file soon after.
+//!
+//! A thread writes what changed about once a second, or when much has gathered; until then the changes lie over the file
+//! and reads see them there. Losing them costs nothing: the log has them, and is purged only after they are written.
+
+use super::{
+    log::LogIdentity,
+    snapshot::{self, Incoming, SnapshotData, SnapshotError},
+    state_file::{Changeset, Loaded, StateFile, StateFileError, View},
+    types::{
+        Batch, Entry, LogId, Outcomes, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
+    },
+};
+use crate::{
+    crypto::seal::Sealed,
+    kit::chain::chain,
+    model::task::ObjectVersion,
+    store::{Applied, Change, State},
+};
+use arc_swap::ArcSwap;
+use openraft::{
+    AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot, StorageIOError,
+    storage::RaftStateMachine,
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::sync::broadcast;
+
+/// A change reaches the state file at the latest this long after it was applied, if the disk keeps up.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// Changes of this many bytes are written at once.
+const FLUSH_BYTES: usize = 8 << 20;
+/// With this many bytes unwritten, applying waits for the disk.
+const PENDING_BYTES: usize = 64 << 20;
+/// Entries whose changes a slow listener may leave unread.
+const FEED: usize = 1024;
+
+/// What one entry changed, in the order of the log. Bodies are not part of it.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    /// The entry's index in the log.
+    pub index: u64,
+    /// The state after it.
+    pub state: Arc<State>,
+    pub changes: Vec<Change>,
+    /// Everything may have changed: a snapshot took the state's place.
+    pub replaced: bool,
+}
+
+/// Why a body cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    #[error("there is no payload of {} {}", .0.object, .0.version)]
+    Unknown(ObjectVersion),
+    #[error("the payload cannot be read: {0}")]
+    Read(String),
+}
+
+/// The state machine openraft applies to.
+#[derive(Debug)]
+pub(super) struct Machine {
+    shared: Arc<Shared>,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+}
+
+/// The same for everyone else. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct MachineHandle {
+    shared: Arc<Shared>,
+    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    identity: Arc<LogIdentity>,
+    path: PathBuf,
+    state: ArcSwap<State>,
+    unwritten: Mutex<Unwritten>,
+    /// Something for the writer.
+    wake: Condvar,
+    /// Something from the writer.
+    written: Condvar,
+    feed: broadcast::Sender<Arc<Changes>>,
+}
+
+#[derive(Debug)]
+struct Unwritten {
+    file: Arc<StateFile>,
+    pending: Changeset,
+    /// Being written; older than `pending`, newer than the file.
+    writing: Option<Arc<Changeset>>,
+    /// Somebody waits for everything to be written.
+    urgent: bool,
+    closing: bool,
+    /// The disk is full; it is tried again.
+    full: Option<String>,
+    /// The file cannot be written any more.
+    broken: Option<String>,
+    /// A snapshot was taken or installed since the start.
+    has_snapshot: bool,
+}
+
+impl Machine {
+    /// Opens the state file, making it if it is missing, and starts its writer.
+    ///
+    /// # Errors
+    /// [`StateFileError`]; nothing was changed then.
+    pub(super) fn open(
+        path: &Path,
+        identity: Arc<LogIdentity>,
+    ) -> Result<(Self, MachineHandle, Option<LogId>), StateFileError> {
+        let (file, loaded) = StateFile::open(path, identity.clone())?;
+        let Loaded { entities, applied, membership, installed } = loaded;
+        let shared = Arc::new(Shared {
+            identity,
+            path: path.to_owned(),
+            state: ArcSwap::from_pointee(State::from_entities(entities)),
+            unwritten: Mutex::new(Unwritten {
+                file: Arc::new(file),
+                pending: Changeset::default(),
+                writing: None,
+                urgent: false,
+                closing: false,
+                full: None,
+                broken: None,
+                has_snapshot: false,
+            }),
+            wake: Condvar::new(),
+            written: Condvar::new(),
+            feed: broadcast::Sender::new(FEED),
+        });
+        let writer = shared.clone();
+        let writer = std::thread::Builder::new()
+            .name("raft-state".into())
+            .spawn(move || writer.write_behind())
+            .map_err(|source| StateFileError::Io {
+                doing: "start writing",
+                path: path.to_owned(),
+                source,
+            })?;
+        let writer = Arc::new(Mutex::new(Some(writer)));
+        let handle = MachineHandle { shared: shared.clone(), writer };
+        Ok((Self { shared, applied, membership }, handle, installed))
+    }
+
+    pub(super) fn applied(&self) -> Option<LogId> {
+        self.applied
+    }
+
+    fn apply_batch(state: &mut State, batch: &Batch, index: u64, to: &mut Work) -> Outcomes {
+        let mut outcomes = Vec::with_capacity(batch.commands().len());
+        let mut heard = Vec::new();
+        for stamped in batch.commands() {
+            let Applied { outcome, changes } = state.apply(stamped);
+            outcomes.push(outcome);
+            heard.extend(changes.into_iter().filter_map(|change| to.changeset.take(change)));
+        }
+        if !heard.is_empty() {
+            to.feed.push(Changes {
+                index,
+                state: Arc::new(state.clone()),
+                changes: heard,
+                replaced: false,
+            });
+        }
+        Outcomes(outcomes)
+    }
+
+    async fn flush(&self) -> Result<(), StorageError> {
+        let shared = self.shared.clone();
+        flush(shared).await
+    }
+}
+
+/// What applying gathers before anybody sees it.
+#[derive(Default)]
+struct Work {
+    changeset: Changeset,
+    feed: Vec<Changes>,
+}
+
+async fn flush(shared: Arc<Shared>) -> Result<(), StorageError> {
+    tokio::task::spawn_blocking(move || shared.flush())
+        .await
+        .map_err(|e| StorageIOError::write_state_machine(AnyError::new(&e)))?
+        .map_err(|why| StorageIOError::write_state_machine(AnyError::error(why)).into())
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        Ok((self.applied, self.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Outcomes>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut state = State::clone(&self.shared.state.load());
+        let mut work = Work::default();
+        let mut answers = Vec::new();
+        for entry in entries {
+            answers.push(match entry.payload {
+                EntryPayload::Blank => Outcomes::default(),
+                EntryPayload::Normal(batch) => {
+                    Self::apply_batch(&mut state, &batch, entry.log_id.index, &mut work)
+                }
+                EntryPayload::Membership(membership) => {
+                    self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    Outcomes::default()
+                }
+            });
+            self.applied = Some(entry.log_id);
+        }
+        let Work { mut changeset, feed } = work;
+        changeset.dirty = true;
+        changeset.applied = self.applied;
+        changeset.membership = self.membership.clone();
+        let crowded = self
+            .shared
+            .add(changeset)
+            .map_err(|why| StorageIOError::write_state_machine(AnyError::error(why)))?;
+        // Bodies first: whoever sees the state finds what it speaks of.
+        self.shared.state.store(Arc::new(state));
+        for changes in feed {
+            // Nobody may be listening.
+            let _nobody = self.shared.feed.send(Arc::new(changes));
+        }
+        if crowded {
+            self.flush().await?;
+        }
+        Ok(answers)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder(self.shared.clone())
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotData>, StorageError> {
+        let (path, identity) = (self.shared.path.clone(), self.shared.identity.clone());
+        let begun = tokio::task::spawn_blocking(move || Incoming::begin(&path, identity)).await;
+        let incoming = begun
+            .map_err(|e| StorageIOError::write_snapshot(None, AnyError::new(&e)))?
+            .map_err(|e| StorageIOError::write_snapshot(None, AnyError::new(&e)))?;
+        Ok(Box::new(SnapshotData::Incoming(Box::new(incoming))))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<SnapshotData>,
+    ) -> Result<(), StorageError> {
+        let (shared, wanted) = (self.shared.clone(), meta.clone());
+        let installed =
+            tokio::task::spawn_blocking(move || shared.install(&wanted, *snapshot)).await;
+        let failed = |e: AnyError| StorageIOError::write_snapshot(Some(meta.signature()), e);
+        installed.map_err(|e| failed(AnyError::new(&e)))?.map_err(|e| failed(AnyError::new(&e)))?;
+        self.applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
+        if !self.shared.lock().has_snapshot {
+            return Ok(None);
+        }
+        Builder(self.shared.clone()).build_snapshot().await.map(Some)
+    }
+}
+
+/// Takes snapshots: everything applied is written down, and a view of the file is the snapshot.
+#[derive(Debug)]
+pub(super) struct Builder(Arc<Shared>);
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
+        flush(self.0.clone()).await?;
+        let view: Result<View, StateFileError> = {
+            let mut unwritten = self.0.lock();
+            unwritten.has_snapshot = true;
+            unwritten.file.view()
+        };
+        let view = view.map_err(|e| StorageIOError::read_snapshot(None, AnyError::new(&e)))?;
+        let meta = snapshot::meta(&view);
+        Ok(Snapshot { meta, snapshot: Box::new(SnapshotData::Outgoing(view)) })
+    }
+}
+
+impl MachineHandle {
+    pub(super) fn state(&self) -> Arc<State> {
+        self.shared.state.load_full()
+    }
+
+    pub(super) fn changes(&self) -> broadcast::Receiver<Arc<Changes>> {
+        self.shared.feed.subscribe()
+    }
+
+    /// The sealed payload of a version, written or not yet. Reads the disk.
+    ///
+    /// # Errors
+    /// [`BodyError`].
+    pub(super) fn body(&self, version: &ObjectVersion) -> Result<Sealed, BodyError> {
+        let file = {
+            let unwritten = self.shared.lock();
+            let layers = [Some(&unwritten.pending), unwritten.writing.as_deref()];
+            for layer in layers.into_iter().flatten() {
+                match layer.bodies.get(version) {
+                    Some(Some(sealed)) => return Ok(Sealed::clone(sealed)),
+                    Some(None) => return Err(BodyError::Unknown(*version)),
+                    None => {}
+                }
+            }
+            unwritten.file.clone()
+        };
+        match file.body(version) {
+            Ok(Some(sealed)) => Ok(sealed),
+            Ok(None) => Err(BodyError::Unknown(*version)),
+            Err(error) => Err(BodyError::Read(chain(&error).to_string())),
+        }
+    }
+
+    /// Why no more changes should be taken on, if the state file's disk is full.
+    pub(super) fn full(&self) -> Option<String> {
+        self.shared.lock().full.clone()
+    }
+
+    /// Writes what is left and ends the writer; blocks until it has.
+    pub(super) fn close(&self) {
+        self.shared.lock().closing = true;
+        self.shared.wake.notify_all();
+        let writer = self.writer.lock().expect("no holder of this lock panics").take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer of the state file panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Unwritten> {
+        self.unwritten.lock().expect("no holder of this lock panics")
+    }
+
+    /// Adds changes to be written; says whether so many wait that the caller should.
+    fn add(&self, changes: Changeset) -> Result<bool, String> {
+        let mut unwritten = self.lock();
+        if let Some(why) = &unwritten.broken {
+            return Err(why.clone());
+        }
+        let was_clean = !unwritten.pending.dirty;
+        unwritten.pending.merge(changes);
+        if was_clean || unwritten.pending.bytes >= FLUSH_BYTES {
+            self.wake.notify_all();
+        }
+        Ok(unwritten.pending.bytes >= PENDING_BYTES && unwritten.full.is_none())
+    }
+
+    /// Waits until everything applied so far is in the file.
+    fn flush(&self) -> Result<(), String> {
+        let mut unwritten = self.lock();
+        loop {
+            if let Some(why) = unwritten.broken.as_ref().or(unwritten.full.as_ref()) {
+                return Err(why.clone());
+            }
+            if !unwritten.pending.dirty && unwritten.writing.is_none() {
+                return Ok(());
+            }
+            unwritten.urgent = true;
+            self.wake.notify_all();
+            unwritten = self.written.wait(unwritten).expect("no holder of this lock panics");
+        }
+    }
+
+    /// The writer thread.
+    fn write_behind(&self) {
+        let poisoned = "no holder of this lock panics";
+        let mut unwritten = self.lock();
+        loop {
+            unwritten = self
+                .wake
+                .wait_while(unwritten, |u| !u.pending.dirty && !u.closing)
+                .expect(poisoned);
+            if !unwritten.pending.dirty {
+                return;
+            }
+            let gathering = |u: &mut Unwritten| {
+                let hurried = u.urgent && u.full.is_none();
+                !hurried && !u.closing && (u.pending.bytes < FLUSH_BYTES || u.full.is_some())
+            };
+            (unwritten, _) =
+                self.wake.wait_timeout_while(unwritten, FLUSH_EVERY, gathering).expect(poisoned);
+            if !unwritten.pending.dirty {
+                // A snapshot took the place of what was to be written.
+                continue;
+            }
+            let changes = Arc::new(std::mem::take(&mut unwritten.pending));
+            unwritten.writing = Some(changes.clone());
+            unwritten.urgent = false;
+            let file = unwritten.file.clone();
+            drop(unwritten);
+            let result = file.commit(&changes);
+            unwritten = self.lock();
+            unwritten.writing = None;
+            match result {
+                Ok(()) => unwritten.full = None,
+                Err(error) => {
+                    let mut all = Arc::unwrap_or_clone(changes);
+                    all.merge(std::mem::take(&mut unwritten.pending));
+                    unwritten.pending = all;
+                    self.failed(&mut unwritten, &error);
+                }
+            }
+            let over = unwritten.broken.is_some()
+                || (unwritten.closing && (unwritten.full.is_some() || !unwritten.pending.dirty));
+            self.written.notify_all();
+            if over {
+                return;
+            }
+        }
+    }
+
+    /// A full disk is tried again; anything else stops the store, because nobody knows what the file holds now.
+    fn failed(&self, unwritten: &mut Unwritten, error: &StateFileError) {
+        let text = chain(error).to_string();
+        if !error.is_full() {
+            tracing::error!(error = text, "the state file cannot be written");
+            unwritten.broken = Some(text);
+            return;
+        }
+        tracing::warn!(error = text, "the disk is full; the state file waits, the log has it all");
+        unwritten.full = Some(text);
+    }
+
+    /// Puts a received snapshot in the place of everything.
+    fn install(&self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), SnapshotError> {
+        let incoming = match snapshot {
+            SnapshotData::Incoming(incoming) => *incoming,
+            SnapshotData::Outgoing(view) => {
+                // One of our own, or of another store in this process.
+                let mut incoming = Incoming::begin(&self.path, self.identity.clone())?;
+                snapshot::send(&view, &self.identity, |part| incoming.part(part))?;
+                incoming
+            }
+        };
+        let file = incoming.finish(meta)?;
+        let Loaded { entities, applied: _, membership: _, installed: _ } = file.load()?;
+        let state = Arc::new(State::from_entities(entities));
+        let mut unwritten = self
+            .written
+            .wait_while(self.lock(), |u| u.writing.is_some())
+            .expect("no holder of this lock panics");
+        unwritten.file = Arc::new(file.rename(&self.path)?);
+        unwritten.pending = Changeset::default();
+        unwritten.has_snapshot = true;
+        self.state.store(state.clone());
+        drop(unwritten);
+        let index = meta.last_log_id.map_or(0, |id| id.index);
+        let changes = Changes { index, state, changes: Vec::new(), replaced: true };
+        // Nobody may be listening.
+        let _nobody = self.feed.send(Arc::new(changes));
+        Ok(())
+    }
+}

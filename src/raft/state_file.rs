@@ -1,0 +1,538 @@
+//! The durable state machine: rows, bodies and the applied index in one `redb` file, every value encrypted.
+//!
+//! Each commit is one transaction, so what the file holds is always the state after some entry, whole. The log is the
+//! write-ahead log: the file may lag behind it, but never by entries that were purged.
+
+use super::{
+    codec,
+    log::LogIdentity,
+    types::{LogId, StoredMembership},
+};
+use crate::{
+    crypto::{record, seal::Sealed},
+    kit::id::{ID_LEN, ObjectId},
+    model::{object::VersionNumber, task::ObjectVersion},
+    store::{Change, Entity, Key},
+    wire::{Malformed, v1},
+};
+use prost::Message;
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    WriteTransaction,
+};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
+const BODIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bodies");
+
+/// Plain: format, cluster, node. The rest is sealed.
+const FORMAT_KEY: &str = "format";
+/// How far the log has been applied.
+const APPLIED_KEY: &str = "applied";
+/// The last entry of the snapshot that was installed last, if any.
+const INSTALLED_KEY: &str = "installed";
+const FORMAT: u8 = 1;
+
+/// redb's page cache; its default of 1 GiB would be most of our memory.
+const CACHE_BYTES: usize = 32 << 20;
+/// Bodies are cut into parts of this size, each a row: pages round up to powers of two, and this leaves room for the key.
+const BODY_PART: usize = 32 * 1024 - 256;
+/// Up to this size every page of the file is checked when it is opened; rows are authenticated either way.
+const CHECKED_BYTES: u64 = 256 << 20;
+
+/// Why a state file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateFileError {
+    #[error("cannot {doing} the state file {}", path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("the state file {} is damaged: {what}", path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error("the state file {} cannot be used: {what}", path.display())]
+    Foreign { path: PathBuf, what: String },
+    #[error("the state file {} is in use by another process", path.display())]
+    InUse { path: PathBuf },
+}
+
+impl StateFileError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                "free some space on this disk; nothing that was stored is lost"
+            }
+            Self::Io { .. } => {
+                "check the disk and the permissions of the data directory, then start secretd again"
+            }
+            Self::Damaged { .. } => {
+                "nothing was changed; restore the whole data directory from a backup, or remove this node from the cluster and join it again as a new one"
+            }
+            Self::Foreign { .. } => {
+                "give secretd the data directory and the key file that belong together"
+            }
+            Self::InUse { .. } => "stop the other secretd that uses this data directory",
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
+}
+
+/// What is to be written: the newest value of each row that changed, and where in the log that is.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Changeset {
+    pub(super) rows: BTreeMap<Key, Option<Entity>>,
+    pub(super) bodies: BTreeMap<ObjectVersion, Option<Arc<Sealed>>>,
+    pub(super) applied: Option<LogId>,
+    pub(super) membership: StoredMembership,
+    /// About what it takes in memory.
+    pub(super) bytes: usize,
+    pub(super) dirty: bool,
+}
+
+impl Changeset {
+    /// Takes a change in; returns it if others may want to hear of it.
+    pub(super) fn take(&mut self, change: Change) -> Option<Change> {
+        const ROW: usize = 1024;
+        self.dirty = true;
+        match change {
+            Change::Put(entity) => {
+                self.bytes += ROW;
+                self.rows.insert(entity.key(), Some(entity.clone()));
+                Some(Change::Put(entity))
+            }
+            Change::Delete(key) => {
+                self.rows.insert(key, None);
+                Some(Change::Delete(key))
+            }
+            Change::PutBody { object, version, sealed } => {
+                self.bytes += sealed.body.len() + sealed.wrapped_key.len();
+                self.bodies.insert(ObjectVersion { object, version }, Some(Arc::new(sealed)));
+                None
+            }
+            Change::DeleteBody { object, version } => {
+                self.bodies.insert(ObjectVersion { object, version }, None);
+                None
+            }
+        }
+    }
+
+    /// Puts newer changes over these.
+    pub(super) fn merge(&mut self, newer: Self) {
+        let Self { rows, bodies, applied, membership, bytes, dirty } = newer;
+        self.rows.extend(rows);
+        self.bodies.extend(bodies);
+        if dirty {
+            self.applied = applied;
+            self.membership = membership;
+        }
+        self.bytes += bytes;
+        self.dirty |= dirty;
+    }
+}
+
+/// What a state file held when it was opened.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) entities: Vec<Entity>,
+    pub(super) applied: Option<LogId>,
+    pub(super) membership: StoredMembership,
+    pub(super) installed: Option<LogId>,
+}
+
+/// An open state file.
+#[derive(Debug)]
+pub(super) struct StateFile {
+    database: Database,
+    path: PathBuf,
+    identity: Arc<LogIdentity>,
+}
+
+impl StateFile {
+    /// Opens the file, or makes an empty one: under another name first, because a crash inside redb's first writes would
+    /// leave a file that does not open.
+    ///
+    /// # Errors
+    /// [`StateFileError`]; nothing was changed.
+    pub(super) fn open(
+        path: &Path,
+        identity: Arc<LogIdentity>,
+    ) -> Result<(Self, Loaded), StateFileError> {
+        if !path.exists() {
+            let new = Self::create(&path.with_extension("new"), identity.clone())?;
+            new.rename(path)?;
+        }
+        let size = std::fs::metadata(path).map_err(io_error("open", path))?.len();
+        let check = size <= CHECKED_BYTES;
+        // redb trusts the pages of a file it closed itself, and may panic on ones that were changed since.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let mut builder = Database::builder();
+            builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(check);
+            let database = builder.open(path).map_err(|e| database_error(path, e))?;
+            let file = Self { database, path: path.to_owned(), identity };
+            let loaded = file.load()?;
+            Ok((file, loaded))
+        }));
+        opened.unwrap_or_else(|_| {
+            let what = "its pages make no sense".to_owned();
+            Err(StateFileError::Damaged { path: path.to_owned(), what })
+        })
+    }
+
+    /// Makes an empty state file, in place of one that was there.
+    pub(super) fn create(path: &Path, identity: Arc<LogIdentity>) -> Result<Self, StateFileError> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(io_error("create", path))?;
+        drop(file);
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_BYTES);
+        let database = builder.create(path).map_err(|e| database_error(path, e))?;
+        let file = Self { database, path: path.to_owned(), identity };
+        let empty = Changeset { dirty: true, ..Changeset::default() };
+        file.transact(|txn| {
+            let mut meta = txn.open_table(META)?;
+            let mut format = vec![FORMAT];
+            format.extend_from_slice(file.identity.cluster.as_str().as_bytes());
+            format.extend_from_slice(file.identity.node.as_str().as_bytes());
+            meta.insert(FORMAT_KEY, format.as_slice())?;
+            Ok(())
+        })?;
+        file.commit(&empty)?;
+        Ok(file)
+    }
+
+    /// Gives the file its final name, in place of one that was there, durably. It stays open.
+    pub(super) fn rename(mut self, path: &Path) -> Result<Self, StateFileError> {
+        let renamed = || {
+            std::fs::rename(&self.path, path)?;
+            File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        };
+        renamed().map_err(io_error("rename", path))?;
+        path.clone_into(&mut self.path);
+        Ok(self)
+    }
+
+    /// Writes the changes and how far they go, durably, in one transaction.
+    pub(super) fn commit(&self, changes: &Changeset) -> Result<(), StateFileError> {
+        let Changeset { rows, bodies, applied, membership, bytes: _, dirty: _ } = changes;
+        self.transact(|txn| {
+            let mut table = txn.open_table(ROWS)?;
+            for (key, entity) in rows {
+                let key = codec::row_key(key);
+                match entity {
+                    Some(entity) => {
+                        let plain = codec::entity_to(entity).encode_to_vec();
+                        table.insert(key.as_slice(), self.seal(&key, &plain).as_slice())?;
+                    }
+                    None => drop(table.remove(key.as_slice())?),
+                }
+            }
+            let mut table = txn.open_table(BODIES)?;
+            for (version, sealed) in bodies {
+                let (first, last) = part_bounds(version);
+                table.retain_in(first.as_slice()..=last.as_slice(), |_, _| false)?;
+                if let Some(sealed) = sealed {
+                    let plain = v1::Sealed::from(&**sealed).encode_to_vec();
+                    let bytes = self.seal(&body_key(version), &plain);
+                    for (number, part) in (0_u16..).zip(bytes.chunks(BODY_PART)) {
+                        table.insert(part_key(version, number).as_slice(), part)?;
+                    }
+                }
+            }
+            let applied = codec::applied_to(applied.as_ref(), membership).encode_to_vec();
+            let sealed = self.seal(APPLIED_KEY.as_bytes(), &applied);
+            txn.open_table(META)?.insert(APPLIED_KEY, sealed.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Notes that everything up to here came from a snapshot.
+    pub(super) fn set_installed(&self, upto: &LogId) -> Result<(), StateFileError> {
+        let plain = codec::log_id_to(upto).encode_to_vec();
+        let sealed = self.seal(INSTALLED_KEY.as_bytes(), &plain);
+        self.transact(|txn| {
+            txn.open_table(META)?.insert(INSTALLED_KEY, sealed.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// The sealed payload of a version, if the file has it.
+    pub(super) fn body(&self, version: &ObjectVersion) -> Result<Option<Sealed>, StateFileError> {
+        let read = || {
+            let table = self.database.begin_read()?.open_table(BODIES)?;
+            let mut bytes = Vec::new();
+            let (first, last) = part_bounds(version);
+            for part in table.range(first.as_slice()..=last.as_slice())? {
+                bytes.extend_from_slice(part?.1.value());
+            }
+            Ok(bytes)
+        };
+        let bytes = read().map_err(|e: redb::Error| self.error("read", e))?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        self.open_body(version, &bytes).map(Some)
+    }
+
+    /// A view of the file as it is now, for a snapshot.
+    pub(super) fn view(self: &Arc<Self>) -> Result<View, StateFileError> {
+        let txn = self.database.begin_read().map_err(|e| self.error("read", e.into()))?;
+        let meta = txn.open_table(META).map_err(|e| self.error("read", e.into()))?;
+        let (applied, membership) = self.applied(&meta)?;
+        Ok(View { txn, file: self.clone(), applied, membership })
+    }
+
+    /// Reads every row; each is authenticated and parsed.
+    pub(super) fn load(&self) -> Result<Loaded, StateFileError> {
+        let txn = self.database.begin_read().map_err(|e| self.error("read", e.into()))?;
+        let meta = txn.open_table(META).map_err(|e| self.error("read", e.into()))?;
+        self.check_format(&meta)?;
+        let (applied, membership) = self.applied(&meta)?;
+        let installed = self
+            .meta(&meta, INSTALLED_KEY)?
+            .map(|plain| v1::LogId::decode(plain.as_slice()))
+            .transpose()
+            .map_err(|e| self.damaged(e))?
+            .map(|id| codec::log_id_from(&id));
+        let mut entities = Vec::new();
+        let rows = txn.open_table(ROWS).map_err(|e| self.error("read", e.into()))?;
+        for row in rows.range::<&[u8]>(..).map_err(|e| self.error("read", e.into()))? {
+            let (key, value) = row.map_err(|e| self.error("read", e.into()))?;
+            entities.push(self.open_row(key.value(), value.value())?);
+        }
+        Ok(Loaded { entities, applied, membership, installed })
+    }
+
+    fn check_format(
+        &self,
+        meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    ) -> Result<(), StateFileError> {
+        let foreign = |what: String| StateFileError::Foreign { path: self.path.clone(), what };
+        let format = meta.get(FORMAT_KEY).map_err(|e| self.error("read", e.into()))?;
+        let format = format.map(|f| f.value().to_vec()).unwrap_or_default();
+        let (Some(FORMAT), 51) = (format.first().copied(), format.len()) else {
+            return Err(foreign("this version of secretd does not know its format".into()));
+        };
+        for (what, at, ours) in [
+            ("cluster", 1, self.identity.cluster.as_str()),
+            ("node", 1 + ID_LEN, self.identity.node.as_str()),
+        ] {
+            let theirs = String::from_utf8_lossy(&format[at..at + ID_LEN]);
+            if theirs != ours {
+                let text = format!("it belongs to {what} {theirs}, this is {what} {ours}");
+                return Err(foreign(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn applied(
+        &self,
+        meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    ) -> Result<(Option<LogId>, StoredMembership), StateFileError> {
+        let plain = self
+            .meta(meta, APPLIED_KEY)?
+            .ok_or_else(|| self.damaged("it does not say how far it goes"))?;
+        let applied = v1::Applied::decode(plain.as_slice()).map_err(|e| self.damaged(e))?;
+        codec::applied_from(applied).map_err(|e| self.damaged(e))
+    }
+
+    fn meta(
+        &self,
+        meta: &impl ReadableTable<&'static str, &'static [u8]>,
+        key: &'static str,
+    ) -> Result<Option<Vec<u8>>, StateFileError> {
+        let Some(sealed) = meta.get(key).map_err(|e| self.error("read", e.into()))? else {
+            return Ok(None);
+        };
+        // The first sealed value that is read: if this one does not open, the key is another or it was tampered with.
+        record::open(&self.identity.key, &self.aad(key.as_bytes()), sealed.value())
+            .map(Some)
+            .map_err(|error| StateFileError::Foreign {
+                path: self.path.clone(),
+                what: format!("its row {key:?} does not open: {error}"),
+            })
+    }
+
+    pub(super) fn open_row(&self, key: &[u8], sealed: &[u8]) -> Result<Entity, StateFileError> {
+        let open = || {
+            let plain =
+                record::open(&self.identity.key, &self.aad(key), sealed).map_err(Malformed::new)?;
+            let row = v1::Entity::decode(plain.as_slice()).map_err(codec::garbled)?;
+            let entity = codec::entity_from(row)?;
+            if codec::row_key(&entity.key()) != key {
+                return Err(Malformed::new("it lies under the key of another"));
+            }
+            Ok(entity)
+        };
+        open().map_err(|error| self.damaged(format!("row {}: {error}", text(key))))
+    }
+
+    fn open_body(&self, version: &ObjectVersion, sealed: &[u8]) -> Result<Sealed, StateFileError> {
+        let key = body_key(version);
+        let open = || {
+            let plain = record::open(&self.identity.key, &self.aad(&key), sealed)
+                .map_err(Malformed::new)?;
+            v1::Sealed::decode(plain.as_slice()).map_err(codec::garbled)?.try_into()
+        };
+        open().map_err(|error: Malformed| self.damaged(format!("body {}: {error}", text(&key))))
+    }
+
+    fn seal(&self, key: &[u8], plain: &[u8]) -> Vec<u8> {
+        record::seal(&self.identity.key, &self.aad(key), plain)
+    }
+
+    /// Binds a value to cluster, node and row.
+    fn aad(&self, key: &[u8]) -> Vec<u8> {
+        let mut aad = b"secretd/state/row/1".to_vec();
+        aad.extend_from_slice(self.identity.cluster.as_str().as_bytes());
+        aad.extend_from_slice(self.identity.node.as_str().as_bytes());
+        aad.extend_from_slice(key);
+        aad
+    }
+
+    fn transact(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), StateFileError> {
+        let run = || {
+            let mut txn = self.database.begin_write()?;
+            txn.set_quick_repair(true);
+            work(&txn)?;
+            txn.commit()?;
+            Ok(())
+        };
+        run().map_err(|e| self.error("write", e))
+    }
+
+    fn damaged(&self, what: impl std::fmt::Display) -> StateFileError {
+        StateFileError::Damaged { path: self.path.clone(), what: what.to_string() }
+    }
+
+    fn error(&self, doing: &'static str, error: redb::Error) -> StateFileError {
+        match error {
+            redb::Error::Io(source) => io_error(doing, &self.path)(source),
+            redb::Error::DatabaseAlreadyOpen => StateFileError::InUse { path: self.path.clone() },
+            other @ (redb::Error::PreviousIo | redb::Error::DatabaseClosed) => {
+                io_error(doing, &self.path)(io::Error::other(other))
+            }
+            other => self.damaged(other),
+        }
+    }
+}
+
+/// The file as it was at one moment; writes go on beside it.
+pub(super) struct View {
+    txn: ReadTransaction,
+    file: Arc<StateFile>,
+    pub(super) applied: Option<LogId>,
+    pub(super) membership: StoredMembership,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("applied", &self.applied).finish_non_exhaustive()
+    }
+}
+
+impl View {
+    /// Hands over every row, then every body, in the order of their keys.
+    pub(super) fn each<E: From<StateFileError>>(
+        &self,
+        mut row: impl FnMut(Entity) -> Result<(), E>,
+        mut body: impl FnMut(ObjectVersion, Sealed) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let file = &self.file;
+        let read = |e: redb::Error| file.error("read", e);
+        let rows = self.txn.open_table(ROWS).map_err(|e| read(e.into()))?;
+        for one in rows.range::<&[u8]>(..).map_err(|e| read(e.into()))? {
+            let (key, value) = one.map_err(|e| read(e.into()))?;
+            row(file.open_row(key.value(), value.value())?)?;
+        }
+        let bodies = self.txn.open_table(BODIES).map_err(|e| read(e.into()))?;
+        let mut current: Option<(ObjectVersion, Vec<u8>)> = None;
+        for one in bodies.range::<&[u8]>(..).map_err(|e| read(e.into()))? {
+            let (key, part) = one.map_err(|e| read(e.into()))?;
+            let version = part_of(key.value())
+                .ok_or_else(|| file.damaged(format!("body {}", text(key.value()))))?;
+            match &mut current {
+                Some((same, bytes)) if *same == version => bytes.extend_from_slice(part.value()),
+                _ => {
+                    if let Some((done, bytes)) = current.take() {
+                        body(done, file.open_body(&done, &bytes)?)?;
+                    }
+                    current = Some((version, part.value().to_vec()));
+                }
+            }
+        }
+        if let Some((done, bytes)) = current {
+            body(done, file.open_body(&done, &bytes)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn body_key(version: &ObjectVersion) -> Vec<u8> {
+    let ObjectVersion { object, version: VersionNumber(number) } = version;
+    let mut key = b"b".to_vec();
+    key.extend_from_slice(object.as_str().as_bytes());
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn part_key(version: &ObjectVersion, number: u16) -> Vec<u8> {
+    let mut key = body_key(version);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn part_bounds(version: &ObjectVersion) -> (Vec<u8>, Vec<u8>) {
+    (part_key(version, 0), part_key(version, u16::MAX))
+}
+
+fn part_of(key: &[u8]) -> Option<ObjectVersion> {
+    let id = std::str::from_utf8(key.get(1..1 + ID_LEN)?).ok()?;
+    let object: ObjectId = id.parse().ok()?;
+    let number = key.get(1 + ID_LEN..1 + ID_LEN + 8)?;
+    let version = VersionNumber(u64::from_be_bytes(number.try_into().ok()?));
+    Some(ObjectVersion { object, version })
+}
+
+/// Ids are text; the rest of a key may not be.
+fn text(key: &[u8]) -> String {
+    key.escape_ascii().to_string()
+}
+
+fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateFileError {
+    let path = path.to_owned();
+    move |source| StateFileError::Io { doing, path, source }
+}
+
+fn database_error(path: &Path, error: DatabaseError) -> StateFileError {
+    let path = path.to_owned();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StateFileError::InUse { path },
+        DatabaseError::Storage(redb::StorageError::Io(source))
+            if source.kind() != io::ErrorKind::InvalidData
+                && source.kind() != io::ErrorKind::UnexpectedEof =>
+        {
+            StateFileError::Io { doing: "open", path, source }
+        }
+        other => StateFileError::Damaged { path, what: other.to_string() },
+    }
+}

@@ -1,0 +1,1 @@
+//! openraft's own storage suite, run against our log and state machine.
