@@ -2,8 +2,12 @@
 
 use super::Meta;
 use crate::{
-    crypto::{keyring::WrappedTerm, seal::Sealed},
-    kit::id::ClusterId,
+    crypto::{
+        context::{Context, Subject},
+        keyring::WrappedTerm,
+        seal::Sealed,
+    },
+    kit::id::{ClusterId, ObjectId},
 };
 use std::time::Duration;
 
@@ -39,4 +43,15 @@ pub struct Cluster {
     pub keyring: Vec<WrappedTerm>,
     /// The Raft id the next manager gets; the first has 1.
     pub next_raft_id: u64,
+}
+
+/// What the CA's key is sealed to; a cluster has one, so its object id is all zeros.
+pub fn authority_context(cluster: ClusterId) -> Context {
+    Context {
+        cluster,
+        subject: Subject::AuthorityKey,
+        object: ObjectId::from_random([0; 17]),
+        name: "ca".to_owned(),
+        version: 1,
+    }
 }
