@@ -1,0 +1,246 @@
+//! The operators' API: parse, look up, seal, propose, answer. Reads come from this manager's state.
+//!
+//! It is served on the local socket alone, behind the gate that knows the operators; as a second lock, a call that did
+//! not come over a Unix socket is refused here. No call returns a secret's payload.
+
+mod lists;
+mod logs;
+mod nodes;
+mod objects;
+mod services;
+mod tasks;
+mod watch;
+
+use super::{answers, dispatcher::LogBroker};
+use crate::{
+    crypto::keyring::Keyring,
+    kit::{
+        id::{ClusterId, NodeId},
+        task::Stop,
+    },
+    model::{
+        command::{Answer, Command, RequestId},
+        refusal::{Refusal, RefusalKind},
+    },
+    raft::Raft,
+    store::State,
+    wire::v1,
+};
+use futures::stream::BoxStream;
+use std::sync::Arc;
+use tonic::{Request, Response, Status, transport::server::UdsConnectInfo};
+
+/// Serves `Control` from one manager's store.
+#[derive(Debug, Clone)]
+pub struct ControlService {
+    raft: Raft,
+    keyring: Arc<Keyring>,
+    /// This manager.
+    node: NodeId,
+    logs: LogBroker,
+    /// Ends the streams.
+    stop: Stop,
+}
+
+impl ControlService {
+    pub fn new(
+        raft: Raft,
+        keyring: Arc<Keyring>,
+        node: NodeId,
+        logs: LogBroker,
+        stop: Stop,
+    ) -> Self {
+        Self { raft, keyring, node, logs, stop }
+    }
+
+    fn state(&self) -> Arc<State> {
+        self.raft.state()
+    }
+
+    fn cluster(&self) -> ClusterId {
+        self.keyring.cluster()
+    }
+
+    async fn propose(
+        &self,
+        request: Option<v1::RequestId>,
+        command: Command,
+    ) -> Result<Answer, Status> {
+        let request = request.map(RequestId::try_from).transpose();
+        let request = request.map_err(|fault| fault.within("request"))?;
+        self.raft.propose(request, command).await.map_err(answers::proposed)
+    }
+}
+
+/// Takes the message of a call that came over a Unix socket.
+fn local<T>(request: Request<T>) -> Result<T, Status> {
+    if request.extensions().get::<UdsConnectInfo>().is_none() {
+        return Err(Refusal::new(
+            RefusalKind::Denied,
+            "the control API is served on the daemon's own socket only",
+        )
+        .into());
+    }
+    Ok(request.into_inner())
+}
+
+/// A bad value of the request as the refusal an operator reads.
+fn invalid(fault: impl std::fmt::Display) -> Status {
+    Refusal::invalid(fault.to_string()).into()
+}
+
+/// The store answered something that does not belong to the question.
+fn mismatch(answer: &Answer) -> Status {
+    Status::internal(format!("the store answered {answer:?} to another question"))
+}
+
+#[tonic::async_trait]
+impl v1::control_server::Control for ControlService {
+    type WatchServiceStream = BoxStream<'static, Result<v1::WatchServiceResponse, Status>>;
+    type ServiceLogsStream = BoxStream<'static, Result<v1::ServiceLogsResponse, Status>>;
+
+    async fn create_object(
+        &self,
+        request: Request<v1::CreateObjectRequest>,
+    ) -> Result<Response<v1::CreateObjectResponse>, Status> {
+        self.make_object(local(request)?).await.map(Response::new)
+    }
+
+    async fn list_objects(
+        &self,
+        request: Request<v1::ListObjectsRequest>,
+    ) -> Result<Response<v1::ListObjectsResponse>, Status> {
+        self.objects(local(request)?).map(Response::new)
+    }
+
+    async fn get_object(
+        &self,
+        request: Request<v1::GetObjectRequest>,
+    ) -> Result<Response<v1::Object>, Status> {
+        self.object(local(request)?).map(Response::new)
+    }
+
+    async fn set_object_labels(
+        &self,
+        request: Request<v1::SetObjectLabelsRequest>,
+    ) -> Result<Response<v1::Object>, Status> {
+        self.label_object(local(request)?).await.map(Response::new)
+    }
+
+    async fn remove_object(
+        &self,
+        request: Request<v1::RemoveObjectRequest>,
+    ) -> Result<Response<v1::RemoveResponse>, Status> {
+        self.drop_object(local(request)?).await.map(Response::new)
+    }
+
+    async fn get_config_data(
+        &self,
+        request: Request<v1::GetConfigDataRequest>,
+    ) -> Result<Response<v1::GetConfigDataResponse>, Status> {
+        self.config_data(local(request)?).await.map(Response::new)
+    }
+
+    async fn create_service(
+        &self,
+        request: Request<v1::CreateServiceRequest>,
+    ) -> Result<Response<v1::CreateServiceResponse>, Status> {
+        self.make_service(local(request)?).await.map(Response::new)
+    }
+
+    async fn list_services(
+        &self,
+        request: Request<v1::ListServicesRequest>,
+    ) -> Result<Response<v1::ListServicesResponse>, Status> {
+        self.services(local(request)?).map(Response::new)
+    }
+
+    async fn get_service(
+        &self,
+        request: Request<v1::GetServiceRequest>,
+    ) -> Result<Response<v1::Service>, Status> {
+        let v1::GetServiceRequest { reference } = local(request)?;
+        let state = self.state();
+        Ok(Response::new(state.service(&reference)?.as_ref().into()))
+    }
+
+    async fn update_service(
+        &self,
+        request: Request<v1::UpdateServiceRequest>,
+    ) -> Result<Response<v1::Service>, Status> {
+        self.change_service(local(request)?).await.map(Response::new)
+    }
+
+    async fn roll_back_service(
+        &self,
+        request: Request<v1::RollBackServiceRequest>,
+    ) -> Result<Response<v1::Service>, Status> {
+        self.return_service(local(request)?).await.map(Response::new)
+    }
+
+    async fn remove_service(
+        &self,
+        request: Request<v1::RemoveServiceRequest>,
+    ) -> Result<Response<v1::RemoveResponse>, Status> {
+        self.drop_service(local(request)?).await.map(Response::new)
+    }
+
+    async fn watch_service(
+        &self,
+        request: Request<v1::WatchServiceRequest>,
+    ) -> Result<Response<Self::WatchServiceStream>, Status> {
+        self.watch(&local(request)?.reference).map(Response::new)
+    }
+
+    async fn service_logs(
+        &self,
+        request: Request<v1::ServiceLogsRequest>,
+    ) -> Result<Response<Self::ServiceLogsStream>, Status> {
+        self.read_logs(local(request)?).map(Response::new)
+    }
+
+    async fn list_tasks(
+        &self,
+        request: Request<v1::ListTasksRequest>,
+    ) -> Result<Response<v1::ListTasksResponse>, Status> {
+        self.tasks(local(request)?).map(Response::new)
+    }
+
+    async fn get_task(
+        &self,
+        request: Request<v1::GetTaskRequest>,
+    ) -> Result<Response<v1::Task>, Status> {
+        let v1::GetTaskRequest { reference } = local(request)?;
+        let state = self.state();
+        Ok(Response::new(state.task(&reference)?.as_ref().into()))
+    }
+
+    async fn list_nodes(
+        &self,
+        request: Request<v1::ListNodesRequest>,
+    ) -> Result<Response<v1::ListNodesResponse>, Status> {
+        self.nodes(local(request)?).map(Response::new)
+    }
+
+    async fn get_node(
+        &self,
+        request: Request<v1::GetNodeRequest>,
+    ) -> Result<Response<v1::NodeEntry>, Status> {
+        self.node(&local(request)?.reference).map(Response::new)
+    }
+
+    async fn set_node(
+        &self,
+        request: Request<v1::SetNodeRequest>,
+    ) -> Result<Response<v1::NodeEntry>, Status> {
+        self.change_node(local(request)?).await.map(Response::new)
+    }
+
+    async fn get_cluster(
+        &self,
+        request: Request<v1::GetClusterRequest>,
+    ) -> Result<Response<v1::ClusterInfo>, Status> {
+        let v1::GetClusterRequest {} = local(request)?;
+        self.cluster_info().map(Response::new)
+    }
+}

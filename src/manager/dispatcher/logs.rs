@@ -1,0 +1,267 @@
+//! The output of tasks on its way from agents to operators: who asks for what, and who answers.
+//!
+//! An operator's call has a [`LogReader`]; each task it wants is a subscription, told to the task's node over its
+//! session. The agent answers with one `PublishLogs` call, whose lines go straight to the reader, no faster than it reads.
+
+use super::{
+    Member, Shared,
+    sessions::{Sessions, lock},
+};
+use crate::{
+    kit::id::{NodeId, TaskId},
+    wire::v1::{self, session_response::Event},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+use tokio::sync::{Notify, mpsc};
+use tonic::{Status, Streaming};
+
+/// Messages that wait for one reader; the agent waits when it is full.
+const WAITING: usize = 64;
+
+/// Brings readers and nodes together.
+#[derive(Debug, Clone)]
+pub struct LogBroker(Arc<Broker>);
+
+#[derive(Debug)]
+struct Broker {
+    sessions: Arc<Sessions>,
+    subscriptions: Mutex<Subscriptions>,
+}
+
+#[derive(Debug, Default)]
+struct Subscriptions {
+    readers: u64,
+    made: u64,
+    by_id: BTreeMap<String, Subscription>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    reader: u64,
+    node: NodeId,
+    task: TaskId,
+    events: mpsc::Sender<LogEvent>,
+    lost: Arc<Lost>,
+    /// An agent has begun to answer.
+    answered: bool,
+}
+
+/// Subscriptions whose node went away; kept apart because nobody waits for room in the reader's queue.
+#[derive(Debug, Default)]
+struct Lost {
+    tasks: Mutex<Vec<(TaskId, String)>>,
+    wake: Notify,
+}
+
+/// What a reader hears.
+#[derive(Debug)]
+pub enum LogEvent {
+    Lines {
+        task: TaskId,
+        lines: Vec<v1::LogLine>,
+    },
+    /// Nothing more comes of this task; `why` is empty if that is its end.
+    End {
+        task: TaskId,
+        why: String,
+    },
+}
+
+/// One operator's call. Dropping it tells the nodes to stop.
+#[derive(Debug)]
+pub struct LogReader {
+    broker: LogBroker,
+    id: u64,
+    events: mpsc::Sender<LogEvent>,
+    receiver: mpsc::Receiver<LogEvent>,
+    lost: Arc<Lost>,
+}
+
+impl LogBroker {
+    pub(super) fn new(sessions: Arc<Sessions>) -> Self {
+        Self(Arc::new(Broker { sessions, subscriptions: Mutex::default() }))
+    }
+
+    pub fn reader(&self) -> LogReader {
+        let (events, receiver) = mpsc::channel(WAITING);
+        let mut subscriptions = lock(&self.0.subscriptions);
+        subscriptions.readers += 1;
+        let id = subscriptions.readers;
+        drop(subscriptions);
+        LogReader { broker: self.clone(), id, events, receiver, lost: Arc::default() }
+    }
+
+    /// Asks a node for a task's output. Returns whether the node is here to be asked.
+    pub fn subscribe(
+        &self,
+        reader: &LogReader,
+        node: NodeId,
+        task: TaskId,
+        options: &v1::LogOptions,
+    ) -> bool {
+        let Some(session) = self.0.sessions.get(node) else { return false };
+        let mut subscriptions = lock(&self.0.subscriptions);
+        subscriptions.made += 1;
+        let id = subscriptions.made.to_string();
+        let subscription = Subscription {
+            reader: reader.id,
+            node,
+            task,
+            events: reader.events.clone(),
+            lost: Arc::clone(&reader.lost),
+            answered: false,
+        };
+        subscriptions.by_id.insert(id.clone(), subscription);
+        drop(subscriptions);
+        let told = session.tell(Event::Logs(v1::LogSubscription {
+            id: id.clone(),
+            task_id: task.to_string(),
+            options: Some(*options),
+            close: false,
+        }));
+        if !told {
+            lock(&self.0.subscriptions).by_id.remove(&id);
+        }
+        told
+    }
+
+    /// Ends what a node that went away was asked for.
+    pub(super) fn node_gone(&self, node: NodeId) {
+        let mut subscriptions = lock(&self.0.subscriptions);
+        let gone: Vec<_> = subscriptions.by_id.extract_if(.., |_, s| s.node == node).collect();
+        drop(subscriptions);
+        for (_, Subscription { task, lost, .. }) in gone {
+            lost.add(task, format!("node {node} is no longer connected"));
+        }
+    }
+
+    /// Takes a subscription for answering; once only.
+    fn answer(&self, id: &str, node: NodeId) -> Option<(TaskId, mpsc::Sender<LogEvent>)> {
+        let mut subscriptions = lock(&self.0.subscriptions);
+        let subscription = subscriptions.by_id.get_mut(id).filter(|s| s.node == node)?;
+        if std::mem::replace(&mut subscription.answered, true) {
+            return None;
+        }
+        Some((subscription.task, subscription.events.clone()))
+    }
+
+    /// Ends a subscription; says why only if it was not ended otherwise.
+    fn end(&self, id: &str, why: String) {
+        let ended = lock(&self.0.subscriptions).by_id.remove(id);
+        if let Some(Subscription { task, lost, .. }) = ended {
+            lost.add(task, why);
+        }
+    }
+}
+
+impl Lost {
+    fn add(&self, task: TaskId, why: String) {
+        lock(&self.tasks).push((task, why));
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> Option<LogEvent> {
+        let mut tasks = lock(&self.tasks);
+        if tasks.is_empty() {
+            return None;
+        }
+        let (task, why) = tasks.remove(0);
+        Some(LogEvent::End { task, why })
+    }
+}
+
+impl LogReader {
+    /// Waits for the next event. What a task wrote comes before its end.
+    pub async fn next(&mut self) -> LogEvent {
+        loop {
+            if let Ok(event) = self.receiver.try_recv() {
+                return event;
+            }
+            if let Some(end) = self.lost.take() {
+                return end;
+            }
+            tokio::select! {
+                event = self.receiver.recv() => {
+                    if let Some(event) = event {
+                        return event;
+                    }
+                }
+                () = self.lost.wake.notified() => {}
+            }
+        }
+    }
+}
+
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        let mut subscriptions = lock(&self.broker.0.subscriptions);
+        let ours: Vec<_> = subscriptions.by_id.extract_if(.., |_, s| s.reader == self.id).collect();
+        drop(subscriptions);
+        for (id, Subscription { node, task, .. }) in ours {
+            if let Some(session) = self.broker.0.sessions.get(node) {
+                session.tell(Event::Logs(v1::LogSubscription {
+                    id,
+                    task_id: task.to_string(),
+                    options: None,
+                    close: true,
+                }));
+            }
+        }
+    }
+}
+
+/// Ends the subscription when the agent's call ends, however it ends.
+struct Ending<'a> {
+    broker: &'a LogBroker,
+    id: String,
+    why: String,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.broker.end(&self.id, std::mem::take(&mut self.why));
+    }
+}
+
+/// Passes an agent's lines on until it has no more or nobody reads them.
+pub(super) async fn take(
+    shared: &Shared,
+    member: &Member,
+    mut stream: Streaming<v1::PublishLogsRequest>,
+) -> Result<(), Status> {
+    let first = stream.message().await?;
+    let Some(mut message) = first else { return Ok(()) };
+    let session = shared.session(member, &message.session_id)?;
+    let gone = || Status::aborted("nobody reads these lines any more");
+    let id = message.subscription_id.clone();
+    let (task, events) = shared.logs.answer(&id, session.node()).ok_or_else(gone)?;
+    let why = format!("the connection to node {} broke", session.node());
+    let mut ending = Ending { broker: &shared.logs, id, why };
+    loop {
+        let v1::PublishLogsRequest { session_id: _, subscription_id: _, lines, error } = message;
+        if !lines.is_empty() {
+            tokio::select! {
+                sent = events.send(LogEvent::Lines { task, lines }) => sent.map_err(|_| gone())?,
+                why = session.over() => return Err(why),
+            }
+        }
+        if !error.is_empty() {
+            ending.why = error;
+            return Ok(());
+        }
+        message = tokio::select! {
+            next = stream.message() => match next? {
+                Some(next) => next,
+                None => {
+                    ending.why = String::new();
+                    return Ok(());
+                }
+            },
+            () = events.closed() => return Err(gone()),
+            why = session.over() => return Err(why),
+        };
+    }
+}

@@ -1,0 +1,213 @@
+//! Gives each worker its work: sessions, heartbeats, assignments with their payloads, reports, logs. On the leader only.
+//!
+//! Who calls is read from the certificate of the very connection, and every call asks again whether that node is still
+//! a member. [`DispatcherService`] answers the calls; its [`run`](DispatcherService::run) hears of changes and silence:
+//!
+//! ```text
+//! raft.changes() ─▶ run ─▶ the mailbox of each node concerned ─▶ its Assignments stream ─▶ agent
+//!                    └──▶ its Session stream                 heartbeats ─▶ deadlines ─▶ node down
+//! ```
+
+mod assignments;
+mod holding;
+mod logs;
+mod reports;
+mod run;
+mod sessions;
+
+pub use logs::{LogBroker, LogEvent, LogReader};
+
+use super::answers;
+use crate::{
+    crypto::keyring::Keyring,
+    kit::{clock::Clock, id::NodeId, limits::MESSAGE_SIZE, task::Stop},
+    model::refusal::{Refusal, RefusalKind},
+    pki::{Conn, Peer},
+    raft::Raft,
+    wire::{
+        status::status,
+        v1::{self, dispatcher_server::DispatcherServer},
+    },
+};
+use assignments::Flow;
+use futures::stream::{self, BoxStream, StreamExt};
+use sessions::{Session, Sessions};
+use std::{sync::Arc, time::Duration};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+/// Heartbeats are asked for within a period that differs by up to a tenth, so that nodes do not beat in step.
+const JITTER: f64 = 0.1;
+/// A node is down after this many periods without a heartbeat.
+const GRACE: u32 = 3;
+
+/// Serves `Dispatcher`. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct DispatcherService {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    raft: Raft,
+    keyring: Arc<Keyring>,
+    clock: Clock,
+    sessions: Arc<Sessions>,
+    logs: LogBroker,
+    stop: Stop,
+}
+
+/// A caller who was found to be a member just now.
+struct Member {
+    peer: Arc<Peer>,
+    /// Where it calls from, without port.
+    addr: String,
+}
+
+impl DispatcherService {
+    /// Makes the service; somebody must also [`run`](Self::run) it.
+    pub fn new(raft: Raft, keyring: Arc<Keyring>, clock: Clock, stop: Stop) -> Self {
+        let sessions = Arc::new(Sessions::default());
+        let logs = LogBroker::new(Arc::clone(&sessions));
+        Self { shared: Arc::new(Shared { raft, keyring, clock, sessions, logs, stop }) }
+    }
+
+    /// The service with its message sizes, for the cluster listener.
+    pub fn server(&self) -> DispatcherServer<Self> {
+        DispatcherServer::new(self.clone())
+            .max_decoding_message_size(MESSAGE_SIZE)
+            .max_encoding_message_size(MESSAGE_SIZE)
+    }
+
+    /// Where the control API asks for the output of tasks.
+    pub fn logs(&self) -> LogBroker {
+        self.shared.logs.clone()
+    }
+
+    /// Ends every session when the manager stops or leads no longer, routes changes, and notices silent nodes.
+    pub async fn run(self) {
+        run::run(self.shared).await;
+    }
+}
+
+impl Shared {
+    /// Judges who calls.
+    fn member<T>(&self, request: &Request<T>) -> Result<Member, Status> {
+        let peer = Arc::clone(Conn::peer(request)?);
+        let addr = request.extensions().get::<Conn>().map(|conn| conn.addr.ip().to_string());
+        self.check(&peer)?;
+        Ok(Member { peer, addr: addr.unwrap_or_default() })
+    }
+
+    fn check(&self, peer: &Peer) -> Result<(), Status> {
+        if peer.cluster != self.keyring.cluster() {
+            return Err(Status::permission_denied("the certificate is of another cluster"));
+        }
+        if !self.raft.leadership().borrow().is_leading() {
+            let leader = crate::raft::ReadError::NotLeader { leader: self.leader() };
+            return Err(answers::read(&leader));
+        }
+        if self.raft.state().node_by_id(peer.node).is_none() {
+            return Err(removed(peer.node));
+        }
+        Ok(())
+    }
+
+    fn leader(&self) -> Option<crate::raft::Member> {
+        match &*self.raft.leadership().borrow() {
+            crate::raft::Leadership::Following { leader } => leader.clone(),
+            crate::raft::Leadership::Leading { .. } | crate::raft::Leadership::Failed { .. } => {
+                None
+            }
+        }
+    }
+
+    /// Finds the session a member speaks of, which must be its present one.
+    fn session(&self, member: &Member, id: &str) -> Result<Arc<Session>, Status> {
+        let session = self.sessions.get(member.peer.node).filter(|s| s.id().as_str() == id);
+        session.ok_or_else(|| {
+            status(
+                Code::Aborted,
+                "session invalid",
+                Some("the node has opened another one, or was silent for too long".to_owned()),
+            )
+        })
+    }
+
+    /// The cluster's heartbeat period, moved a little.
+    fn period(&self) -> Duration {
+        let period = self.heartbeat();
+        let random = getrandom::u32().expect("the kernel gives randomness once booted");
+        let share = f64::from(random) / f64::from(u32::MAX);
+        period.mul_f64(1.0 - JITTER + 2.0 * JITTER * share)
+    }
+
+    fn heartbeat(&self) -> Duration {
+        let settings = self.raft.state().cluster().map(|cluster| cluster.settings.clone());
+        settings.unwrap_or_default().heartbeat
+    }
+}
+
+fn removed(node: NodeId) -> Status {
+    Refusal::new(RefusalKind::Denied, format!("node {node} is not a member of the cluster"))
+        .hint("a node that was removed has to join again, as a new one")
+        .into()
+}
+
+#[tonic::async_trait]
+impl v1::dispatcher_server::Dispatcher for DispatcherService {
+    type SessionStream = BoxStream<'static, Result<v1::SessionResponse, Status>>;
+    type AssignmentsStream = BoxStream<'static, Result<v1::AssignmentsResponse, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<v1::SessionRequest>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let member = self.shared.member(&request)?;
+        let v1::SessionRequest { description } = request.into_inner();
+        let stream = sessions::open(&self.shared, &member, description).await?;
+        Ok(Response::new(stream))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<v1::HeartbeatRequest>,
+    ) -> Result<Response<v1::HeartbeatResponse>, Status> {
+        let member = self.shared.member(&request)?;
+        let v1::HeartbeatRequest { session_id } = request.into_inner();
+        let session = self.shared.session(&member, &session_id)?;
+        let period = self.shared.period();
+        session.heard(period * GRACE);
+        Ok(Response::new(v1::HeartbeatResponse { period: Some((&period).into()) }))
+    }
+
+    async fn assignments(
+        &self,
+        request: Request<v1::AssignmentsRequest>,
+    ) -> Result<Response<Self::AssignmentsStream>, Status> {
+        let member = self.shared.member(&request)?;
+        let v1::AssignmentsRequest { session_id } = request.into_inner();
+        let session = self.shared.session(&member, &session_id)?;
+        let flow = Flow::new(Arc::clone(&self.shared), session);
+        Ok(Response::new(stream::unfold(flow, Flow::next).boxed()))
+    }
+
+    async fn update_task_status(
+        &self,
+        request: Request<v1::UpdateTaskStatusRequest>,
+    ) -> Result<Response<v1::UpdateTaskStatusResponse>, Status> {
+        let member = self.shared.member(&request)?;
+        let v1::UpdateTaskStatusRequest { session_id, updates } = request.into_inner();
+        let session = self.shared.session(&member, &session_id)?;
+        reports::take(&self.shared, session.node(), updates).await?;
+        Ok(Response::new(v1::UpdateTaskStatusResponse {}))
+    }
+
+    async fn publish_logs(
+        &self,
+        request: Request<Streaming<v1::PublishLogsRequest>>,
+    ) -> Result<Response<v1::PublishLogsResponse>, Status> {
+        let member = self.shared.member(&request)?;
+        logs::take(&self.shared, &member, request.into_inner()).await?;
+        Ok(Response::new(v1::PublishLogsResponse {}))
+    }
+}

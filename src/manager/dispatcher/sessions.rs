@@ -1,0 +1,331 @@
+//! The sessions of all nodes: who is here, until when a heartbeat is due, and what each has to be told.
+
+use super::{GRACE, Member, Shared, answers, removed};
+use crate::{
+    kit::{
+        id::{NodeId, SessionId, TaskId},
+        task::Stop,
+    },
+    model::{
+        command::Command,
+        node::{Node, NodeDescription, NodeState, NodeStatus},
+    },
+    store::State,
+    wire::{status::status, v1},
+};
+use futures::stream::{self, BoxStream, StreamExt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+use tonic::{Code, Status};
+
+/// Events that wait for one agent; one that falls further behind has to open its session again.
+const EVENTS: usize = 256;
+
+/// The present session of each node.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<BTreeMap<NodeId, Arc<Session>>>);
+
+/// One agent's session.
+#[derive(Debug)]
+pub(super) struct Session {
+    id: SessionId,
+    node: NodeId,
+    /// As it was seen when the session began.
+    addr: String,
+    events: mpsc::Sender<v1::SessionResponse>,
+    deadline: Mutex<Instant>,
+    ended: Stop,
+    why: OnceLock<End>,
+    mailbox: Mutex<Option<Arc<Mailbox>>>,
+    /// What the agent was told of itself and of the managers.
+    told: Mutex<v1::SessionState>,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The node has opened another.
+    Replaced,
+    /// The node is no member any more.
+    Removed,
+    /// No heartbeat in time.
+    Silent,
+    /// The agent does not take what it is told.
+    Slow,
+    /// This manager stops, or leads no longer.
+    Moved,
+}
+
+/// What an `Assignments` stream has to look at.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    dirty: Mutex<Dirty>,
+    wake: Notify,
+    /// Another stream has taken its place.
+    pub(super) closed: Stop,
+}
+
+/// Tasks that changed since the stream last looked.
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    pub(super) all: bool,
+    pub(super) tasks: BTreeSet<TaskId>,
+}
+
+impl Mailbox {
+    pub(super) fn post(&self, task: TaskId) {
+        lock(&self.dirty).tasks.insert(task);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn post_all(&self) {
+        lock(&self.dirty).all = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is something to look at.
+    pub(super) async fn filled(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(super) fn take(&self) -> Dirty {
+        std::mem::take(&mut *lock(&self.dirty))
+    }
+}
+
+impl Session {
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Takes note of a heartbeat; the next is due within `grace`.
+    pub(super) fn heard(&self, grace: Duration) {
+        *lock(&self.deadline) = Instant::now() + grace;
+    }
+
+    pub(super) fn end(&self, why: End) {
+        // The first reason counts.
+        let _: Result<(), End> = self.why.set(why);
+        self.ended.cancel();
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    /// Waits for the end and says why, as the agent hears it.
+    pub(super) async fn over(&self) -> Status {
+        self.ended.cancelled().await;
+        match self.why.get().copied().unwrap_or(End::Moved) {
+            End::Removed => removed(self.node),
+            End::Replaced => status(Code::Aborted, "the node has opened another session", None),
+            End::Silent => status(Code::Aborted, "no heartbeat came in time", None),
+            End::Slow => status(Code::Aborted, "the agent does not keep up", None),
+            End::Moved => status(Code::Unavailable, "this manager leads no longer", None),
+        }
+    }
+
+    /// Tells the agent something; one that does not keep up loses its session. Returns whether it was told.
+    pub(super) fn tell(&self, event: v1::session_response::Event) -> bool {
+        match self.events.try_send(v1::SessionResponse { event: Some(event) }) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.end(End::Slow);
+                false
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        }
+    }
+
+    /// Opens a new mailbox with everything to be looked at, and closes the one before.
+    pub(super) fn open_mailbox(&self) -> Arc<Mailbox> {
+        let mailbox = Arc::new(Mailbox::default());
+        mailbox.post_all();
+        if let Some(old) = lock(&self.mailbox).replace(Arc::clone(&mailbox)) {
+            old.closed.cancel();
+        }
+        mailbox
+    }
+
+    pub(super) fn mailbox(&self) -> Option<Arc<Mailbox>> {
+        lock(&self.mailbox).clone()
+    }
+
+    /// Tells the agent what has changed about itself or the managers, if anything has.
+    pub(super) fn refresh(&self, state: &State, heartbeat: Duration) {
+        let Some(now) = self.present(state, heartbeat) else { return };
+        let mut told = lock(&self.told);
+        if stable(&told) == stable(&now) {
+            return;
+        }
+        *told = now.clone();
+        drop(told);
+        self.tell(v1::session_response::Event::State(now));
+    }
+
+    fn present(&self, state: &State, heartbeat: Duration) -> Option<v1::SessionState> {
+        let node: &Node = state.node_by_id(self.node)?;
+        let manager = |node: &Arc<Node>| {
+            let addr = node.manager.as_ref()?.addr.clone();
+            Some(v1::ManagerAddr { node_id: node.id.to_string(), addr })
+        };
+        Some(v1::SessionState {
+            session_id: self.id.to_string(),
+            node: Some(node.into()),
+            managers: state.nodes().filter_map(manager).collect(),
+            ca_certificates: state
+                .cluster()
+                .map(|c| c.ca_certificate.clone())
+                .into_iter()
+                .collect(),
+            heartbeat: Some((&heartbeat).into()),
+        })
+    }
+
+    /// The report that the node is here.
+    pub(super) fn ready(&self, at: crate::kit::clock::Timestamp) -> NodeStatus {
+        NodeStatus { state: NodeState::Ready, message: String::new(), addr: self.addr.clone(), at }
+    }
+}
+
+/// Without what changes with every report of the node itself.
+fn stable(state: &v1::SessionState) -> v1::SessionState {
+    let mut state = state.clone();
+    if let Some(node) = &mut state.node {
+        node.meta = None;
+        node.status = None;
+        node.description = None;
+    }
+    state
+}
+
+impl Sessions {
+    pub(super) fn get(&self, node: NodeId) -> Option<Arc<Session>> {
+        lock(&self.0).get(&node).filter(|session| !session.is_over()).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Session>> {
+        lock(&self.0).values().cloned().collect()
+    }
+
+    fn put(&self, session: Arc<Session>) {
+        if let Some(old) = lock(&self.0).insert(session.node, session) {
+            old.end(End::Replaced);
+        }
+    }
+
+    /// Forgets a session, unless another has taken its place.
+    fn forget(&self, session: &Session) {
+        let mut sessions = lock(&self.0);
+        if sessions.get(&session.node).is_some_and(|present| present.id == session.id) {
+            sessions.remove(&session.node);
+        }
+    }
+
+    /// Ends and forgets a node's session.
+    pub(super) fn end(&self, node: NodeId, why: End) {
+        if let Some(session) = lock(&self.0).remove(&node) {
+            session.end(why);
+        }
+    }
+
+    pub(super) fn end_all(&self, why: End) {
+        for session in std::mem::take(&mut *lock(&self.0)).into_values() {
+            session.end(why);
+        }
+    }
+
+    /// Ends and returns those whose heartbeat is overdue, and those that ended by themselves and were not replaced.
+    pub(super) fn expire(&self, now: Instant) -> Vec<Arc<Session>> {
+        let late: Vec<_> = lock(&self.0)
+            .values()
+            .filter(|session| session.is_over() || *lock(&session.deadline) <= now)
+            .cloned()
+            .collect();
+        for session in &late {
+            session.end(End::Silent);
+            self.forget(session);
+        }
+        late
+    }
+}
+
+/// Registers the node as ready and returns its stream of events.
+pub(super) async fn open(
+    shared: &Arc<Shared>,
+    member: &Member,
+    description: Option<v1::NodeDescription>,
+) -> Result<BoxStream<'static, Result<v1::SessionResponse, Status>>, Status> {
+    let description = description.unwrap_or_default();
+    let description =
+        NodeDescription::try_from(description).map_err(|fault| fault.within("description"))?;
+    let node = member.peer.node;
+    // A removed node must not slip in on a state that is old.
+    let linear = shared.raft.linear().await.map_err(|error| answers::read(&error))?;
+    if linear.state().node_by_id(node).is_none() {
+        return Err(removed(node));
+    }
+    let period = shared.period();
+    let (events, receiver) = mpsc::channel(EVENTS);
+    let session = Arc::new(Session {
+        id: SessionId::random(),
+        node,
+        addr: member.addr.clone(),
+        events,
+        deadline: Mutex::new(Instant::now() + period * GRACE),
+        ended: Stop::new(),
+        why: OnceLock::new(),
+        mailbox: Mutex::new(None),
+        told: Mutex::new(v1::SessionState::default()),
+    });
+    let command = Command::ReportNode {
+        id: node,
+        description: Some(description),
+        status: session.ready(shared.clock.now()),
+    };
+    shared.raft.propose(None, command).await.map_err(answers::proposed)?;
+    shared.sessions.put(Arc::clone(&session));
+    // From here on the end of this manager's term ends the session; it may have come in between.
+    shared.check(&member.peer).inspect_err(|_| shared.sessions.end(node, End::Moved))?;
+    session.refresh(&shared.raft.state(), period);
+    tracing::info!(%node, session = %session.id, "session opened");
+    let stream = Events { session, receiver, over: false };
+    Ok(stream::unfold(stream, Events::next).boxed())
+}
+
+struct Events {
+    session: Arc<Session>,
+    receiver: mpsc::Receiver<v1::SessionResponse>,
+    over: bool,
+}
+
+impl Events {
+    async fn next(mut self) -> Option<(Result<v1::SessionResponse, Status>, Self)> {
+        if self.over {
+            return None;
+        }
+        let event = tokio::select! {
+            biased;
+            why = self.session.over() => Err(why),
+            event = self.receiver.recv() => Ok(event?),
+        };
+        self.over = event.is_err();
+        Some((event, self))
+    }
+}
+
+/// Locks; what is behind these locks is whole at every moment, so a panic elsewhere does not spoil it.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
