@@ -167,7 +167,7 @@ pub(super) fn container(
 
 /// The engine counts in seconds: part of one counts as one.
 pub(super) fn whole_seconds(grace: Duration) -> i32 {
-    let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
+    let seconds = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
     i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
