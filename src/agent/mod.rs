@@ -1,7 +1,28 @@
 //! A worker: follows its assignment, puts files in place, runs tasks, reports.
+//!
+//! ```text
+//! manager ⇄ session ── updates ──▶ worker ── one controller per task ──▶ runtime
+//!              ▲                                     │
+//!              └────────────── reports ◀─────────────┘
+//! ```
+//!
+//! The worker does not know whether a manager is there: without one its tasks go on, and what there is to report waits.
+
+mod agent;
+mod assignments;
+mod controller;
+mod describe;
+mod logs;
+mod plan;
+mod report;
+mod session;
+mod shelf;
+mod worker;
 
 pub mod place;
 pub mod runtime;
 
 #[cfg(test)]
 mod testing;
+
+pub use agent::{Agent, AgentConfig, Handle, Manager, Seen};

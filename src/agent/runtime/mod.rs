@@ -101,7 +101,7 @@ pub enum RuntimeError {
 
 /// Starts, watches and ends tasks. Every call may be repeated; each is safe after a restart of the agent.
 #[async_trait::async_trait]
-pub trait Runtime: Send + Sync + 'static {
+pub trait Runtime: std::fmt::Debug + Send + Sync + 'static {
     /// `docker` or `process`.
     fn name(&self) -> &'static str;
 
