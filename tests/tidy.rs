@@ -38,7 +38,7 @@ const EXPOSERS: &[(&str, &str)] = &[
     ("src/agent/runtime/process/", "hands the file to the sandbox over a pipe"),
     ("src/wire/payload.rs", "moves it into the message that carries it"),
     ("src/pki/", "the private keys of the CA and of the node are payloads too"),
-    ("src/ctl/input.rs", "looks for the trailing newline it warns of"),
+    ("src/ctl/object.rs", "shows operators the payload of a config"),
     ("src/manager/control/", "a config's payload is shown to operators"),
 ];
 

@@ -1,10 +1,7 @@
 //! How a command ends: the steady exit codes, and the one error type that carries message, hint and code.
 
-use crate::{
-    kit::chain::chain,
-    model::refusal::{Refusal, RefusalKind},
-};
-use std::{error::Error, fmt, process::ExitCode};
+use crate::model::refusal::{Refusal, RefusalKind};
+use std::{fmt, process::ExitCode};
 
 /// Exit codes; scripts rely on them, so a number never changes its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +54,6 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: None }
-    }
-
-    /// A failure without a code of its own, its causes on one line.
-    pub(crate) fn other(error: &(dyn Error + 'static)) -> Self {
-        Self::new(Code::Other, chain(error).to_string())
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {

@@ -9,12 +9,18 @@ mod connect;
 mod exit;
 mod format;
 mod input;
+mod node;
+mod object;
 mod output;
 mod parse;
+mod service;
+mod show;
 mod stack;
+mod status;
 
+use crate::model::object::Kind;
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command};
+use cli::{Cli, Command, ObjectCommand};
 use connect::Context;
 use exit::{Code, Failure};
 use std::process::ExitCode;
@@ -45,11 +51,6 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context { host: cli.host, clock: crate::kit::clock::Clock::system() };
-    if let Command::Completion { shell } = cli.command {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "secretctl", &mut script);
-        return output::bytes(false, &script);
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -58,8 +59,26 @@ fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
+    let secrets = |command| object::run(Kind::Secret, command, context);
     match command {
+        Command::Create(args) => secrets(ObjectCommand::Create(args)).await,
+        Command::Ls(args) => secrets(ObjectCommand::Ls(args)).await,
+        Command::Inspect(args) => secrets(ObjectCommand::Inspect(args)).await,
+        Command::Rm(args) => secrets(ObjectCommand::Rm(args)).await,
+        Command::Secret(command) => secrets(command).await,
+        Command::Config(command) => object::run(Kind::Config, command, context).await,
+        Command::Service(command) => service::run(command, context).await,
         Command::Stack(command) => stack::run(command, context).await,
-        _ => Err(Failure::usage("not there yet")),
+        Command::Node(command) => node::run(command, context).await,
+        Command::Init(args) => status::init(args, context).await,
+        Command::Status(args) => status::status(args, context).await,
+        Command::Completion { shell } => completion(shell),
+        Command::Demo(_) => Err(Failure::usage("the demo is not there yet")),
     }
+}
+
+fn completion(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "secretctl", &mut script);
+    output::bytes(false, &script)
 }

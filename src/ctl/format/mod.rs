@@ -5,7 +5,7 @@ mod listing;
 mod parse;
 mod table;
 
-pub(crate) use listing::{Column, Listing};
+pub(crate) use listing::Listing;
 pub(crate) use table::table;
 
 use super::exit::Failure;

@@ -1,0 +1,155 @@
+//! Secrets and configs: create, ls, inspect, rm.
+
+use super::{
+    cli::{CreateArgs, InspectArgs, ListArgs, ObjectCommand, RemoveArgs},
+    connect::{Context, explain},
+    exit::{Code, Failure},
+    format::documents,
+    input, output, parse,
+    show::{CONFIGS, ObjectView, SECRETS, object_row},
+};
+use crate::{
+    client::Client,
+    kit::name::ObjectName,
+    model::{filter::Filters, object::Kind},
+};
+
+/// Carries out one command on secrets or configs.
+///
+/// # Errors
+/// What went wrong, for people, with its exit code.
+pub(crate) async fn run(
+    kind: Kind,
+    command: ObjectCommand,
+    context: &Context,
+) -> Result<(), Failure> {
+    match command {
+        ObjectCommand::Create(args) => create(kind, args, context).await,
+        ObjectCommand::Ls(args) => list(kind, &args, context).await,
+        ObjectCommand::Inspect(args) => inspect(kind, &args, context).await,
+        ObjectCommand::Rm(args) => remove(kind, &args, context).await,
+    }
+}
+
+async fn create(kind: Kind, args: CreateArgs, context: &Context) -> Result<(), Failure> {
+    let doing = format!("cannot create {kind} '{}'", args.name);
+    // Looked at first, so that nobody types a value for a name that cannot be.
+    let name: ObjectName =
+        args.name.parse().map_err(|bad| Failure::refused(format!("{doing}: {bad}")))?;
+    let payload = input::payload(kind, args.file.as_deref(), args.trim_newline)
+        .map_err(|failure| failure.doing(&doing))?;
+    let client = context.connect().await?;
+    let labels = parse::labels(&args.label);
+    match client.create_object(kind, name.as_str(), labels, payload).await {
+        Ok(id) => output::line(id),
+        Err(error) => {
+            let failure = explain(&client, error).await.doing(&doing);
+            Err(match failure.code {
+                Code::Exists => failure.hint(format!(
+                    "a stored value never changes; remove the {kind} first, or take another name"
+                )),
+                _ => failure,
+            })
+        }
+    }
+}
+
+async fn list(kind: Kind, args: &ListArgs, context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let filters: Filters = args.filter.iter().cloned().collect();
+    let objects = match client.list_objects(kind, &filters).await {
+        Ok(objects) => objects,
+        Err(error) => {
+            return Err(explain(&client, error).await.doing(format_args!("cannot list {kind}s")));
+        }
+    };
+    let listing = match kind {
+        Kind::Secret => SECRETS,
+        Kind::Config => CONFIGS,
+    };
+    let now = context.clock.now();
+    let rows: Vec<_> = objects.iter().map(|object| object_row(object, now)).collect();
+    output::text(listing.render(&rows, args.format.as_deref(), args.quiet)?)
+}
+
+/// Shows what is found also if something else is not, as docker does; the first failure gives the exit code.
+async fn inspect(kind: Kind, args: &InspectArgs, context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let (mut found, mut failures) = (Vec::new(), Failures::default());
+    for name in &args.names {
+        match view(&client, kind, name).await {
+            Ok(view) => found.push(view),
+            Err(failure) => failures.add(failure)?,
+        }
+    }
+    if args.pretty {
+        let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+        output::text(texts.join("\n"))?;
+    } else {
+        output::text(documents(&found, args.format.as_deref())?)?;
+    }
+    failures.result()
+}
+
+async fn view(client: &Client, kind: Kind, name: &str) -> Result<ObjectView, Failure> {
+    let found = match kind {
+        Kind::Secret => {
+            client.object(kind, name).await.map(|secret| ObjectView::new(&secret, None))
+        }
+        Kind::Config => client
+            .config_data(name, None)
+            .await
+            .map(|(config, _, data)| ObjectView::new(&config, Some(data.expose()))),
+    };
+    match found {
+        Ok(view) => Ok(view),
+        Err(error) => Err(explain(client, error).await),
+    }
+}
+
+async fn remove(kind: Kind, args: &RemoveArgs, context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let mut failures = Failures::default();
+    for name in &args.names {
+        match client.remove_object(kind, name).await {
+            Ok(_) => output::line(name)?,
+            Err(error) => {
+                let failure = explain(&client, error).await;
+                failures.add(failure.doing(format_args!("cannot remove {kind} '{name}'")))?;
+            }
+        }
+    }
+    failures.result()
+}
+
+/// Failures of a command that goes on with the next name: each is said, the first gives the exit code.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(Option<Code>);
+
+impl Failures {
+    /// Says the failure and goes on, unless it would be the same for every name.
+    ///
+    /// # Errors
+    /// The failure, if the daemon is away or not ready.
+    pub(crate) fn add(&mut self, failure: Failure) -> Result<(), Failure> {
+        match failure.code {
+            Code::Unreachable | Code::NotReady | Code::Denied | Code::Interrupted | Code::Pipe => {
+                Err(failure)
+            }
+            Code::Other | Code::Usage | Code::NotFound | Code::Exists | Code::Refused => {
+                output::failure(&failure);
+                self.0.get_or_insert(failure.code);
+                Ok(())
+            }
+        }
+    }
+
+    /// # Errors
+    /// The first failure's code; it was said already.
+    pub(crate) fn result(self) -> Result<(), Failure> {
+        match self.0 {
+            None => Ok(()),
+            Some(code) => Err(Failure::new(code, "")),
+        }
+    }
+}

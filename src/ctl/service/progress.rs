@@ -1,0 +1,77 @@
+//! Lines that change while one waits: redrawn in place on a terminal, printed when they change elsewhere.
+
+use crate::ctl::{exit::Failure, output};
+
+#[derive(Debug)]
+pub(super) struct Progress {
+    in_place: bool,
+    quiet: bool,
+    shown: Vec<String>,
+}
+
+impl Progress {
+    pub(super) fn new(quiet: bool) -> Self {
+        Self { in_place: output::is_terminal(), quiet, shown: Vec::new() }
+    }
+
+    /// Shows these lines in place of the ones before.
+    pub(super) fn show(&mut self, lines: Vec<String>) -> Result<(), Failure> {
+        if !self.quiet && lines != self.shown {
+            output::text(update(&self.shown, &lines, self.in_place))?;
+            output::flush()?;
+            self.shown = lines;
+        }
+        Ok(())
+    }
+
+    /// Shows another last line.
+    pub(super) fn replace_last(&mut self, line: String) -> Result<(), Failure> {
+        let mut lines = self.shown.clone();
+        lines.pop();
+        lines.push(line);
+        self.show(lines)
+    }
+}
+
+fn update(before: &[String], lines: &[String], in_place: bool) -> String {
+    let mut text = String::new();
+    if in_place {
+        if !before.is_empty() {
+            // Up to the first of our lines, and away with everything from there on.
+            text = format!("\x1b[{}A\x1b[J", before.len());
+        }
+        for line in lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        return text;
+    }
+    for (at, line) in lines.iter().enumerate() {
+        if before.get(at) != Some(line) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(of: &[&str]) -> Vec<String> {
+        of.iter().map(|&line| line.to_owned()).collect()
+    }
+
+    #[test]
+    fn away_from_a_terminal_only_changed_lines_are_printed() {
+        let text = update(&lines(&["a", "b"]), &lines(&["a", "c", "d"]), false);
+        assert_eq!(text, "c\nd\n");
+    }
+
+    #[test]
+    fn on_a_terminal_the_lines_are_drawn_over() {
+        assert_eq!(update(&[], &lines(&["a"]), true), "a\n");
+        assert_eq!(update(&lines(&["a", "b"]), &lines(&["c"]), true), "\x1b[2A\x1b[Jc\n");
+    }
+}

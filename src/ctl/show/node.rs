@@ -1,0 +1,305 @@
+//! Nodes.
+
+use super::{Index, capital, label_lines};
+use crate::{
+    client::NodeSummary,
+    ctl::format::Listing,
+    model::{
+        Labels,
+        node::{ManagerStatus, Node, NodeDescription},
+    },
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::fmt;
+
+pub(crate) const NODES: Listing = Listing {
+    columns: &[
+        ("ID", "ID"),
+        ("Self", ""),
+        ("Hostname", "HOSTNAME"),
+        ("Status", "STATUS"),
+        ("Availability", "AVAILABILITY"),
+        ("ManagerStatus", "MANAGER STATUS"),
+        ("EngineVersion", "ENGINE VERSION"),
+        ("Role", "ROLE"),
+        ("Runtime", "RUNTIME"),
+        ("Version", "VERSION"),
+        ("Addr", "ADDRESS"),
+        ("Labels", "LABELS"),
+    ],
+    table: r"{{.ID}} {{if eq .Self true}}*{{else}} {{end}}\t{{.Hostname}}\t{{.Status}}\t{{.Availability}}\t{{.ManagerStatus}}\t{{.EngineVersion}}",
+    quiet: "{{.ID}}",
+};
+
+/// A row of `node ls`.
+pub(crate) fn node_row(summary: &NodeSummary) -> Value {
+    let NodeSummary { node, leader, this } = summary;
+    json!({
+        "ID": node.id.to_string(),
+        "Self": this,
+        "Hostname": node.description.hostname,
+        "Status": capital(&node.status.state.to_string()),
+        "Availability": capital(&node.availability.to_string()),
+        "ManagerStatus": manager_status(node, *leader),
+        "EngineVersion": engine(&node.description),
+        "Role": node.role.to_string(),
+        "Runtime": node.description.runtime,
+        "Version": node.description.version,
+        "Addr": node.status.addr,
+        "Labels": node.labels,
+    })
+}
+
+fn manager_status(node: &Node, leader: bool) -> &'static str {
+    match (&node.manager, leader) {
+        (None, _) => "",
+        (Some(_), true) => "Leader",
+        (Some(_), false) => "Reachable",
+    }
+}
+
+/// The engine's version; the process runtime has none and is named instead.
+fn engine(description: &NodeDescription) -> &str {
+    if description.engine_version.is_empty() {
+        &description.runtime
+    } else {
+        &description.engine_version
+    }
+}
+
+/// What `node inspect` shows.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct NodeView {
+    #[serde(rename = "ID")]
+    id: String,
+    version: Index,
+    created_at: String,
+    updated_at: String,
+    spec: Spec,
+    description: Description,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manager_status: Option<Manager>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Spec {
+    labels: Labels,
+    role: String,
+    availability: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Description {
+    hostname: String,
+    platform: Platform,
+    resources: Resources,
+    engine: Engine,
+    runtime: String,
+    version: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Platform {
+    #[serde(rename = "Architecture")]
+    architecture: String,
+    #[serde(rename = "OS")]
+    os: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Resources {
+    #[serde(rename = "NanoCPUs")]
+    nano_cpus: u64,
+    #[serde(rename = "MemoryBytes")]
+    memory_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Engine {
+    engine_version: String,
+    labels: Labels,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Status {
+    state: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    message: String,
+    addr: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Manager {
+    leader: bool,
+    reachability: &'static str,
+    addr: String,
+    raft_id: u64,
+}
+
+impl From<&NodeSummary> for NodeView {
+    fn from(summary: &NodeSummary) -> Self {
+        let NodeSummary { node, leader, this: _ } = summary;
+        let Node { id, meta, role, availability, labels, description, status, manager } = node;
+        let NodeDescription {
+            hostname,
+            os,
+            arch,
+            nano_cpus,
+            memory_bytes,
+            runtime,
+            engine_version,
+            engine_labels,
+            version,
+        } = description.clone();
+        Self {
+            id: id.to_string(),
+            version: meta.into(),
+            created_at: meta.created_at.to_string(),
+            updated_at: meta.updated_at.to_string(),
+            spec: Spec {
+                labels: labels.clone(),
+                role: role.to_string(),
+                availability: availability.to_string(),
+            },
+            description: Description {
+                hostname,
+                platform: Platform { architecture: arch, os },
+                resources: Resources { nano_cpus, memory_bytes },
+                engine: Engine { engine_version, labels: engine_labels },
+                runtime,
+                version,
+            },
+            status: Status {
+                state: status.state.to_string(),
+                message: status.message.clone(),
+                addr: status.addr.clone(),
+            },
+            manager_status: manager.as_ref().map(|ManagerStatus { raft_id, addr }| Manager {
+                leader: *leader,
+                reachability: "reachable",
+                addr: addr.clone(),
+                raft_id: *raft_id,
+            }),
+        }
+    }
+}
+
+/// As `node inspect --pretty` prints it.
+impl fmt::Display for NodeView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            id,
+            version: _,
+            created_at,
+            updated_at: _,
+            spec,
+            description,
+            status,
+            manager_status,
+        } = self;
+        writeln!(f, "ID:                     {id}")?;
+        if !spec.labels.is_empty() {
+            let mut labels = String::new();
+            label_lines(&mut labels, &spec.labels, " - ");
+            write!(f, "Labels:\n{labels}")?;
+        }
+        writeln!(f, "Hostname:               {}", description.hostname)?;
+        writeln!(f, "Joined at:              {created_at}")?;
+        writeln!(f, "Status:")?;
+        writeln!(f, " State:                 {}", capital(&status.state))?;
+        if !status.message.is_empty() {
+            writeln!(f, " Message:               {}", status.message)?;
+        }
+        writeln!(f, " Availability:          {}", capital(&spec.availability))?;
+        writeln!(f, " Address:               {}", status.addr)?;
+        if let Some(Manager { leader, reachability, addr, raft_id }) = manager_status {
+            writeln!(f, "Manager Status:")?;
+            writeln!(f, " Address:               {addr}")?;
+            writeln!(f, " Raft Status:           {}", capital(reachability))?;
+            writeln!(f, " Raft ID:               {raft_id}")?;
+            writeln!(f, " Leader:                {}", if *leader { "Yes" } else { "No" })?;
+        }
+        writeln!(f, "Platform:")?;
+        writeln!(f, " Operating System:      {}", description.platform.os)?;
+        writeln!(f, " Architecture:          {}", description.platform.architecture)?;
+        writeln!(f, "Resources:")?;
+        writeln!(f, " CPUs:                  {}", description.resources.nano_cpus / 1_000_000_000)?;
+        writeln!(f, " Memory:                {} MiB", description.resources.memory_bytes >> 20)?;
+        writeln!(f, "Runtime:                {}", description.runtime)?;
+        writeln!(f, "Engine Version:         {}", description.engine.engine_version)?;
+        writeln!(f, "Version:                {}", description.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kit::{clock::Timestamp, id::NodeId},
+        model::{
+            Meta,
+            node::{Availability, NodeState, NodeStatus, Role},
+        },
+    };
+
+    fn summary() -> NodeSummary {
+        let at = Timestamp(1000);
+        NodeSummary {
+            node: Node {
+                id: NodeId::from_random([0; 17]),
+                meta: Meta::new(at),
+                role: Role::Manager,
+                availability: Availability::Active,
+                labels: Labels::new(),
+                description: NodeDescription {
+                    hostname: "node1".into(),
+                    runtime: "docker".into(),
+                    engine_version: "28.2.2".into(),
+                    ..Default::default()
+                },
+                status: NodeStatus {
+                    state: NodeState::Ready,
+                    message: String::new(),
+                    addr: "10.0.0.1".into(),
+                    at,
+                },
+                manager: Some(ManagerStatus { raft_id: 1, addr: "10.0.0.1:2390".into() }),
+            },
+            leader: true,
+            this: true,
+        }
+    }
+
+    #[test]
+    fn a_list_looks_like_dockers() {
+        let mut other = summary();
+        (other.leader, other.this, other.node.manager) = (false, false, None);
+        let text = NODES.render(&[node_row(&summary()), node_row(&other)], None, false).unwrap();
+        assert_eq!(
+            text,
+            "ID                            HOSTNAME   STATUS    AVAILABILITY   MANAGER STATUS   ENGINE VERSION\n\
+             0000000000000000000000000 *   node1      Ready     Active         Leader           28.2.2\n\
+             0000000000000000000000000     node1      Ready     Active                          28.2.2\n"
+        );
+    }
+
+    #[test]
+    fn a_node_is_shown_with_swarms_fields() {
+        let view = serde_json::to_value(NodeView::from(&summary())).unwrap();
+        assert_eq!(
+            view["Spec"],
+            json!({"Labels": {}, "Role": "manager", "Availability": "active"})
+        );
+        assert_eq!(view["ManagerStatus"]["Leader"], true);
+        assert_eq!(view["Description"]["Engine"]["EngineVersion"], "28.2.2");
+        assert!(NodeView::from(&summary()).to_string().contains(" Leader:                Yes\n"));
+    }
+}

@@ -1,0 +1,228 @@
+//! `secretctl init` and `secretctl status`: what this very node is, also while it belongs to no cluster.
+
+use super::{
+    cli::{FormatArgs, InitArgs},
+    connect::Context,
+    exit::Failure,
+    format::{Style, Template},
+    output,
+};
+use crate::{
+    kit::clock::Timestamp,
+    wire::v1::{LocalState, ManagerEntry, Role, StatusResponse},
+};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// Founds a cluster and says so.
+///
+/// # Errors
+/// The node belongs to one already, an address is wrong or taken, the daemon is away.
+pub(crate) async fn init(args: InitArgs, context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let InitArgs { listen_addr, advertise_addr } = args;
+    let made = client
+        .init(listen_addr.unwrap_or_default(), advertise_addr.unwrap_or_default())
+        .await
+        .map_err(|error| Failure::from(error).doing("cannot found a cluster"))?;
+    output::line(format_args!(
+        "Cluster {} founded: this node ({}) is now its first manager.",
+        made.cluster_id, made.node_id
+    ))?;
+    // What protects the keys from now on is said at once, not only to those who ask.
+    if let Ok(status) = client.status().await
+        && !status.protection.is_empty()
+    {
+        output::line(format_args!("\nKeys at rest: {}", status.protection))?;
+    }
+    Ok(())
+}
+
+/// Shows what the node is.
+///
+/// # Errors
+/// The daemon is away, or the template is wrong.
+pub(crate) async fn status(args: FormatArgs, context: &Context) -> Result<(), Failure> {
+    // Read first, so that a mistake in it does not depend on the daemon.
+    let template = match args.format.as_deref() {
+        None | Some("" | "json") => None,
+        Some(text) => Some(Template::parse(text)?),
+    };
+    let client = context.connect().await?;
+    let status = client.status().await?;
+    let fields = fields(&status);
+    match (template, args.format.as_deref()) {
+        (Some(template), _) => match template.run(&fields, Style::Row) {
+            Ok(text) => output::line(text),
+            Err(bad) => {
+                let names: Vec<String> = fields
+                    .as_object()
+                    .map(|map| map.keys().map(|name| format!(".{name}")).collect())
+                    .unwrap_or_default();
+                Err(Failure::usage(bad.to_string())
+                    .hint(format!("the fields are {}", names.join(", "))))
+            }
+        },
+        (None, Some("json")) => output::line(fields),
+        (None, _) => output::text(text(&status, context.clock.now())),
+    }
+}
+
+fn state(status: &StatusResponse) -> &'static str {
+    match status.state() {
+        LocalState::Unspecified => "unknown",
+        LocalState::Inactive => "inactive",
+        LocalState::Pending => "pending",
+        LocalState::Active => "active",
+        LocalState::Locked => "locked",
+        LocalState::Error => "error",
+    }
+}
+
+fn role(status: &StatusResponse) -> &'static str {
+    match status.role() {
+        Role::Unspecified => "",
+        Role::Worker => "worker",
+        Role::Manager => "manager",
+    }
+}
+
+fn expiry(status: &StatusResponse) -> String {
+    match status.certificate_expires_at_ms {
+        0 => String::new(),
+        at => Timestamp(at).to_string(),
+    }
+}
+
+fn fields(status: &StatusResponse) -> Value {
+    let state = state(status);
+    let role = role(status);
+    let expires = expiry(status);
+    let StatusResponse {
+        state: _,
+        error,
+        node_id,
+        cluster_id,
+        role: _,
+        leader,
+        managers,
+        version,
+        runtime,
+        engine_version,
+        runtime_error,
+        hostname,
+        listen_addr,
+        advertise_addr,
+        data_dir,
+        unlockers,
+        protection,
+        applied_index,
+        certificate_expires_at_ms: _,
+    } = status;
+    let remote: Vec<Value> = managers
+        .iter()
+        .map(|ManagerEntry { node_id, raft_id, addr, leader }| {
+            json!({"NodeID": node_id, "RaftID": raft_id, "Addr": addr, "Leader": leader})
+        })
+        .collect();
+    json!({
+        "NodeID": node_id,
+        "ClusterID": cluster_id,
+        "State": state,
+        "Error": error,
+        "Role": role,
+        "Leader": leader,
+        "Managers": managers.len(),
+        "RemoteManagers": remote,
+        "Version": version,
+        "Runtime": runtime,
+        "EngineVersion": engine_version,
+        "RuntimeError": runtime_error,
+        "Hostname": hostname,
+        "ListenAddr": listen_addr,
+        "AdvertiseAddr": advertise_addr,
+        "DataDir": data_dir,
+        "Unlockers": unlockers,
+        "Protection": protection,
+        "AppliedIndex": applied_index,
+        "CertificateExpiresAt": expires,
+    })
+}
+
+fn text(status: &StatusResponse, now: Timestamp) -> String {
+    let mut out = String::new();
+    let mut row = |name: &str, value: &str| {
+        if !value.is_empty() {
+            let name = if name.is_empty() { String::new() } else { format!("{name}:") };
+            writeln!(out, "{name:<16}{value}").expect("a String takes everything");
+        }
+    };
+    let state = state(status);
+    row("State", state);
+    row("Error", &status.error);
+    row("NodeID", &status.node_id);
+    row("ClusterID", &status.cluster_id);
+    let role = role(status);
+    row("Role", &if status.leader { format!("{role} (leads)") } else { role.to_owned() });
+    if !status.managers.is_empty() {
+        row("Managers", &status.managers.len().to_string());
+        for manager in &status.managers {
+            let leads = if manager.leader { " (leads)" } else { "" };
+            row("", &format!("{} at {}{leads}", manager.node_id, manager.addr));
+        }
+    }
+    row("Hostname", &status.hostname);
+    row("ListenAddr", &status.listen_addr);
+    row("AdvertiseAddr", &status.advertise_addr);
+    let engine = [&*status.runtime, &*status.engine_version];
+    row("Runtime", engine.join(" ").trim());
+    row("RuntimeError", &status.runtime_error);
+    row("DataDir", &status.data_dir);
+    row("Keys at rest", &status.protection);
+    if status.certificate_expires_at_ms != 0 {
+        let left = Timestamp(status.certificate_expires_at_ms).since(now);
+        let left = super::age::Human(left).to_string().to_lowercase();
+        row("Certificate", &format!("valid for {left} more, renewed before that"));
+    }
+    row("Version", &status.version);
+    if state == "inactive" {
+        out.push_str("\nThis node belongs to no cluster. Found one here with: secretctl init\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inactive_node_says_what_to_do() {
+        let mut status = StatusResponse::default();
+        status.set_state(LocalState::Inactive);
+        status.version = "0.1.0".into();
+        let text = text(&status, Timestamp(0));
+        assert_eq!(
+            text,
+            "State:          inactive\nVersion:        0.1.0\n\n\
+             This node belongs to no cluster. Found one here with: secretctl init\n"
+        );
+        assert_eq!(fields(&status)["Leader"], false);
+        assert_eq!(fields(&status)["Managers"], 0);
+    }
+
+    #[test]
+    fn a_leading_manager_says_so() {
+        let mut status = StatusResponse { leader: true, ..Default::default() };
+        status.set_state(LocalState::Active);
+        status.set_role(Role::Manager);
+        status.managers = vec![ManagerEntry {
+            node_id: "n".into(),
+            raft_id: 1,
+            addr: "10.0.0.1:2390".into(),
+            leader: true,
+        }];
+        let run = |t: &str| Template::parse(t).unwrap().run(&fields(&status), Style::Row).unwrap();
+        assert_eq!(run("{{.State}} {{.Role}} {{.Leader}} {{.Managers}}"), "active manager true 1");
+        assert!(text(&status, Timestamp(0)).contains("Role:           manager (leads)\n"));
+    }
+}
