@@ -62,7 +62,7 @@ impl<Purpose> Key<Purpose> {
     }
 }
 
-fn storage_binding(cluster: ClusterId, node: NodeId) -> Binding {
+pub(super) fn storage_binding(cluster: ClusterId, node: NodeId) -> Binding {
     Binding::new("secretd/storage-key/1")
         .field(cluster.as_str().as_bytes())
         .field(node.as_str().as_bytes())

@@ -58,6 +58,12 @@ impl Keyring {
         Ok(Self { cluster, terms })
     }
 
+    /// A keyring of this one term.
+    #[cfg(test)]
+    pub(super) fn of(cluster: ClusterId, term: Key<Wrap>) -> Self {
+        Self { cluster, terms: vec![term] }
+    }
+
     /// Returns the number of the term that seals.
     pub fn active(&self) -> u32 {
         u32::try_from(self.terms.len()).expect("terms are counted in 32 bits")
@@ -115,7 +121,7 @@ impl fmt::Debug for Keyring {
     }
 }
 
-fn term_binding(cluster: ClusterId, term: u32) -> Binding {
+pub(super) fn term_binding(cluster: ClusterId, term: u32) -> Binding {
     Binding::new("secretd/term/1").field(cluster.as_str().as_bytes()).field(&term.to_be_bytes())
 }
 

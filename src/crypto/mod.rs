@@ -24,4 +24,7 @@ pub mod record;
 
 pub mod unlock;
 
+#[cfg(test)]
+mod vectors;
+
 pub use envelope::OpenError;

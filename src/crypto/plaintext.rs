@@ -17,11 +17,6 @@ impl Plaintext {
         &self.0
     }
 
-    /// Moves the buffer out; whoever takes it must wipe it. For `wire/payload.rs`, which does.
-    pub fn dangerous_into_vec(mut self) -> Vec<u8> {
-        std::mem::take(&mut *self.0)
-    }
-
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -60,7 +55,5 @@ mod tests {
         let at = bytes.as_ptr();
         let plain = Plaintext::new(bytes);
         assert_eq!(plain.expose().as_ptr(), at);
-        let moved = plain.dangerous_into_vec();
-        assert_eq!(moved.as_ptr(), at);
     }
 }

@@ -12,7 +12,7 @@ use super::{
 /// How much longer a record is than its plaintext, in bytes.
 pub const OVERHEAD: usize = envelope::OVERHEAD;
 
-fn binding(aad: &[u8]) -> Binding {
+pub(super) fn binding(aad: &[u8]) -> Binding {
     Binding::new("secretd/record/1").field(aad)
 }
 

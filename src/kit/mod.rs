@@ -9,3 +9,5 @@ pub mod limits;
 pub mod name;
 pub mod os;
 pub mod task;
+#[cfg(test)]
+pub(crate) mod vectors;

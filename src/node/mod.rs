@@ -2,7 +2,10 @@
 
 pub mod address;
 pub mod data_dir;
+mod files;
+pub mod keystore;
 pub mod logging;
+pub mod member;
 pub mod notify;
 pub mod operators;
 pub mod settings;

@@ -27,6 +27,8 @@ mod connector;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub use authority::{Authority, AuthorityError, CaDigest, IssueError};
 pub use connector::{ConnectError, Contact, channel, connect, first_contact};

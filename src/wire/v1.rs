@@ -1850,8 +1850,11 @@ pub struct Unlocker {
     /// The root key, sealed to what the unlocker yields.
     #[prost(bytes = "vec", tag = "3")]
     pub wrapped_root: ::prost::alloc::vec::Vec<u8>,
+    /// Which one of its kind: a key file carries the same id.
+    #[prost(string, tag = "4")]
+    pub id: ::prost::alloc::string::String,
 }
-/// The first file of a data directory: who the node is and how its keys open. Not encrypted itself.
+/// The first file of a data directory (`node.keys`): who the node is and how its keys open. Not encrypted itself.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeKeys {
     #[prost(uint32, tag = "1")]
@@ -1866,15 +1869,15 @@ pub struct NodeKeys {
     #[prost(bytes = "vec", tag = "5")]
     pub wrapped_storage_key: ::prost::alloc::vec::Vec<u8>,
 }
-/// Who the node is towards others; encrypted with the storage key.
+/// Who the node is towards others (`node.identity`); encrypted with the storage key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodeIdentity {
     /// DER, leaf first.
     #[prost(bytes = "vec", repeated, tag = "1")]
     pub certificates: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
-    /// PKCS#8 DER.
-    #[prost(message, optional, tag = "2")]
-    pub private_key: ::core::option::Option<Payload>,
+    /// PKCS#8 DER, sealed to the storage key once more, so that it is never in the clear beside the rest.
+    #[prost(bytes = "vec", tag = "2")]
+    pub sealed_key: ::prost::alloc::vec::Vec<u8>,
     /// DER; all that are trusted.
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub ca_certificates: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,

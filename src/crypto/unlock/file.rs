@@ -193,7 +193,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 
 /// What is wrong with the text of a key file.
 #[derive(Debug, PartialEq, Eq)]
-enum Bad {
+pub(in crate::crypto) enum Bad {
     Foreign,
     Format,
     Damaged,
@@ -211,7 +211,7 @@ fn print(file: &KeyFile) -> Zeroizing<String> {
     text
 }
 
-fn parse(text: &[u8]) -> Result<KeyFile, Bad> {
+pub(in crate::crypto) fn parse(text: &[u8]) -> Result<KeyFile, Bad> {
     let text = std::str::from_utf8(text).map_err(|_| Bad::Foreign)?;
     let mut lines =
         text.lines().map(str::trim_end).filter(|l| !l.is_empty() && !l.starts_with('#'));

@@ -20,6 +20,17 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+        }
+    }
+
+    /// The kind of this name, if this secretd knows it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::File].into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// Part of what is sealed on disk; a number once given is never given again.
     fn tag(self) -> u8 {
         match self {
@@ -59,7 +70,7 @@ impl Unlocker {
     }
 }
 
-fn binding(cluster: ClusterId, id: UnlockerId, kind: Kind) -> Binding {
+pub(super) fn binding(cluster: ClusterId, id: UnlockerId, kind: Kind) -> Binding {
     Binding::new("secretd/root-key/1")
         .field(cluster.as_str().as_bytes())
         .field(&[kind.tag()])

@@ -1,0 +1,320 @@
+#!/usr/bin/env python3
+"""Makes the throw-away keys of this folder and the golden vectors of tests/formats/crypto and tests/formats/pki.
+
+An implementation of the formats of its own (Python's `cryptography`, nothing of ours), so that the vectors say what
+the formats are and not merely what the code does. Everything is derived from fixed words: a second run changes
+nothing. A vector that is there is never changed; a new format gets new files.
+
+usage: keys/make.py            (needs python3 and its package `cryptography`, 40 or newer)
+"""
+
+import datetime
+import hashlib
+import pathlib
+import sys
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+HERE = pathlib.Path(__file__).resolve().parent
+FORMATS = HERE.parent / "tests" / "formats"
+
+
+def word(text):
+    """32 bytes that look random and are anything but."""
+    return hashlib.sha256(b"secretd throw-away " + text.encode()).digest()
+
+
+def ident(text):
+    """An id: 25 digits of base 36."""
+    number = int.from_bytes(word(text), "big")
+    digits = ""
+    for _ in range(25):
+        number, rest = divmod(number, 36)
+        digits += "0123456789abcdefghijklmnopqrstuvwxyz"[rest]
+    return digits
+
+
+# ---- the envelope ------------------------------------------------------------------------------
+
+
+def binding(label, *fields):
+    hasher = hashlib.sha256()
+    for field in [label.encode(), *fields]:
+        hasher.update(len(field).to_bytes(8, "big") + field)
+    return hasher.digest()
+
+
+def seal(key, bound, plain, salt, form=1):
+    info = b"secretd/1/aes-256-gcm" + bound
+    okm = HKDF(algorithm=hashes.SHA256(), length=64, salt=salt, info=info).derive(key)
+    return bytes([form]) + salt + okm[32:] + AESGCM(okm[:32]).encrypt(bytes(12), plain, bound)
+
+
+def number(value, size):
+    return value.to_bytes(size, "big")
+
+
+CLUSTER = ident("cluster")
+NODE = ident("node")
+OBJECT = ident("object")
+UNLOCKER = ident("unlocker")
+ROOT = word("root key")
+TERM = word("term key")
+DATA = word("data key")
+STORAGE = word("storage key")
+UNLOCK = word("unlock key")
+
+SUBJECTS = {"secret": 1, "config": 2, "authority-key": 3}
+
+
+def context(subject, name, version):
+    return [CLUSTER.encode(), bytes([SUBJECTS[subject]]), OBJECT.encode(), name.encode(), number(version, 8)]
+
+
+# ---- vectors -----------------------------------------------------------------------------------
+
+
+def vector(path, note, **fields):
+    lines = [f"# {note}"]
+    for name, value in fields.items():
+        value = value.hex() if isinstance(value, bytes) else str(value)
+        lines.append(f"{name.replace('_', '-')}: {value}".rstrip())
+    put(FORMATS / path, ("\n".join(lines) + "\n").encode())
+
+
+def put(path, data, mode=0o644):
+    if path.exists():
+        if path.read_bytes() != data:
+            sys.exit(f"{path} is there and differs: vectors and keys are never changed, only added to")
+        return
+    path.write_bytes(data)
+    path.chmod(mode)
+    print(path.relative_to(HERE.parent))
+
+
+def flip(data, at):
+    data = bytearray(data)
+    data[at] ^= 1
+    return bytes(data)
+
+
+def spoilt(make, good, name, note, cut="damaged", **fields):
+    """The same bytes, each spoilt in one way, and what must come of it."""
+    for how, expect, sealed in [
+        ("salt", "mismatch", flip(good, 1)),
+        ("commitment", "mismatch", flip(good, 33)),
+        ("body", "damaged", flip(good, 65)),
+        ("tag", "damaged", flip(good, -1)),
+        ("format", "format", bytes([2]) + good[1:]),
+        ("cut", cut, good[:-1]),
+        ("short", "short", good[:80]),
+        ("empty", "short", b""),
+    ]:
+        make(f"{name}-{how}", f"{note}, spoilt: {how}", expect=expect, sealed=sealed, **fields)
+
+
+def records():
+    def make(name, note, **fields):
+        vector(f"crypto/{name}.txt", note, kind="record", **fields)
+
+    bound = binding("secretd/record/1", b"log 7")
+    for name, plain in [("record-empty-plain", b""), ("record-text", b"a row of the state file"), ("record-4k", word("x") * 128)]:
+        sealed = seal(STORAGE, bound, plain, word(name))
+        make(name, "A record", expect="ok", key=STORAGE, aad=b"log 7", plain=plain, sealed=sealed)
+    good = seal(STORAGE, bound, b"a row", word("record"))
+    make("record-other-key", "A record under another key", expect="mismatch", key=ROOT, aad=b"log 7", plain=b"a row", sealed=good)
+    make("record-other-place", "A record moved to another place", expect="mismatch", key=STORAGE, aad=b"log 8", plain=b"a row", sealed=good)
+    spoilt(make, good, "record", "A record", key=STORAGE, aad=b"log 7", plain=b"a row")
+
+
+def keys():
+    def make(name, note, **fields):
+        vector(f"crypto/{name}.txt", note, **fields)
+
+    storage = dict(kind="storage-key", key=ROOT, cluster=CLUSTER, node=NODE, plain=STORAGE)
+    bound = binding("secretd/storage-key/1", CLUSTER.encode(), NODE.encode())
+    good = seal(ROOT, bound, STORAGE, word("storage salt"))
+    make("storage-key", "A node's storage key under the root key", expect="ok", sealed=good, **storage)
+    make("storage-key-other-node", "The storage key of another node", expect="mismatch", sealed=good, **{**storage, "node": ident("other")})
+    long = seal(ROOT, bound, STORAGE + b"\0", word("storage salt"))
+    make("storage-key-33", "A key of 33 bytes", expect="short", sealed=long, **storage)
+    spoilt(make, good, "storage-key", "A storage key", cut="short", **storage)
+
+    term = dict(kind="term", key=ROOT, cluster=CLUSTER, term=1, plain=TERM)
+    good = seal(ROOT, binding("secretd/term/1", CLUSTER.encode(), number(1, 4)), TERM, word("term salt"))
+    make("term", "A term of the keyring under the root key", expect="ok", sealed=good, **term)
+    make("term-other-number", "A term under another number", expect="mismatch", sealed=good, **{**term, "term": 2})
+    spoilt(make, good, "term", "A term", cut="short", **term)
+
+    root = dict(kind="root-key", key=UNLOCK, cluster=CLUSTER, unlocker="file", id=UNLOCKER, plain=ROOT)
+    bound = binding("secretd/root-key/1", CLUSTER.encode(), bytes([1]), UNLOCKER.encode())
+    good = seal(UNLOCK, bound, ROOT, word("root salt"))
+    make("root-key", "The root key under the key of a file unlocker", expect="ok", sealed=good, **root)
+    make("root-key-other-id", "The root key of another unlocker", expect="mismatch", sealed=good, **{**root, "id": ident("other")})
+    spoilt(make, good, "root-key", "A root key", cut="short", **root)
+
+
+def payloads():
+    def make(name, note, subject, object_name, version, expect, wrapped, body, term=1, plain=b""):
+        vector(
+            f"crypto/{name}.txt", note, kind="payload", expect=expect, key=TERM, cluster=CLUSTER, subject=subject,
+            object=OBJECT, name=object_name, version=version, term=term, data_key=DATA, plain=plain,
+            wrapped_key=wrapped, sealed=body,
+        )
+
+    def both(subject, name, version, plain, term=1):
+        fields = context(subject, name, version)
+        wrapped = seal(TERM, binding("secretd/data-key/1", *fields, number(term, 4)), DATA, word("wrap " + name))
+        return wrapped, seal(DATA, binding("secretd/payload/1", *fields), plain, word("body " + name))
+
+    plain = b"N3rdD!Nne720^6"
+    for subject in SUBJECTS:
+        wrapped, body = both(subject, "db-password", 1, plain)
+        make(f"payload-{subject}", f"A payload ({subject})", subject, "db-password", 1, "ok", wrapped, body, plain=plain)
+    big = word("big") * 32
+    wrapped, body = both("config", "a" * 253, 2**64 - 1, big)
+    make("payload-longest-name", "The longest name and the last version", "config", "a" * 253, 2**64 - 1, "ok", wrapped, body, plain=big)
+
+    wrapped, body = both("secret", "db-password", 1, plain)
+    moved = [("subject", ("config", "db-password", 1)), ("name", ("secret", "other", 1)), ("version", ("secret", "db-password", 2))]
+    for what, place in moved:
+        make(f"payload-other-{what}", f"A payload moved to another {what}", *place, "mismatch", wrapped, body)
+    make("payload-other-term", "A data key of another term", "secret", "db-password", 1, "mismatch", both("secret", "db-password", 1, plain, term=2)[0], body)
+    make("payload-unknown-term", "A term the keyring does not hold", "secret", "db-password", 1, "unknown-term", wrapped, body, term=2)
+    make("payload-term-0", "There is no term 0", "secret", "db-password", 1, "unknown-term", wrapped, body, term=0)
+    other = both("secret", "other", 1, plain)[1]
+    make("payload-other-body", "The body of another object", "secret", "db-password", 1, "mismatch", wrapped, other)
+    make("payload-body-flipped", "A flipped bit in the body", "secret", "db-password", 1, "damaged", wrapped, flip(body, 70))
+    make("payload-key-flipped", "A flipped bit in the wrapped key", "secret", "db-password", 1, "damaged", flip(wrapped, 70), body)
+    make("payload-key-format", "A wrapped key of an unknown format", "secret", "db-password", 1, "format", bytes([0]) + wrapped[1:], body)
+
+
+def key_files():
+    def text(ident, key, checksum):
+        return f"secretd-key-file-1\nid {ident}\nkey {key}\nsum {checksum}\n"
+
+    def make(name, note, expect, text):
+        vector(f"crypto/{name}.txt", note, kind="key-file", expect=expect, id=UNLOCKER, plain=UNLOCK, sealed=text.encode())
+
+    checksum = binding("secretd/key-file/1", UNLOCKER.encode(), UNLOCK)[:8].hex()
+    good = text(UNLOCKER, UNLOCK.hex(), checksum)
+    make("key-file", "A key file", "ok", good)
+    make("key-file-comments", "Comments, empty lines and line ends of another system", "ok", "# mine\r\n\n" + good.replace("\n", "\r\n"))
+    make("key-file-checksum", "A checksum that does not fit", "damaged", text(UNLOCKER, UNLOCK.hex(), "0" * 16))
+    make("key-file-key", "A changed key", "damaged", text(UNLOCKER, flip(UNLOCK, 0).hex(), checksum))
+    make("key-file-upper-case", "Hex digits in upper case", "damaged", text(UNLOCKER, UNLOCK.hex().upper(), checksum))
+    make("key-file-cut", "Cut short", "damaged", good[:90])
+    make("key-file-more", "A line too many", "damaged", good + "more\n")
+    make("key-file-2", "A newer format", "format", good.replace("file-1", "file-2"))
+    make("key-file-pem", "Some other key", "foreign", "-----BEGIN PRIVATE KEY-----\n")
+    make("key-file-empty", "Nothing", "foreign", "")
+    return good
+
+
+# ---- certificates ------------------------------------------------------------------------------
+
+
+def private(text):
+    return ec.derive_private_key(int.from_bytes(word(text), "big") >> 1, ec.SECP256R1())
+
+
+def certificate(name, subject, key, issuer, issuer_key, names, ca=False, usage=None):
+    day = datetime.timedelta(days=1)
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(int.from_bytes(word(name)[:16], "big") >> 2 | 1 << 126)
+        .not_valid_before(start)
+        .not_valid_after(start + (7300 * day if ca else 3 * day))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=0 if ca else None), critical=True)
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    if usage is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+    signed = builder.sign(issuer_key, hashes.SHA256(), ecdsa_deterministic=True)
+    return signed.public_bytes(serialization.Encoding.DER)
+
+
+def certificates():
+    ca_key, node_key = private("ca"), private("node key")
+    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"secretd cluster {CLUSTER}")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NODE)])
+    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    ca = certificate("ca", ca_name, ca_key, ca_name, ca_key, [], ca=True)
+
+    def issue(which, names, usage=both, ca=False):
+        return certificate(which, name, node_key, ca_name, ca_key, names, ca, usage)
+
+    uri = lambda role, node=NODE: x509.UniformResourceIdentifier(f"spiffe://{CLUSTER}/{role}/{node}")
+    dns = lambda node=NODE: x509.DNSName(f"{node}.{CLUSTER}.internal")
+
+    def make(which, note, expect, der, role=""):
+        vector(
+            f"pki/{which}.txt", note, kind="certificate", expect=expect, cluster=CLUSTER, node=NODE, role=role,
+            not_before_ms=1767225600000, not_after_ms=1767484800000, der=der,
+        )
+
+    good = {role: issue(role, [uri(role), dns()]) for role in ("manager", "worker")}
+    for role, der in good.items():
+        make(f"certificate-{role}", f"A {role}", "ok", der, role)
+    bad = "names"
+    make("certificate-no-names", "No names", bad, issue("a", []))
+    make("certificate-no-uri", "No URI", bad, issue("b", [dns()]))
+    make("certificate-no-dns", "No DNS name", bad, issue("c", [uri("worker")]))
+    make("certificate-two-uris", "Two identities", bad, issue("d", [uri("worker"), uri("manager"), dns()]))
+    make("certificate-more-dns", "Another DNS name besides", bad, issue("e", [uri("worker"), dns(), x509.DNSName("example.com")]))
+    make("certificate-other-dns", "The DNS name of another node", bad, issue("f", [uri("worker"), dns(ident("other"))]))
+    make("certificate-role", "A role there is not", bad, issue("g", [uri("root"), dns()]))
+    make("certificate-path", "More path than there should be", bad, issue("h", [uri("worker", NODE + "/x"), dns()]))
+    make("certificate-short-id", "An id that is none", bad, issue("i", [uri("worker", "short"), dns("short")]))
+    make("certificate-ca", "A CA", "usage", issue("j", [uri("worker"), dns()], ca=True))
+    make("certificate-client-only", "For clients only", "usage", issue("k", [uri("worker"), dns()], usage=both[1:]))
+    make("certificate-no-usage", "For no use", "usage", issue("l", [uri("worker"), dns()], usage=None))
+    make("certificate-trailing", "A byte too many", "unreadable", good["worker"] + b"\0")
+    make("certificate-cut", "Cut short", "unreadable", good["worker"][:-1])
+    make("certificate-empty", "Nothing", "unreadable", b"")
+
+    secret = word("join token")[:20]
+    digest = hashlib.sha256(ca).hexdigest()
+
+    def token(which, note, expect, text):
+        vector(
+            f"pki/{which}.txt", note, kind="token", expect=expect, ca=digest,
+            hash=hashlib.sha256(b"secretd/join-token/1" + secret).digest(), text=text,
+        )
+
+    good_token = f"SECRETD-1-{digest}-{secret.hex()}"
+    token("token", "A join token", "ok", good_token)
+    token("token-swarm", "A token of Docker Swarm", "bad", "SWMTKN-1-" + "0" * 50 + "-" + "0" * 25)
+    token("token-2", "A newer format", "bad", good_token.replace("-1-", "-2-"))
+    token("token-cut", "Cut short", "bad", good_token[:-1])
+    token("token-upper-case", "In upper case", "bad", good_token.upper())
+
+    def pem(key):
+        form = serialization.PrivateFormat.PKCS8
+        return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+    def cert_pem(der):
+        return x509.load_der_x509_certificate(der).public_bytes(serialization.Encoding.PEM)
+
+    put(HERE / "ca.key.pem", pem(ca_key), 0o600)
+    put(HERE / "ca.pem", cert_pem(ca))
+    put(HERE / "node.key.pem", pem(node_key), 0o600)
+    put(HERE / "manager.pem", cert_pem(good["manager"]))
+    put(HERE / "worker.pem", cert_pem(good["worker"]))
+
+
+records()
+keys()
+payloads()
+put(HERE / "node.key", key_files().encode(), 0o600)
+certificates()

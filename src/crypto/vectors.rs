@@ -1,0 +1,151 @@
+//! Holds every sealed format to bytes written down once, and made by another implementation.
+
+use super::{
+    OpenError,
+    context::{Context, Subject},
+    envelope::{self, Binding},
+    key::{Key, Storage},
+    keyring::{Keyring, WrappedTerm, term_binding},
+    record,
+    seal::Sealed,
+    unlock::{self, Kind, Unlocker, file},
+};
+use crate::kit::{
+    id::{ClusterId, NodeId, UnlockerId},
+    vectors::Vector,
+};
+
+fn key<Purpose>(vector: &Vector, name: &str) -> Key<Purpose> {
+    let mut key = Key::blank();
+    key.bytes_mut().copy_from_slice(&vector.bytes(name));
+    key
+}
+
+fn cluster(vector: &Vector) -> ClusterId {
+    vector.text("cluster").parse().unwrap()
+}
+
+fn name(error: OpenError) -> &'static str {
+    match error {
+        OpenError::Short => "short",
+        OpenError::Format(_) => "format",
+        OpenError::Mismatch => "mismatch",
+        OpenError::Damaged => "damaged",
+        OpenError::UnknownTerm(_) => "unknown-term",
+        OpenError::Terms => "terms",
+    }
+}
+
+/// What became of a vector's `sealed` bytes: the plaintext, or the name of the error.
+type Outcome = Result<Vec<u8>, &'static str>;
+
+fn opened<Purpose>(key: Result<Key<Purpose>, OpenError>) -> Outcome {
+    key.map(|key| key.bytes().to_vec()).map_err(name)
+}
+
+/// Seals the plaintext again with the salt that the vector's bytes carry.
+fn again(key: &[u8; 32], binding: Binding, sealed: &[u8], plain: &[u8]) -> Vec<u8> {
+    let salt = sealed[1..33].try_into().unwrap();
+    let mut out = Vec::new();
+    envelope::seal_with_salt(key, salt, binding, plain, &mut out);
+    out
+}
+
+/// Opens a vector, and seals it again if that went well.
+fn run(vector: &Vector) -> (Outcome, Option<Vec<u8>>) {
+    let sealed = vector.bytes("sealed");
+    let plain = vector.bytes("plain");
+    let (outcome, outer, binding): (Outcome, Key<()>, Binding) = match vector.text("kind") {
+        "record" => {
+            let aad = vector.bytes("aad");
+            let outcome = record::open(&key(vector, "key"), &aad, &sealed).map_err(name);
+            (outcome, key(vector, "key"), record::binding(&aad))
+        }
+        "storage-key" => {
+            let (cluster, node): (_, NodeId) =
+                (cluster(vector), vector.text("node").parse().unwrap());
+            let opened = opened(Key::<Storage>::open(&key(vector, "key"), cluster, node, &sealed));
+            (opened, key(vector, "key"), super::key::storage_binding(cluster, node))
+        }
+        "term" => {
+            let (cluster, term) = (cluster(vector), u32::try_from(vector.number("term")).unwrap());
+            let binding = || term_binding(cluster, term);
+            let root: Key<super::key::Root> = key(vector, "key");
+            if term == 1 {
+                let stored = [WrappedTerm { term, wrapped: sealed.clone() }];
+                let whole = Keyring::open(&root, cluster, &stored).map(|_| ()).map_err(name);
+                assert_eq!(whole.is_ok(), vector.text("expect") == "ok");
+            }
+            let opened = opened(root.unwrap::<super::key::Wrap>(binding(), &sealed));
+            (opened, key(vector, "key"), binding())
+        }
+        "root-key" => {
+            let id: UnlockerId = vector.text("id").parse().unwrap();
+            let kind = Kind::from_name(vector.text("unlocker")).unwrap();
+            let unlocker = Unlocker { id, kind, wrapped_root: sealed.clone() };
+            let outcome = opened(unlocker.unlock(cluster(vector), &key(vector, "key")));
+            (outcome, key(vector, "key"), unlock::binding(cluster(vector), id, kind))
+        }
+        "payload" => {
+            let subject = match vector.text("subject") {
+                "secret" => Subject::Secret,
+                "config" => Subject::Config,
+                "authority-key" => Subject::AuthorityKey,
+                other => panic!("unknown subject {other}"),
+            };
+            let context = Context {
+                cluster: cluster(vector),
+                subject,
+                object: vector.text("object").parse().unwrap(),
+                name: vector.text("name").to_owned(),
+                version: vector.number("version"),
+            };
+            let keyring = Keyring::of(context.cluster, key(vector, "key"));
+            let term = u32::try_from(vector.number("term")).unwrap();
+            let wrapped_key = vector.bytes("wrapped-key");
+            let whole = Sealed { term, wrapped_key: wrapped_key.clone(), body: sealed.clone() };
+            let outcome = keyring.open_sealed(&context, &whole);
+            if outcome.is_ok() {
+                let data_key = vector.bytes("data-key");
+                let binding = context.data_key_binding(term);
+                let term_key: Key<()> = key(vector, "key");
+                let rewrapped = again(term_key.bytes(), binding, &wrapped_key, &data_key);
+                assert_eq!(rewrapped, wrapped_key, "{}", vector.path.display());
+            }
+            let outcome = outcome.map(|plain| plain.expose().to_vec()).map_err(name);
+            (outcome, key(vector, "data-key"), context.payload_binding())
+        }
+        "key-file" => {
+            let outcome = match file::parse(&sealed) {
+                Ok(read) => {
+                    assert_eq!(read.id.as_str(), vector.text("id"));
+                    Ok(read.key.bytes().to_vec())
+                }
+                Err(file::Bad::Foreign) => Err("foreign"),
+                Err(file::Bad::Format) => Err("format"),
+                Err(file::Bad::Damaged) => Err("damaged"),
+            };
+            return (outcome, None);
+        }
+        other => panic!("{} is of unknown kind {other}", vector.path.display()),
+    };
+    let resealed = outcome.is_ok().then(|| again(outer.bytes(), binding, &sealed, &plain));
+    (outcome, resealed)
+}
+
+#[test]
+fn every_vector_comes_out_as_written_down() {
+    let vectors = Vector::all("crypto");
+    assert!(vectors.len() > 60, "vectors are never deleted");
+    for vector in vectors {
+        let at = vector.path.display();
+        let (outcome, resealed) = run(&vector);
+        match vector.text("expect") {
+            "ok" => assert_eq!(outcome, Ok(vector.bytes("plain")), "{at}"),
+            error => assert_eq!(outcome, Err(error), "{at}"),
+        }
+        if let Some(resealed) = resealed {
+            assert_eq!(resealed, vector.bytes("sealed"), "{at}: sealing gives other bytes");
+        }
+    }
+}

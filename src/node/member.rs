@@ -1,0 +1,211 @@
+//! What a node knows of its membership, `node.identity`: its identity, the CAs it trusts, where the managers are.
+//!
+//! One record, sealed to the storage key: protobuf `secretd.v1.NodeIdentity`. It is written last when a node is set
+//! up; a data directory that has keys but no identity was cut off on the way there.
+
+use super::{files, keystore::Unlocked};
+use crate::{
+    crypto::{OpenError, record},
+    pki::{Identity, IdentityError},
+    wire::v1,
+};
+use prost::Message as _;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+const NAME: &str = "node.identity";
+/// Certificates and a few hundred addresses are far below this many bytes.
+const SIZE: u64 = 1024 * 1024;
+
+/// Why the identity was not read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberError {
+    #[error("cannot read the node's identity {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write the node's identity {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot open the node's identity {}", path.display())]
+    Open { path: PathBuf, source: OpenError },
+    #[error("the node's identity {} is not usable", path.display())]
+    Identity { path: PathBuf, source: IdentityError },
+    #[error("the node's identity {} cannot be understood; was it written by a newer secretd?", path.display())]
+    Malformed { path: PathBuf },
+}
+
+impl MemberError {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Read { .. } | Self::Write { .. } => {
+                "check the data directory: its disk, its free space, its owner"
+            }
+            Self::Open { .. } | Self::Identity { .. } | Self::Malformed { .. } => {
+                "bring the file back from a backup, or let the node leave and join anew"
+            }
+        }
+    }
+}
+
+/// A node's membership in its cluster.
+#[derive(Debug)]
+pub struct Member {
+    pub identity: Identity,
+    /// The CAs to trust, DER.
+    pub roots: Vec<Vec<u8>>,
+    /// Its id in Raft, if it is a manager.
+    pub raft_id: Option<u64>,
+    /// Where it listens, `IP:PORT`; empty if it does not.
+    pub listen_addr: String,
+    /// Where others reach it, `IP:PORT`; empty if they do not.
+    pub advertise_addr: String,
+    /// Where managers were last seen, `IP:PORT`.
+    pub managers: Vec<String>,
+}
+
+impl Member {
+    /// Reads the membership of the node whose keys these are; nothing if it has none yet.
+    ///
+    /// # Errors
+    /// The file cannot be read, is damaged, or is not this node's.
+    pub fn load(dir: &Path, keys: &Unlocked) -> Result<Option<Self>, MemberError> {
+        let path = dir.join(NAME);
+        let sealed = match files::read(&path, SIZE) {
+            Ok(Some(sealed)) => sealed,
+            Ok(None) => return Ok(None),
+            Err(source) => return Err(MemberError::Read { path, source }),
+        };
+        let bytes = match record::open(&keys.storage, &aad(keys), &sealed) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(MemberError::Open { path, source }),
+        };
+        let Ok(message) = v1::NodeIdentity::decode(bytes.as_slice()) else {
+            return Err(MemberError::Malformed { path });
+        };
+        let v1::NodeIdentity {
+            certificates,
+            sealed_key,
+            ca_certificates,
+            raft_id,
+            listen_addr,
+            advertise_addr,
+            managers,
+        } = message;
+        let identity = match Identity::open(&keys.storage, certificates, &sealed_key) {
+            Ok(identity) => identity,
+            Err(source) => return Err(MemberError::Identity { path, source }),
+        };
+        if (identity.peer().cluster, identity.peer().node) != (keys.cluster, keys.node) {
+            return Err(MemberError::Malformed { path });
+        }
+        Ok(Some(Self {
+            identity,
+            roots: ca_certificates,
+            raft_id: (raft_id != 0).then_some(raft_id),
+            listen_addr,
+            advertise_addr,
+            managers,
+        }))
+    }
+
+    /// Writes the membership; durable when this returns.
+    ///
+    /// # Errors
+    /// The disk fails; then the file is as it was.
+    pub fn save(&self, dir: &Path, keys: &Unlocked) -> Result<(), MemberError> {
+        let Self { identity, roots, raft_id, listen_addr, advertise_addr, managers } = self;
+        let message = v1::NodeIdentity {
+            certificates: identity.chain(),
+            sealed_key: identity.sealed_key(&keys.storage),
+            ca_certificates: roots.clone(),
+            raft_id: raft_id.unwrap_or(0),
+            listen_addr: listen_addr.clone(),
+            advertise_addr: advertise_addr.clone(),
+            managers: managers.clone(),
+        };
+        let sealed = record::seal(&keys.storage, &aad(keys), &message.encode_to_vec());
+        let path = dir.join(NAME);
+        files::replace(&path, &sealed).map_err(|source| MemberError::Write { path, source })
+    }
+}
+
+/// Ids have one length, so they need no separator.
+fn aad(keys: &Unlocked) -> Vec<u8> {
+    format!("node.identity{}{}", keys.cluster, keys.node).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        crypto::key::Key,
+        kit::{
+            clock::Timestamp,
+            id::{ClusterId, NodeId},
+        },
+        model::node::Role,
+        pki::{Authority, PrivateKey},
+    };
+    use std::{fs, time::Duration};
+
+    fn keys() -> Unlocked {
+        Unlocked {
+            cluster: ClusterId::random(),
+            node: NodeId::random(),
+            root: Key::random(),
+            storage: Key::random(),
+            unlockers: Vec::new(),
+        }
+    }
+
+    fn member(keys: &Unlocked) -> Member {
+        let now = Timestamp(1_790_000_000_000);
+        let ca = Authority::generate(keys.cluster, now);
+        let key = PrivateKey::generate();
+        let life = Duration::from_secs(3600);
+        let chain = ca.issue(&key.request(), keys.node, Role::Manager, now, life).unwrap();
+        Member {
+            identity: Identity::new(key, chain).unwrap(),
+            roots: vec![ca.certificate().to_vec()],
+            raft_id: Some(1),
+            listen_addr: "0.0.0.0:2390".into(),
+            advertise_addr: "10.0.0.1:2390".into(),
+            managers: vec!["10.0.0.1:2390".into()],
+        }
+    }
+
+    #[test]
+    fn a_membership_comes_back_as_it_was() {
+        let (dir, keys) = (tempfile::tempdir().unwrap(), keys());
+        assert!(Member::load(dir.path(), &keys).unwrap().is_none());
+        let saved = member(&keys);
+        saved.save(dir.path(), &keys).unwrap();
+        let read = Member::load(dir.path(), &keys).unwrap().unwrap();
+        assert_eq!(read.identity.peer(), saved.identity.peer());
+        assert_eq!((read.roots, read.raft_id), (saved.roots, saved.raft_id));
+        assert_eq!((read.listen_addr, read.managers), (saved.listen_addr, saved.managers));
+        assert_eq!(read.advertise_addr, saved.advertise_addr);
+    }
+
+    #[test]
+    fn names_and_addresses_do_not_lie_on_disk_in_the_clear() {
+        let (dir, keys) = (tempfile::tempdir().unwrap(), keys());
+        member(&keys).save(dir.path(), &keys).unwrap();
+        let bytes = fs::read(dir.path().join(NAME)).unwrap();
+        assert!(!bytes.windows(8).any(|window| window == b"10.0.0.1"));
+    }
+
+    #[test]
+    fn a_damaged_file_and_another_nodes_are_refused() {
+        let (dir, keys, other) = (tempfile::tempdir().unwrap(), keys(), keys());
+        member(&keys).save(dir.path(), &keys).unwrap();
+        assert!(matches!(Member::load(dir.path(), &other), Err(MemberError::Open { .. })));
+        let path = dir.path().join(NAME);
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let error = Member::load(dir.path(), &keys).unwrap_err();
+        assert!(matches!(error, MemberError::Open { source: OpenError::Damaged, .. }), "{error}");
+    }
+}
