@@ -127,10 +127,10 @@ fn canonical_service(map: &mut Map, path: &str, around: Surroundings<'_>) -> Res
     }
     for key in ["secrets", "configs"] {
         rewrite(map, path, key, around, |node, path| {
-            items(node, path, |node, path| {
+            items(node, path, |node, _| {
                 Ok(vec![match &node.value {
                     Value::Scalar(_) => Node::map(&node.pos.clone(), [("source", node)]),
-                    _ => long_reference(node, path),
+                    _ => long_reference(node),
                 }])
             })
         })?;
@@ -262,7 +262,7 @@ fn command(node: Node, path: &str) -> Result<Node> {
 }
 
 /// Writes the mode of a reference so that every reader takes it for octal.
-fn long_reference(mut node: Node, _path: &str) -> Node {
+fn long_reference(mut node: Node) -> Node {
     if let Value::Map(map) = &mut node.value
         && let Some(entry) = map.get_mut("mode")
         && let Some(text) = entry.node.as_text()

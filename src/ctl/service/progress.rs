@@ -6,18 +6,25 @@ use crate::ctl::{exit::Failure, output};
 pub(super) struct Progress {
     in_place: bool,
     quiet: bool,
+    /// Stands before each line; several of these may be shown at once.
+    label: String,
     shown: Vec<String>,
 }
 
 impl Progress {
     pub(super) fn new(quiet: bool) -> Self {
-        Self { in_place: output::is_terminal(), quiet, shown: Vec::new() }
+        Self { in_place: output::is_terminal(), quiet, label: String::new(), shown: Vec::new() }
+    }
+
+    /// Lines of one of several things that are waited for at the same time: each change is a line of its own.
+    pub(super) fn labelled(quiet: bool, label: &str) -> Self {
+        Self { in_place: false, quiet, label: format!("{label}: "), shown: Vec::new() }
     }
 
     /// Shows these lines in place of the ones before.
     pub(super) fn show(&mut self, lines: Vec<String>) -> Result<(), Failure> {
         if !self.quiet && lines != self.shown {
-            output::text(update(&self.shown, &lines, self.in_place))?;
+            output::text(update(&self.shown, &lines, self.in_place, &self.label))?;
             output::flush()?;
             self.shown = lines;
         }
@@ -33,7 +40,7 @@ impl Progress {
     }
 }
 
-fn update(before: &[String], lines: &[String], in_place: bool) -> String {
+fn update(before: &[String], lines: &[String], in_place: bool, label: &str) -> String {
     let mut text = String::new();
     if in_place {
         if !before.is_empty() {
@@ -48,6 +55,7 @@ fn update(before: &[String], lines: &[String], in_place: bool) -> String {
     }
     for (at, line) in lines.iter().enumerate() {
         if before.get(at) != Some(line) {
+            text.push_str(label);
             text.push_str(line);
             text.push('\n');
         }
@@ -65,13 +73,13 @@ mod tests {
 
     #[test]
     fn away_from_a_terminal_only_changed_lines_are_printed() {
-        let text = update(&lines(&["a", "b"]), &lines(&["a", "c", "d"]), false);
-        assert_eq!(text, "c\nd\n");
+        let text = update(&lines(&["a", "b"]), &lines(&["a", "c", "d"]), false, "x: ");
+        assert_eq!(text, "x: c\nx: d\n");
     }
 
     #[test]
     fn on_a_terminal_the_lines_are_drawn_over() {
-        assert_eq!(update(&[], &lines(&["a"]), true), "a\n");
-        assert_eq!(update(&lines(&["a", "b"]), &lines(&["c"]), true), "\x1b[2A\x1b[Jc\n");
+        assert_eq!(update(&[], &lines(&["a"]), true, ""), "a\n");
+        assert_eq!(update(&lines(&["a", "b"]), &lines(&["c"]), true, ""), "\x1b[2A\x1b[Jc\n");
     }
 }

@@ -40,6 +40,30 @@ pub(crate) async fn converge(client: &Client, id: &ServiceId, quiet: bool) -> Re
     }
 }
 
+/// As [`converge`], for several services at once; each line says whose it is.
+///
+/// # Errors
+/// As [`converge`], of the first that fails.
+pub(crate) async fn converge_all(
+    client: &Client,
+    services: &[(ServiceId, String)],
+    quiet: bool,
+) -> Result<(), Failure> {
+    let one = |(id, name): &(ServiceId, String)| {
+        let (id, mut progress) = (*id, Progress::labelled(quiet, name));
+        async move { watch(client, &id, &mut progress).await }
+    };
+    tokio::select! {
+        done = futures::future::try_join_all(services.iter().map(one)) => done.map(drop),
+        _ = tokio::signal::ctrl_c() => {
+            output::note(
+                "Operation continuing in background.\nUse `secretctl stack ps` to check progress.",
+            );
+            Err(Failure::new(Code::Interrupted, ""))
+        }
+    }
+}
+
 async fn watch(client: &Client, id: &ServiceId, progress: &mut Progress) -> Result<(), Failure> {
     let mut broken = false;
     loop {

@@ -1,7 +1,13 @@
 //! The commands on stacks. A stack is a label on its services, secrets and configs; everything else happens here.
 
 pub(crate) mod args;
+
+mod deploy;
+mod list;
+
 mod files;
+mod objects;
+mod plan;
 
 use super::{connect::Context, exit::Failure, output};
 use crate::compose::StackName;
@@ -11,10 +17,14 @@ use args::{StackCommand, StackConfigArgs};
 ///
 /// # Errors
 /// What went wrong, for people, with its exit code.
-pub(crate) async fn run(command: StackCommand, _context: &Context) -> Result<(), Failure> {
+pub(crate) async fn run(command: StackCommand, context: &Context) -> Result<(), Failure> {
     match command {
+        StackCommand::Deploy(args) => deploy::deploy(args, context).await,
         StackCommand::Config(args) => config(&args),
-        _ => Err(Failure::usage("stacks are not there yet")),
+        StackCommand::Ls(args) => list::list(&args, context).await,
+        StackCommand::Ps { stack, args } => list::tasks(&stack, &args, context).await,
+        StackCommand::Services { stack, args } => list::of(&stack, &args, context).await,
+        StackCommand::Rm { stacks } => list::remove(&stacks, context).await,
     }
 }
 
