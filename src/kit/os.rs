@@ -15,8 +15,8 @@ use rustix::{
         fsconfig_set_string, fsmount, fsopen,
     },
     process::{
-        DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open,
-        set_dumpable_behavior, setrlimit,
+        DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, WaitOptions, getrlimit, pidfd_open,
+        set_dumpable_behavior, setrlimit, waitpid,
     },
     thread::UnshareFlags,
 };
@@ -24,6 +24,7 @@ use std::{
     fs, io,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
 };
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// Keeps this process's memory out of core dumps and away from other processes of its user.
 ///
@@ -202,22 +203,20 @@ impl ProcessId {
     /// # Errors
     /// `/proc` is not readable or not understood.
     pub fn of(pid: i32) -> io::Result<Option<Self>> {
-        let stat = match fs::read(format!("/proc/{pid}/stat")) {
-            Ok(stat) => stat,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let strange = || io::Error::other(format!("/proc/{pid}/stat is not understood"));
-        // The name in parentheses may contain anything, so count from its end.
-        let end = stat.iter().rposition(|byte| *byte == b')').ok_or_else(strange)?;
-        let rest = std::str::from_utf8(&stat[end + 1..]).map_err(|_| strange())?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        if fields.first().is_some_and(|state| matches!(*state, "Z" | "X")) {
-            return Ok(None);
+        Ok(stat(pid)?.filter(|(state, _)| *state != State::Dead).map(|(_, id)| id))
+    }
+
+    /// Takes the process off the kernel's list if it is dead and a child of ours that nobody waited for.
+    ///
+    /// # Errors
+    /// `/proc` is not readable or not understood.
+    pub fn reap(self) -> io::Result<()> {
+        // While its zombie is there, no other process gets the pid.
+        if stat(self.pid)? == Some((State::Dead, self)) {
+            // Others' children are their parents' to wait for.
+            let _ = waitpid(Pid::from_raw(self.pid), WaitOptions::NOHANG);
         }
-        let started = fields.get(19).and_then(|field| field.parse().ok()).ok_or_else(strange)?;
-        Ok(Some(Self { pid, started }))
+        Ok(())
     }
 
     /// Opens the process for polling and signals; none if it has ended.
@@ -234,6 +233,45 @@ impl ProcessId {
         // The descriptor is taken first: if the pid still belongs to the same process now, so does the descriptor.
         Ok((Self::of(self.pid)? == Some(self)).then_some(fd))
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Alive,
+    Dead,
+}
+
+fn stat(pid: i32) -> io::Result<Option<(State, ProcessId)>> {
+    let stat = match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let strange = || io::Error::other(format!("/proc/{pid}/stat is not understood"));
+    // The name in parentheses may contain anything, so count from its end.
+    let end = stat.iter().rposition(|byte| *byte == b')').ok_or_else(strange)?;
+    let rest = std::str::from_utf8(&stat[end + 1..]).map_err(|_| strange())?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let state = match fields.first() {
+        Some(&"Z" | &"X") => State::Dead,
+        Some(_) => State::Alive,
+        None => return Err(strange()),
+    };
+    let started = fields.get(19).and_then(|field| field.parse().ok()).ok_or_else(strange)?;
+    Ok(Some((state, ProcessId { pid, started })))
+}
+
+/// Resolves when the process behind a pidfd has ended, whoever its parent is. Dropping the future stops the waiting.
+///
+/// # Errors
+/// The runtime cannot poll the descriptor.
+pub async fn ended(process: OwnedFd) -> io::Result<()> {
+    // SAFETY: an OwnedFd gives the same open descriptor for as long as it lives, and nothing here closes it early.
+    let process = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }?;
+    // Never cleared: once readable, a pidfd stays so.
+    process.readable().await?.retain_ready();
+    Ok(())
 }
 
 /// What a new tmpfs should be like.
@@ -301,10 +339,25 @@ mod tests {
         let another = ProcessId { started: id.started + 1, ..id };
         assert!(another.open().unwrap().is_none(), "the same pid, but not the same process");
         child.kill().unwrap();
-        // Unreaped, it is a zombie now or soon; reaped it is certainly gone.
         child.wait().unwrap();
         assert_eq!(ProcessId::of(pid).unwrap(), None);
         assert!(id.open().unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_zombie_counts_as_ended_and_can_be_reaped() {
+        let child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let id = ProcessId::of(pid).unwrap().unwrap();
+        let watch = id.open().unwrap().unwrap();
+        signal_process(Pid::from_raw(pid).unwrap(), libc::SIGKILL).unwrap();
+        ended(watch).await.unwrap();
+        assert_eq!(ProcessId::of(pid).unwrap(), None);
+        assert_eq!(stat(pid).unwrap(), Some((State::Dead, id)));
+        ProcessId { started: id.started + 1, ..id }.reap().unwrap();
+        assert!(stat(pid).unwrap().is_some(), "another process that had the pid is not meant");
+        id.reap().unwrap();
+        assert_eq!(stat(pid).unwrap(), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What starts a task: the Docker Engine, or a sandboxed process. Both sit behind [`Runtime`].
 
 pub mod docker;
+pub mod process;
 
 use crate::{
     crypto::plaintext::Plaintext,
