@@ -23,6 +23,8 @@ pub mod place;
 pub mod runtime;
 
 #[cfg(test)]
+mod session_tests;
+#[cfg(test)]
 mod testing;
 
 pub use agent::{Agent, AgentConfig, Handle, Manager, Seen};
