@@ -22,17 +22,10 @@ pub(crate) const DEFAULT_HOST: &str = "unix:///run/secretd/secretd.sock";
     after_long_help = EXIT_CODES
 )]
 pub(crate) struct Cli {
-    /// The daemon's socket
-    #[arg(
-        short = 'H',
-        long,
-        global = true,
-        env = "SECRETD_HOST",
-        hide_env_values = true,
-        default_value = DEFAULT_HOST,
-        value_name = "HOST"
-    )]
-    pub(crate) host: String,
+    /// The daemon's socket [env: SECRETD_HOST] [default: unix:///run/secretd/secretd.sock]
+    // Not clap's `env`: a host from there would count as an argument, and hide the help of a bare `secretctl`.
+    #[arg(short = 'H', long, global = true, value_name = "HOST")]
+    pub(crate) host: Option<String>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -104,9 +97,18 @@ Examples:
   secretctl init --advertise-addr 192.168.1.10";
 
 const STATUS_HELP: &str = "\
-Fields for --format: .NodeID .ClusterID .State (inactive, pending, active, locked, error) .Error .Role
-  .Leader (true where this manager leads) .Managers .Version .Runtime .EngineVersion .RuntimeError
-  .Hostname .ListenAddr .AdvertiseAddr .DataDir .Unlockers .Protection .AppliedIndex .CertificateExpiresAt
+Fields for --format:
+  .State               inactive, pending, active, locked or error
+  .Error               why, if it could not come up
+  .NodeID .ClusterID   empty while inactive
+  .Role                manager or worker
+  .Leader              true where this manager leads
+  .Managers            how many there are; .RemoteManagers lists them
+  .Hostname .ListenAddr .AdvertiseAddr .DataDir .Version
+  .Runtime .EngineVersion .RuntimeError
+  .Unlockers .Protection
+                       what opens the keys, and what that protects against
+  .AppliedIndex .CertificateExpiresAt
 
 Example:
   secretctl status --format '{{.State}} {{.Leader}}'";
@@ -247,12 +249,13 @@ Examples:
 References (--secret, --config):
   NAME, or source=NAME[,target=PATH][,uid=UID][,gid=GID][,mode=MODE][,version=N]
   A relative target lands in /run/secrets for secrets and in / for configs.
-  The owner is the container's user unless uid and gid say otherwise (numbers, or names in the image).
-  The mode is octal if it begins with 0; by default 0400 for secrets (0444 if the owner is not known)
-  and 0444 for configs.
+  The owner is the container's user unless uid and gid say otherwise (numbers, or names that the
+  image knows). The mode is octal if it begins with 0; by default it is 0444 for configs, and for
+  secrets 0400, or 0444 if the owner is not known.
 
 Mounts (--mount):
-  type=bind|volume|tmpfs,[source=PATH|VOLUME,]target=PATH[,readonly][,tmpfs-size=SIZE][,tmpfs-mode=MODE]";
+  type=bind|volume|tmpfs[,source=PATH|VOLUME],target=PATH[,readonly][,tmpfs-size=SIZE]
+  [,tmpfs-mode=MODE]";
 
 const SERVICE_LS_HELP: &str = "\
 Filters: id=PREFIX, name=PREFIX, label=KEY or label=KEY=VALUE, mode=replicated or mode=global
@@ -426,7 +429,8 @@ pub(crate) enum NodeCommand {
 
 const NODE_LS_HELP: &str = "\
 Filters: id=PREFIX, name=PREFIX, role=manager|worker, node.label=KEY or node.label=KEY=VALUE
-Fields for --format: .ID .Self .Hostname .Status .Availability .ManagerStatus .EngineVersion .Runtime .Role";
+Fields for --format: .ID .Self .Hostname .Status .Availability .ManagerStatus .EngineVersion
+  .Runtime .Version .Role .Addr .Labels .Label";
 
 #[derive(Debug, Args)]
 pub(crate) struct NodeInspectArgs {
@@ -506,7 +510,7 @@ mod tests {
     fn the_host_may_stand_anywhere() {
         for words in [["-H", "unix:///x", "ls"], ["ls", "--host", "unix:///x"]] {
             let cli = Cli::try_parse_from(["secretctl"].into_iter().chain(words)).unwrap();
-            assert_eq!(cli.host, "unix:///x");
+            assert_eq!(cli.host.as_deref(), Some("unix:///x"));
         }
     }
 

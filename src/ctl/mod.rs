@@ -6,6 +6,7 @@
 mod age;
 mod cli;
 mod connect;
+mod demo;
 mod exit;
 mod format;
 mod input;
@@ -20,7 +21,7 @@ mod status;
 
 use crate::model::object::Kind;
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command, ObjectCommand};
+use cli::{Cli, Command, DEFAULT_HOST, ObjectCommand};
 use connect::Context;
 use exit::{Code, Failure};
 use std::process::ExitCode;
@@ -50,7 +51,9 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let context = Context { host: cli.host, clock: crate::kit::clock::Clock::system() };
+    let from_env = || std::env::var("SECRETD_HOST").ok().filter(|host| !host.is_empty());
+    let host = cli.host.or_else(from_env).unwrap_or_else(|| DEFAULT_HOST.to_owned());
+    let context = Context { host, clock: crate::kit::clock::Clock::system() };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -73,7 +76,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Init(args) => status::init(args, context).await,
         Command::Status(args) => status::status(args, context).await,
         Command::Completion { shell } => completion(shell),
-        Command::Demo(_) => Err(Failure::usage("the demo is not there yet")),
+        Command::Demo(args) => demo::run(args).await,
     }
 }
 
