@@ -8,13 +8,13 @@ const HEADER: &str = "//! Messages and services of `proto/secretd/v1`, generated
 /// Compiles all files of `proto/` to the text that belongs into `src/wire/v1.rs`.
 fn generate(root: &Path) -> String {
     let mut files: Vec<_> = fs::read_dir(root.join("proto/secretd/v1"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("proto/ is there")
+        .map(|entry| entry.expect("proto/ can be read").path())
         .filter(|path| path.extension().is_some_and(|e| e == "proto"))
         .collect();
     files.sort();
     let descriptors = protox::compile(&files, [root.join("proto")]).expect("proto/ compiles");
-    let out = tempfile::tempdir().unwrap();
+    let out = tempfile::tempdir().expect("there is room");
     tonic_prost_build::configure()
         .out_dir(out.path())
         .emit_rerun_if_changed(false)
@@ -28,8 +28,9 @@ fn generate(root: &Path) -> String {
         .boxed("secretd.v1.Command.command.update_service")
         .boxed("secretd.v1.TaskChange.change.create")
         .compile_fds(descriptors)
-        .unwrap();
-    HEADER.to_owned() + &fs::read_to_string(out.path().join("secretd.v1.rs")).unwrap()
+        .expect("the messages can be generated");
+    let file = out.path().join("secretd.v1.rs");
+    HEADER.to_owned() + &fs::read_to_string(file).expect("it was just written")
 }
 
 #[test]

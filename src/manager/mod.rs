@@ -4,3 +4,6 @@ pub mod control;
 pub mod dispatcher;
 
 mod answers;
+
+#[cfg(test)]
+pub(crate) mod testing;

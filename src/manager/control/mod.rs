@@ -244,3 +244,6 @@ impl v1::control_server::Control for ControlService {
         self.cluster_info().map(Response::new)
     }
 }
+
+#[cfg(test)]
+mod tests;

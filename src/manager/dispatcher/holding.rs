@@ -176,7 +176,9 @@ mod tests {
     }
 
     fn ids(tasks: &[Arc<Task>]) -> Vec<u64> {
-        tasks.iter().map(|task| task.slot).collect()
+        let mut slots: Vec<_> = tasks.iter().map(|task| task.slot).collect();
+        slots.sort_unstable();
+        slots
     }
 
     #[test]

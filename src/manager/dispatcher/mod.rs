@@ -211,3 +211,6 @@ impl v1::dispatcher_server::Dispatcher for DispatcherService {
         Ok(Response::new(v1::PublishLogsResponse {}))
     }
 }
+
+#[cfg(test)]
+mod tests;

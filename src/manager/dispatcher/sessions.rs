@@ -276,14 +276,14 @@ pub(super) async fn open(
     if linear.state().node_by_id(node).is_none() {
         return Err(removed(node));
     }
-    let period = shared.period();
+    let heartbeat = shared.heartbeat();
     let (events, receiver) = mpsc::channel(EVENTS);
     let session = Arc::new(Session {
         id: SessionId::random(),
         node,
         addr: member.addr.clone(),
         events,
-        deadline: Mutex::new(Instant::now() + period * GRACE),
+        deadline: Mutex::new(Instant::now() + heartbeat * GRACE),
         ended: Stop::new(),
         why: OnceLock::new(),
         mailbox: Mutex::new(None),
@@ -298,7 +298,7 @@ pub(super) async fn open(
     shared.sessions.put(Arc::clone(&session));
     // From here on the end of this manager's term ends the session; it may have come in between.
     shared.check(&member.peer).inspect_err(|_| shared.sessions.end(node, End::Moved))?;
-    session.refresh(&shared.raft.state(), period);
+    session.refresh(&shared.raft.state(), heartbeat);
     tracing::info!(%node, session = %session.id, "session opened");
     let stream = Events { session, receiver, over: false };
     Ok(stream::unfold(stream, Events::next).boxed())

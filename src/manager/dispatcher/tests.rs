@@ -1,0 +1,358 @@
+//! The dispatcher as agents meet it: mutual TLS over loopback, on a real store.
+
+use super::*;
+use crate::{
+    client::Client,
+    crypto::plaintext::Plaintext,
+    kit::id::{ServiceId, TaskId},
+    manager::testing::{Manager, status as task_status},
+    model::{
+        Labels,
+        command::TaskChange,
+        node::NodeState,
+        object::Kind,
+        task::{Task, TaskState},
+    },
+    wire::v1::{
+        assigned_payload::Content, assignment_change::Change, dispatcher_client::DispatcherClient,
+        session_response::Event,
+    },
+};
+use tonic::transport::Channel;
+
+/// An agent with its session.
+struct Agent {
+    calls: DispatcherClient<Channel>,
+    session: String,
+    events: Streaming<v1::SessionResponse>,
+}
+
+impl Agent {
+    async fn open(manager: &Manager) -> Self {
+        let mut calls = manager.worker(manager.node);
+        let mut events = calls.session(described("box")).await.unwrap().into_inner();
+        let Some(Event::State(state)) = events.message().await.unwrap().unwrap().event else {
+            panic!("the first event is the state")
+        };
+        assert_eq!(state.node.unwrap().id, manager.node.to_string());
+        Self { calls, session: state.session_id, events }
+    }
+
+    async fn assignments(&mut self) -> Streaming<v1::AssignmentsResponse> {
+        let request = v1::AssignmentsRequest { session_id: self.session.clone() };
+        self.calls.assignments(request).await.unwrap().into_inner()
+    }
+
+    async fn report(&mut self, task: TaskId, state: TaskState) -> Result<(), Status> {
+        let update = v1::TaskStatusUpdate {
+            task_id: task.to_string(),
+            status: Some((&task_status(state)).into()),
+        };
+        let session_id = self.session.clone();
+        let request = v1::UpdateTaskStatusRequest { session_id, updates: vec![update] };
+        self.calls.update_task_status(request).await.map(drop)
+    }
+
+    async fn beat(&mut self) -> Result<(), Status> {
+        let request = v1::HeartbeatRequest { session_id: self.session.clone() };
+        self.calls.heartbeat(request).await.map(drop)
+    }
+
+    async fn log_order(&mut self) -> v1::LogSubscription {
+        loop {
+            match self.events.message().await.unwrap().unwrap().event.unwrap() {
+                Event::Logs(order) => return order,
+                Event::State(_) => {}
+            }
+        }
+    }
+
+    fn publish(&self, order: &v1::LogSubscription, lines: &[&str]) -> Vec<v1::PublishLogsRequest> {
+        let line = |text: &&str| v1::LogLine {
+            at_ms: 1,
+            output: v1::Output::Stdout.into(),
+            line: text.as_bytes().to_vec(),
+        };
+        let each = |text: &&str| v1::PublishLogsRequest {
+            session_id: self.session.clone(),
+            subscription_id: order.id.clone(),
+            lines: vec![line(text)],
+            error: String::new(),
+        };
+        lines.iter().map(each).collect()
+    }
+}
+
+fn described(hostname: &str) -> v1::SessionRequest {
+    let description = v1::NodeDescription { hostname: hostname.to_owned(), ..Default::default() };
+    v1::SessionRequest { description: Some(description) }
+}
+
+/// One whole step, put together from its messages.
+#[derive(Debug, Default)]
+struct Told {
+    complete: bool,
+    applies_to: u64,
+    results_in: u64,
+    tasks: Vec<Task>,
+    payloads: Vec<(String, Result<Vec<u8>, String>)>,
+    gone_tasks: Vec<String>,
+    gone_payloads: Vec<String>,
+    messages: usize,
+}
+
+async fn step(stream: &mut Streaming<v1::AssignmentsResponse>) -> Told {
+    let mut told = Told::default();
+    loop {
+        let message = stream.message().await.unwrap().unwrap();
+        told.messages += 1;
+        told.complete = message.r#type() == v1::AssignmentType::Complete;
+        (told.applies_to, told.results_in) = (message.applies_to, message.results_in);
+        for change in message.changes {
+            match change.change.unwrap() {
+                Change::Task(task) => told.tasks.push(task.try_into().unwrap()),
+                Change::Payload(payload) => {
+                    let id = payload.version.unwrap().object_id;
+                    let content = match payload.content.unwrap() {
+                        Content::Payload(payload) => Ok(payload.into_plaintext().expose().to_vec()),
+                        Content::Unavailable(why) => Err(why),
+                    };
+                    told.payloads.push((id, content));
+                }
+                Change::RemovedTaskId(id) => told.gone_tasks.push(id),
+                Change::RemovedPayload(version) => told.gone_payloads.push(version.object_id),
+            }
+        }
+        if !message.more {
+            return told;
+        }
+    }
+}
+
+async fn secret(client: &Client, name: &str, bytes: Vec<u8>) -> String {
+    let payload = Plaintext::new(bytes);
+    client.create_object(Kind::Secret, name, Labels::new(), payload).await.unwrap().to_string()
+}
+
+async fn service(client: &Client, name: &str, secrets: &[&str]) -> ServiceId {
+    let reference = |name: &&str| v1::Reference {
+        kind: v1::Kind::Secret.into(),
+        object_name: (*name).to_owned(),
+        ..Default::default()
+    };
+    let spec = v1::ServiceSpec {
+        name: name.to_owned(),
+        task: Some(v1::TaskSpec {
+            container: Some(v1::ContainerSpec { image: "busybox".into(), ..Default::default() }),
+            references: secrets.iter().map(reference).collect(),
+            ..Default::default()
+        }),
+        mode: Some(v1::Mode {
+            mode: Some(v1::mode::Mode::Replicated(v1::mode::Replicated { replicas: 1 })),
+        }),
+        ..Default::default()
+    };
+    client.create_service(spec).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_node_gets_everything_once_then_each_change_with_its_payloads() {
+    let manager = Manager::start().await;
+    let client = manager.operator().await;
+    let a = secret(&client, "a", b"value of a".to_vec()).await;
+    let b = secret(&client, "b", b"value of b".to_vec()).await;
+    let web = service(&client, "web", &["a"]).await;
+    let first = manager.assigned(web).await;
+    let mut agent = Agent::open(&manager).await;
+    let mut stream = agent.assignments().await;
+
+    let told = step(&mut stream).await;
+    assert!(told.complete);
+    assert_eq!((told.applies_to, told.results_in), (0, 1));
+    assert_eq!(told.tasks.iter().map(|t| t.id).collect::<Vec<_>>(), [first]);
+    assert_eq!(told.payloads, [(a.clone(), Ok(b"value of a".to_vec()))]);
+
+    // What the agent reports comes not back; the next thing it hears is the next task, with what is new only.
+    agent.report(first, TaskState::Running).await.unwrap();
+    let both = service(&client, "both", &["a", "b"]).await;
+    let second = manager.assigned(both).await;
+    let told = step(&mut stream).await;
+    assert!(!told.complete);
+    assert_eq!((told.applies_to, told.results_in), (1, 2));
+    assert_eq!(told.tasks.iter().map(|t| t.id).collect::<Vec<_>>(), [second]);
+    assert_eq!(told.payloads, [(b.clone(), Ok(b"value of b".to_vec()))]);
+
+    // The payload that no living task needs goes, the shared one stays.
+    agent.report(second, TaskState::Failed).await.unwrap();
+    let told = step(&mut stream).await;
+    assert_eq!((told.gone_payloads, told.tasks.len()), (vec![b], 0));
+
+    // A service that goes takes its tasks along.
+    client.remove_service("web").await.unwrap();
+    let told = step(&mut stream).await;
+    assert!(told.tasks[0].desired >= TaskState::Shutdown, "{told:?}");
+    agent.report(first, TaskState::Shutdown).await.unwrap();
+    assert_eq!(step(&mut stream).await.gone_payloads, [a]);
+    manager.change(vec![TaskChange::Delete { id: first }]).await;
+    assert_eq!(step(&mut stream).await.gone_tasks, [first.to_string()]);
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn more_than_a_message_holds_comes_in_several() {
+    let manager = Manager::start().await;
+    let client = manager.operator().await;
+    let names: Vec<String> = (0..6).map(|n| format!("s{n}")).collect();
+    for name in &names {
+        secret(&client, name, vec![b'x'; 500_000]).await;
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let big = service(&client, "big", &names).await;
+    let task = manager.assigned(big).await;
+    let mut agent = Agent::open(&manager).await;
+    let told = step(&mut agent.assignments().await).await;
+    assert!(told.messages >= 2, "{}", told.messages);
+    assert_eq!(told.payloads.len(), 6);
+    assert!(told.payloads.iter().all(|(_, p)| p.as_ref().unwrap().len() == 500_000));
+    assert_eq!(told.tasks[0].id, task);
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn only_members_with_a_certificate_are_served() {
+    let manager = Manager::start().await;
+    let nobody = manager.nobody().session(described("x")).await.unwrap_err();
+    assert_eq!(nobody.code(), Code::Unauthenticated);
+    let mut stranger = manager.worker(NodeId::random());
+    let refused = stranger.session(described("x")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let agent = Agent::open(&manager).await;
+    let request = v1::AssignmentsRequest { session_id: agent.session.clone() };
+    assert_eq!(
+        stranger.assignments(request).await.unwrap_err().code(),
+        Code::PermissionDenied,
+        "another's session is no use to it"
+    );
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_session_ends_the_first() {
+    let manager = Manager::start().await;
+    let mut first = Agent::open(&manager).await;
+    let mut stream = first.assignments().await;
+    step(&mut stream).await;
+    let mut second = Agent::open(&manager).await;
+    assert_eq!(stream.message().await.unwrap_err().code(), Code::Aborted);
+    assert_eq!(first.events.message().await.unwrap_err().code(), Code::Aborted);
+    assert_eq!(first.beat().await.unwrap_err().message(), "session invalid");
+    second.beat().await.unwrap();
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_node_is_down_until_it_comes_back() {
+    let manager = Manager::with_heartbeat(Duration::from_millis(200)).await;
+    let mut agent = Agent::open(&manager).await;
+    manager.until_node_is(NodeState::Ready).await;
+    manager.until_node_is(NodeState::Down).await;
+    assert_eq!(agent.beat().await.unwrap_err().code(), Code::Aborted);
+    let state = manager.raft.state();
+    let node = state.node_by_id(manager.node).unwrap();
+    assert_eq!(node.status.message, "heartbeat failure");
+    assert_eq!(node.description.hostname, "box");
+    let _again = Agent::open(&manager).await;
+    manager.until_node_is(NodeState::Ready).await;
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_reports_its_own_tasks_only_and_no_state_of_the_managers() {
+    let manager = Manager::start().await;
+    let client = manager.operator().await;
+    let web = service(&client, "web", &[]).await;
+    let (mine, free) = (manager.assigned(web).await, manager.task(web).await);
+    let mut agent = Agent::open(&manager).await;
+    let refused = agent.report(free, TaskState::Running).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    for state in [TaskState::Orphaned, TaskState::Assigned, TaskState::Remove] {
+        let refused = agent.report(mine, state).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{state}");
+    }
+    agent.report(TaskId::random(), TaskState::Running).await.unwrap();
+    agent.report(mine, TaskState::Running).await.unwrap();
+    agent.report(mine, TaskState::Preparing).await.unwrap();
+    let state = manager.raft.state();
+    assert_eq!(state.task_by_id(mine).unwrap().status.state, TaskState::Running);
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_node_is_told_to_its_agent() {
+    let manager = Manager::start().await;
+    let client = manager.operator().await;
+    let mut agent = Agent::open(&manager).await;
+    let labels = Labels::from([("zone".to_owned(), "a".to_owned())]);
+    let availability = crate::model::node::Availability::Drain;
+    client.set_node("self", None, availability, labels).await.unwrap();
+    let Some(Event::State(state)) = agent.events.message().await.unwrap().unwrap().event else {
+        panic!("a state was expected")
+    };
+    let node = state.node.unwrap();
+    assert_eq!(node.availability(), v1::Availability::Drain);
+    assert_eq!(node.labels["zone"], "a");
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn lines_go_from_the_agent_to_who_asked_for_them() {
+    let manager = Manager::start().await;
+    let client = manager.operator().await;
+    let web = service(&client, "web", &[]).await;
+    let task = manager.assigned(web).await;
+    manager.reached(task, TaskState::Running).await;
+    let mut agent = Agent::open(&manager).await;
+    let options =
+        v1::LogOptions { stdout: true, stderr: true, tail: Some(10), ..Default::default() };
+    let mut logs = client.logs("web", options).await.unwrap();
+    let order = agent.log_order().await;
+    assert_eq!((&order.task_id, order.options), (&task.to_string(), Some(options)));
+    let lines = agent.publish(&order, &["one", "two"]);
+    agent.calls.publish_logs(stream::iter(lines)).await.unwrap();
+    let mut read = Vec::new();
+    while let Some(message) = logs.next().await.unwrap() {
+        assert_eq!((message.service_name.as_str(), message.slot), ("web", 1));
+        assert_eq!(message.warning, "");
+        read.extend(message.lines.into_iter().map(|line| line.line));
+    }
+    assert_eq!(read, [b"one", b"two"]);
+    // Answered already: nobody reads a second time.
+    let lines = agent.publish(&order, &["three"]);
+    let again = agent.calls.publish_logs(stream::iter(lines)).await.unwrap_err();
+    assert_eq!(again.code(), Code::Aborted);
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_hears_when_nobody_reads_any_more() {
+    let manager = Manager::start().await;
+    let client = manager.operator().await;
+    let web = service(&client, "web", &[]).await;
+    let task = manager.assigned(web).await;
+    manager.reached(task, TaskState::Running).await;
+    let options = v1::LogOptions { follow: true, stdout: true, ..Default::default() };
+
+    // Without an agent there is a warning instead of silence.
+    let mut logs = client.logs("web", options).await.unwrap();
+    let warning = logs.next().await.unwrap().unwrap().warning;
+    assert_eq!(warning, format!("node {} is not connected", manager.node));
+    drop(logs);
+
+    let mut agent = Agent::open(&manager).await;
+    let logs = client.logs("web", options).await.unwrap();
+    let order = agent.log_order().await;
+    drop(logs);
+    let close = agent.log_order().await;
+    assert_eq!((close.id, close.close), (order.id, true));
+    manager.stop().await;
+}

@@ -1,0 +1,216 @@
+//! A manager for tests: a real store on disk, `Control` on a Unix socket, `Dispatcher` behind mutual TLS.
+
+use super::{control::ControlService, dispatcher::DispatcherService};
+use crate::{
+    client::Client,
+    crypto::{key::Key, keyring::Keyring, seal::Sealed},
+    kit::{
+        clock::{Clock, Timestamp},
+        id::{ClusterId, NodeId, ServiceId, TaskId},
+        task::{Running, Stop, start},
+    },
+    model::{
+        Meta,
+        cluster::{Cluster, ClusterSettings},
+        command::{Command, TaskChange},
+        node::{Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role},
+        task::{Task, TaskState, TaskStatus},
+    },
+    pki::{self, Authority, Identity, PrivateKey, Tls},
+    raft::{Alone, Member, Options, Raft},
+    wire::v1::{control_server::ControlServer, dispatcher_client::DispatcherClient},
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::{Channel, Server};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+pub(crate) struct Manager {
+    pub(crate) raft: Raft,
+    pub(crate) node: NodeId,
+    pub(crate) control: ControlService,
+    ca: Authority,
+    clock: Clock,
+    addr: SocketAddr,
+    dir: tempfile::TempDir,
+    stop: Stop,
+    running: Vec<Running<()>>,
+}
+
+impl Manager {
+    pub(crate) async fn start() -> Self {
+        Self::with_heartbeat(Duration::from_secs(5)).await
+    }
+
+    pub(crate) async fn with_heartbeat(heartbeat: Duration) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (cluster, node, clock) = (ClusterId::random(), NodeId::random(), Clock::system());
+        let ca = Authority::generate(cluster, clock.now());
+        let (keyring, terms) = Keyring::generate(&Key::random(), cluster);
+        let options = Options {
+            dir: dir.path().join("raft"),
+            cluster,
+            node,
+            raft_id: 1,
+            key: Arc::new(Key::random()),
+            clock: clock.clone(),
+        };
+        let member = Member { node, addr: "127.0.0.1:2390".into() };
+        let raft = Raft::found(options, member, Arc::new(Alone)).await.unwrap();
+        let cluster = Cluster {
+            id: cluster,
+            meta: Meta::default(),
+            settings: ClusterSettings { heartbeat, ..ClusterSettings::default() },
+            ca_certificate: ca.certificate().to_vec(),
+            ca_key: Sealed { term: 1, wrapped_key: vec![], body: vec![] },
+            keyring: terms,
+            next_raft_id: 2,
+        };
+        let found = Command::Found { cluster: Box::new(cluster), node: Box::new(founder(node)) };
+        raft.propose(None, found).await.unwrap();
+
+        let stop = Stop::new();
+        let keyring = Arc::new(keyring);
+        let dispatcher =
+            DispatcherService::new(raft.clone(), Arc::clone(&keyring), clock.clone(), stop.clone());
+        let control =
+            ControlService::new(raft.clone(), keyring, node, dispatcher.logs(), stop.clone());
+        let socket = UnixListener::bind(dir.path().join("s.sock")).unwrap();
+        let operators = Server::builder()
+            .add_service(ControlServer::new(control.clone()))
+            .serve_with_incoming(UnixListenerStream::new(socket));
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = tcp.local_addr().unwrap();
+        let tls = Tls::new(ca.cluster(), &[ca.certificate()], clock.clone()).unwrap();
+        tls.set_identity(&issue(&ca, node, Role::Manager, clock.now())).unwrap();
+        let (incoming, accepting) = pki::listen(tcp, &tls, stop.clone());
+        let workers = pki::server().add_service(dispatcher.server()).serve_with_incoming(incoming);
+        let running = vec![
+            accepting,
+            start("operators", async move { operators.await.unwrap() }),
+            start("workers", async move { workers.await.unwrap() }),
+            start("dispatcher", dispatcher.run()),
+        ];
+        Self { raft, node, control, ca, clock, addr, dir, stop, running }
+    }
+
+    /// An operator's connection.
+    pub(crate) async fn operator(&self) -> Client {
+        let host = format!("unix://{}/s.sock", self.dir.path().display());
+        Client::connect(&host).await.unwrap()
+    }
+
+    /// A connection with a certificate of `node`.
+    pub(crate) fn worker(&self, node: NodeId) -> DispatcherClient<Channel> {
+        let tls = self.stranger();
+        tls.set_identity(&issue(&self.ca, node, Role::Worker, self.clock.now())).unwrap();
+        self.connect(&tls)
+    }
+
+    /// A connection without any certificate.
+    pub(crate) fn nobody(&self) -> DispatcherClient<Channel> {
+        self.connect(&self.stranger())
+    }
+
+    fn stranger(&self) -> Tls {
+        Tls::new(self.ca.cluster(), &[self.ca.certificate()], self.clock.clone()).unwrap()
+    }
+
+    fn connect(&self, tls: &Tls) -> DispatcherClient<Channel> {
+        DispatcherClient::new(pki::channel(tls, &self.addr.to_string(), self.node))
+            .max_decoding_message_size(crate::kit::limits::MESSAGE_SIZE)
+    }
+
+    pub(crate) async fn change(&self, changes: Vec<TaskChange>) {
+        self.raft.propose(None, Command::ChangeTasks { changes }).await.unwrap();
+    }
+
+    /// Makes a task of a service, not yet on a node.
+    pub(crate) async fn task(&self, service: ServiceId) -> TaskId {
+        let service = self.raft.state().service_by_id(service).unwrap().clone();
+        let task = Task {
+            id: TaskId::random(),
+            meta: Meta::default(),
+            service: service.id,
+            service_name: service.spec.name.clone(),
+            service_labels: service.spec.labels.clone(),
+            slot: 1,
+            node: None,
+            spec: Arc::new(service.spec.task.clone()),
+            spec_index: service.spec_index,
+            versions: Vec::new(),
+            desired: TaskState::Running,
+            status: status(TaskState::New),
+            started_at: None,
+        };
+        let id = task.id;
+        self.change(vec![TaskChange::Create(Box::new(task))]).await;
+        assert!(self.raft.state().task_by_id(id).is_some());
+        id
+    }
+
+    /// Makes a task of a service and gives it to the node.
+    pub(crate) async fn assigned(&self, service: ServiceId) -> TaskId {
+        let id = self.task(service).await;
+        self.change(vec![TaskChange::Assign { id, node: self.node }]).await;
+        id
+    }
+
+    /// Reports a state in the node's name.
+    pub(crate) async fn reached(&self, id: TaskId, state: TaskState) {
+        let status = status(state);
+        self.change(vec![TaskChange::Report { id, node: self.node, status }]).await;
+    }
+
+    /// Waits until the node's row says so.
+    pub(crate) async fn until_node_is(&self, state: NodeState) {
+        let mut changes = self.raft.changes();
+        while self.raft.state().node_by_id(self.node).unwrap().status.state != state {
+            changes.recv().await.unwrap();
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        drop(self.running);
+        self.raft.shutdown().await;
+    }
+}
+
+pub(crate) fn status(state: TaskState) -> TaskStatus {
+    TaskStatus {
+        state,
+        at: Timestamp(1),
+        message: String::new(),
+        error: String::new(),
+        container_id: String::new(),
+        pid: 0,
+        exit_code: None,
+    }
+}
+
+fn founder(id: NodeId) -> Node {
+    Node {
+        id,
+        meta: Meta::default(),
+        role: Role::Manager,
+        availability: Availability::Active,
+        labels: Default::default(),
+        description: NodeDescription::default(),
+        status: NodeStatus {
+            state: NodeState::Unknown,
+            message: String::new(),
+            addr: String::new(),
+            at: Timestamp(1),
+        },
+        manager: Some(ManagerStatus { raft_id: 1, addr: "127.0.0.1:2390".into() }),
+    }
+}
+
+fn issue(ca: &Authority, node: NodeId, role: Role, now: Timestamp) -> Identity {
+    let key = PrivateKey::generate();
+    let chain = ca.issue(&key.request(), node, role, now, 72 * HOUR).unwrap();
+    Identity::new(key, chain).unwrap()
+}
