@@ -65,7 +65,7 @@ pub(crate) fn canonical(mut root: Node, around: Surroundings<'_>) -> Result<Node
         each(top, section, |name, object| {
             let path = child(section, name);
             if let Value::Map(map) = &mut object.value {
-                rewrite(map, &path, "labels", around.filling(), key_values)?;
+                rewrite(map, &path, "labels", around.filling(), labels)?;
                 old_external(map);
                 if matches!(section, "secrets" | "configs") {
                     rewrite(map, &path, "file", around, |node, _| Ok(absolute_text(node, around)))?;
@@ -119,9 +119,8 @@ fn holds_variable(node: &Node) -> bool {
 }
 
 fn canonical_service(map: &mut Map, path: &str, around: Surroundings<'_>) -> Result<()> {
-    for key in ["environment", "labels"] {
-        rewrite(map, path, key, around.filling(), key_values)?;
-    }
+    rewrite(map, path, "environment", around.filling(), key_values)?;
+    rewrite(map, path, "labels", around.filling(), labels)?;
     for key in ["command", "entrypoint"] {
         rewrite(map, path, key, around, command)?;
     }
@@ -173,7 +172,7 @@ fn canonical_service(map: &mut Map, path: &str, around: Surroundings<'_>) -> Res
     })?;
     rewrite(map, path, "deploy", around, |mut node, path| {
         if let Value::Map(map) = &mut node.value {
-            rewrite(map, path, "labels", around.filling(), key_values)?;
+            rewrite(map, path, "labels", around.filling(), labels)?;
         }
         Ok(node)
     })
@@ -259,6 +258,17 @@ fn command(node: Node, path: &str) -> Result<Node> {
         }
         None => Ok(node),
     }
+}
+
+/// As [`key_values`]; a label without value has the empty one.
+fn labels(node: Node, path: &str) -> Result<Node> {
+    let mut node = key_values(node, path)?;
+    if let Value::Map(map) = &mut node.value {
+        for entry in map.values_mut().filter(|entry| entry.node.is_null()) {
+            entry.node = Node { mark: entry.node.mark, ..Node::text(&entry.node.pos, "") };
+        }
+    }
+    Ok(node)
 }
 
 /// Writes the mode of a reference so that every reader takes it for octal.

@@ -96,15 +96,16 @@ impl Project {
                 return Err(view.error(format!("cannot be used in a stack: {why}")));
             }
         }
-        if let Some(networks) = fields.take("networks") {
-            let own: Vec<_> = networks.entries()?.filter(|(key, ..)| *key != "default").collect();
-            if !own.is_empty() {
-                let names: Vec<_> = own.into_iter().map(|(key, ..)| key).collect();
-                warnings.push(format!(
-                    "Ignoring networks: {}: tasks use the engine's default network",
-                    names.join(", ")
-                ));
-            }
+        let mut networks: BTreeSet<String> = fields.or_default("networks", |view| {
+            Ok(view.entries()?.map(|(key, ..)| key.to_owned()).collect())
+        })?;
+        networks.remove("default");
+        if !networks.is_empty() {
+            let names: Vec<_> = networks.iter().map(String::as_str).collect();
+            warnings.push(format!(
+                "Ignoring networks: {}: tasks use the engine's default network",
+                names.join(", ")
+            ));
         }
         let mut objects = Vec::new();
         for (field, kind) in [("secrets", Kind::Secret), ("configs", Kind::Config)] {
@@ -128,6 +129,7 @@ impl Project {
                 let mut cx = Context {
                     objects: &names,
                     volumes: &volumes,
+                    networks: &networks,
                     unsupported: &mut unsupported,
                     warnings: &mut warnings,
                 };

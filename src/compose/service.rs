@@ -48,6 +48,7 @@ pub(crate) struct Context<'a> {
     pub(crate) objects: &'a ObjectNames,
     /// The engine's names of the volumes the document defines.
     pub(crate) volumes: &'a BTreeMap<String, String>,
+    pub(crate) networks: &'a BTreeSet<String>,
     /// Fields found that have no effect.
     pub(crate) unsupported: &'a mut BTreeSet<String>,
     pub(crate) warnings: &'a mut Vec<String>,
@@ -73,7 +74,9 @@ pub(crate) fn read(
         }
     }
     // Every task is on the engine's default network; other networks are named by the document's own warning.
-    fields.ignore("networks");
+    if let Some(view) = fields.take("networks") {
+        check_networks(key, &view, cx)?;
+    }
     let image = fields.take("image").ok_or_else(|| {
         let error = entry.key.error(&view.path, "no image specified");
         if built {
@@ -159,6 +162,25 @@ pub(crate) fn read(
     };
     let spec = ServiceSpec { name, labels, task, mode, update, rollback };
     Ok(ServicePlan { key: key.to_owned(), spec, uses })
+}
+
+/// Looks only whether the networks are defined: a name that is not is most likely a slip.
+fn check_networks(service: &str, view: &View<'_>, cx: &Context<'_>) -> Result<()> {
+    let mut names = Vec::new();
+    if view.node.as_map().is_some() {
+        names.extend(view.entries()?.map(|(name, entry, _)| (name, &entry.key)));
+    } else {
+        for item in view.list()? {
+            names.push((item.text()?, &item.node.pos));
+        }
+    }
+    match names.into_iter().find(|(name, _)| *name != "default" && !cx.networks.contains(*name)) {
+        Some((name, pos)) => {
+            let why = format!("service {service} refers to undefined network {name}");
+            Err(pos.error(&view.path, why))
+        }
+        None => Ok(()),
+    }
 }
 
 fn environment(view: &View<'_>) -> Result<Vec<String>> {
