@@ -1,7 +1,13 @@
-//! What a manager does: the control API, the dispatcher, the CA service, the scheduler, the orchestrator.
+//! What a manager does: the control API, the dispatcher, the scheduler, the orchestrator.
+//!
+//! Decisions are plain functions of the state and the time (`orchestrator`, `scheduler`); `chores` is the shell that
+//! runs them on the leader and proposes what they decide. `control` serves operators, `dispatcher` serves workers.
 
+pub mod chores;
 pub mod control;
 pub mod dispatcher;
+pub mod orchestrator;
+pub mod scheduler;
 
 mod answers;
 

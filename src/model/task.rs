@@ -164,7 +164,7 @@ impl Task {
         }
     }
 
-    /// Orders the tasks of one slot by when they were made; two of one moment by the spec they were made from.
+    /// Orders the tasks of one slot by when they were made; the store sees to it that no two were made at once.
     pub fn age_key(&self) -> (Timestamp, u64, TaskId) {
         (self.meta.created_at, self.spec_index, self.id)
     }

@@ -39,7 +39,8 @@ struct Index {
     service_names: OrdMap<String, ServiceId>,
     /// Services whose present or previous spec refers to an object.
     users: OrdSet<(ObjectId, ServiceId)>,
-    service_tasks: OrdSet<(ServiceId, TaskId)>,
+    /// By service and slot.
+    service_tasks: OrdSet<(ServiceId, u64, TaskId)>,
     node_tasks: OrdSet<(NodeId, TaskId)>,
     /// Tasks that wait for a node.
     waiting: OrdSet<TaskId>,
@@ -144,13 +145,26 @@ impl State {
         self.tasks.values()
     }
 
-    /// The tasks of a service, dead ones included, by id; also after the service is gone.
+    /// The tasks of a service, dead ones included, by slot; also after the service is gone.
     pub fn tasks_of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Task>> {
         self.index
             .service_tasks
-            .range((service, TaskId::from_random([0; 17]))..)
-            .take_while(move |(of, _)| *of == service)
-            .filter_map(|(_, id)| self.tasks.get(id))
+            .range((service, 0, TaskId::from_random([0; 17]))..)
+            .take_while(move |(of, _, _)| *of == service)
+            .filter_map(|(_, _, id)| self.tasks.get(id))
+    }
+
+    /// The tasks of one slot of a service; slot 0 holds all those of a global service.
+    pub(in crate::store) fn tasks_in_slot(
+        &self,
+        service: ServiceId,
+        slot: u64,
+    ) -> impl Iterator<Item = &Arc<Task>> {
+        self.index
+            .service_tasks
+            .range((service, slot, TaskId::from_random([0; 17]))..)
+            .take_while(move |(of, at, _)| *of == service && *at == slot)
+            .filter_map(|(_, _, id)| self.tasks.get(id))
     }
 
     /// The tasks of a node, dead ones included, by id.
@@ -268,7 +282,7 @@ impl State {
             }
             Key::Task(id) => {
                 if let Some(task) = self.tasks.remove(&id) {
-                    self.index.service_tasks.remove(&(task.service, id));
+                    self.index.service_tasks.remove(&(task.service, task.slot, id));
                     if let Some(node) = task.node {
                         self.index.node_tasks.remove(&(node, id));
                     }
@@ -307,7 +321,7 @@ impl State {
             Arc::make_mut(&mut task).spec = shared.clone();
         }
         let id = task.id;
-        self.index.service_tasks.insert((task.service, id));
+        self.index.service_tasks.insert((task.service, task.slot, id));
         if let Some(node) = task.node {
             self.index.node_tasks.insert((node, id));
         }

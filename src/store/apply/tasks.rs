@@ -11,7 +11,7 @@ use crate::{
         task::{ObjectVersion, Task, TaskState, TaskStatus},
     },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Makes one change; one that is late, backwards, or about a task that is gone does nothing.
 pub(super) fn change(edit: &mut Edit<'_>, change: &TaskChange) {
@@ -41,9 +41,16 @@ fn create(edit: &mut Edit<'_>, task: &Task) {
     let Some(spec) = edit.state.task_spec(service.id).cloned() else { return };
     // A service's references exist as long as the service does; were one missing, no task is better than one without.
     let Some(versions) = versions(edit.state, &spec) else { return };
+    // Younger than its predecessors in every case: a new leader's clock may be behind, or the same millisecond.
+    let before = edit
+        .state
+        .tasks_in_slot(service.id, task.slot)
+        .filter(|other| other.node == task.node || task.slot > 0);
+    let least = before.map(|other| other.meta.created_at.plus(Duration::from_millis(1))).max();
+    let made = least.map_or(edit.at, |least| least.max(edit.at));
     let task = Task {
         id: task.id,
-        meta: Meta::new(edit.at),
+        meta: Meta::new(made),
         service: service.id,
         service_name: service.spec.name.clone(),
         service_labels: service.spec.labels.clone(),

@@ -1,0 +1,288 @@
+//! Chooses a node for each task that waits for one: what fits, then where the service and the node have least to do.
+
+use crate::{
+    kit::{
+        clock::Timestamp,
+        id::{NodeId, ServiceId},
+    },
+    model::{
+        command::TaskChange,
+        node::{Availability, Node, NodeState},
+        service::{Port, TaskSpec},
+        task::{Task, TaskState, TaskStatus},
+    },
+    store::State,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+/// So many failures of one version of a service on a node within [`FAILURE_WINDOW`] put the node last.
+const FAILURES: usize = 5;
+const FAILURE_WINDOW: Duration = Duration::from_secs(300);
+
+/// Chooses nodes for all waiting tasks; a task that fits nowhere gets a note that says why, once.
+pub fn schedule(state: &State, now: Timestamp) -> Vec<TaskChange> {
+    let mut waiting: Vec<&Arc<Task>> = state.waiting_tasks().collect();
+    if waiting.is_empty() {
+        return Vec::new();
+    }
+    waiting.sort_by_key(|task| (task.service, task.spec_index, task.slot, task.id));
+    let mut loads: BTreeMap<NodeId, Load> =
+        state.nodes().map(|node| (node.id, Load::of(state, node))).collect();
+    let mut changes = Vec::new();
+    for group in waiting.chunk_by(|a, b| (a.service, a.spec_index) == (b.service, b.spec_index)) {
+        let crowd = Crowd::of(state, group[0], now);
+        for task in group {
+            changes.extend(place(task, &crowd, &mut loads, now));
+        }
+    }
+    changes
+}
+
+fn place(
+    task: &Task,
+    crowd: &Crowd<'_>,
+    loads: &mut BTreeMap<NodeId, Load>,
+    now: Timestamp,
+) -> Option<TaskChange> {
+    let mut misfits: BTreeMap<Misfit, usize> = BTreeMap::new();
+    let mut best: Option<(Rank, NodeId)> = None;
+    let branches = crowd.branches(loads, task.service);
+    for site in &crowd.sites {
+        if task.node.is_some_and(|preset| preset != site.node.id) {
+            continue;
+        }
+        let load = &loads[&site.node.id];
+        if let Some(misfit) = site.misfit.or_else(|| load.misfit(task, site.node)) {
+            *misfits.entry(misfit).or_default() += 1;
+            continue;
+        }
+        let rank = Rank {
+            failing: site.failing,
+            branches: site
+                .branch
+                .iter()
+                .enumerate()
+                .map(|(level, _)| branches.get(&site.branch[..=level]).copied().unwrap_or_default())
+                .collect(),
+            of_service: load.of_service(task.service),
+            total: load.total,
+        };
+        if best.as_ref().is_none_or(|(best, _)| rank < *best) {
+            best = Some((rank, site.node.id));
+        }
+    }
+    if let Some((_, node)) = best {
+        loads.get_mut(&node)?.add(task);
+        return Some(TaskChange::Assign { id: task.id, node });
+    }
+    let error = explain(&misfits);
+    (task.status.error != error).then(|| {
+        let mut status = TaskStatus::new(TaskState::Pending, now, "pending task scheduling");
+        status.error = error;
+        TaskChange::Note { id: task.id, status }
+    })
+}
+
+/// Why a node does not do; the order is that of the checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Misfit {
+    NotReady,
+    Resources,
+    Constraints,
+    Ports,
+    MaxReplicas,
+}
+
+/// `no suitable node (…)`, the most frequent reason first.
+fn explain(misfits: &BTreeMap<Misfit, usize>) -> String {
+    let mut reasons: Vec<_> = misfits.iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let reasons: Vec<_> = reasons
+        .into_iter()
+        .map(|(misfit, &count)| {
+            let nodes = if count == 1 { "node".to_owned() } else { format!("{count} nodes") };
+            let on = if count == 1 { "1 node".to_owned() } else { nodes.clone() };
+            match misfit {
+                Misfit::NotReady => format!("{on} not available for new tasks"),
+                Misfit::Resources => format!("insufficient resources on {on}"),
+                Misfit::Constraints => format!("scheduling constraints not satisfied on {on}"),
+                Misfit::Ports => format!("host-mode port already in use on {on}"),
+                Misfit::MaxReplicas => format!("max replicas per node limit exceed on {on}"),
+            }
+        })
+        .collect();
+    match reasons.is_empty() {
+        true => "no suitable node".to_owned(),
+        false => format!("no suitable node ({})", reasons.join("; ")),
+    }
+}
+
+/// What makes one node better than another; the least is the best.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    /// It keeps failing tasks of this service.
+    failing: bool,
+    /// Tasks of the service in the node's branch, for each spread preference.
+    branches: Vec<u64>,
+    of_service: u64,
+    total: u64,
+}
+
+/// Everything that is the same for all tasks of one version of a service.
+struct Crowd<'a> {
+    sites: Vec<Site<'a>>,
+}
+
+/// One node as that version sees it.
+struct Site<'a> {
+    node: &'a Node,
+    misfit: Option<Misfit>,
+    failing: bool,
+    /// The node's value for each spread preference; a label it lacks counts as empty.
+    branch: Vec<String>,
+}
+
+impl<'a> Crowd<'a> {
+    fn of(state: &'a State, sample: &Task, now: Timestamp) -> Self {
+        let mut failures: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for task in state.tasks_of(sample.service) {
+            let failed = matches!(task.status.state, TaskState::Failed | TaskState::Rejected);
+            if failed
+                && task.spec_index == sample.spec_index
+                && now.since(task.status.at) < FAILURE_WINDOW
+                && let Some(node) = task.node
+            {
+                *failures.entry(node).or_default() += 1;
+            }
+        }
+        let sites = state
+            .nodes()
+            .map(|node| Site {
+                node,
+                misfit: static_misfit(node, &sample.spec),
+                failing: failures.get(&node.id).is_some_and(|count| *count >= FAILURES),
+                branch: branch(node, &sample.spec),
+            })
+            .collect();
+        Self { sites }
+    }
+
+    /// Counts the service's tasks in each branch of the spread preferences.
+    fn branches(
+        &self,
+        loads: &BTreeMap<NodeId, Load>,
+        service: ServiceId,
+    ) -> BTreeMap<&[String], u64> {
+        let mut counts: BTreeMap<&[String], u64> = BTreeMap::new();
+        for site in &self.sites {
+            let tasks = loads[&site.node.id].of_service(service);
+            for level in 0..site.branch.len() {
+                *counts.entry(&site.branch[..=level]).or_default() += tasks;
+            }
+        }
+        counts
+    }
+}
+
+fn static_misfit(node: &Node, spec: &TaskSpec) -> Option<Misfit> {
+    if node.status.state != NodeState::Ready || node.availability != Availability::Active {
+        return Some(Misfit::NotReady);
+    }
+    let fits = spec.placement.constraints.iter().all(|constraint| constraint.matches(node));
+    (!fits).then_some(Misfit::Constraints)
+}
+
+/// A preference nobody knows is ignored, as in Swarm.
+fn branch(node: &Node, spec: &TaskSpec) -> Vec<String> {
+    spec.placement
+        .preferences
+        .iter()
+        .filter_map(|preference| {
+            let labels = [
+                ("node.labels.", &node.labels),
+                ("engine.labels.", &node.description.engine_labels),
+            ];
+            labels.into_iter().find_map(|(prefix, labels)| {
+                let key = preference.strip_prefix(prefix)?;
+                Some(labels.get(key).cloned().unwrap_or_default())
+            })
+        })
+        .collect()
+}
+
+/// What a node has to do already.
+struct Load {
+    total: u64,
+    services: BTreeMap<ServiceId, u64>,
+    nano_cpus: u64,
+    memory_bytes: u64,
+    ports: BTreeSet<(u16, crate::model::service::Protocol)>,
+}
+
+impl Load {
+    fn of(state: &State, node: &Node) -> Self {
+        let mut load = Self {
+            total: 0,
+            services: BTreeMap::new(),
+            nano_cpus: 0,
+            memory_bytes: 0,
+            ports: BTreeSet::new(),
+        };
+        for task in state.tasks_on(node.id) {
+            let placed = task.status.state >= TaskState::Assigned;
+            let wanted = task.desired <= TaskState::Complete && !task.status.state.is_terminal();
+            if placed && wanted {
+                load.add(task);
+            } else if placed && task.holds_payloads() {
+                // On its way out it still needs its room, but does not count as the service's.
+                load.add_resources(task);
+            }
+        }
+        load
+    }
+
+    fn of_service(&self, service: ServiceId) -> u64 {
+        self.services.get(&service).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, task: &Task) {
+        self.total += 1;
+        *self.services.entry(task.service).or_default() += 1;
+        self.add_resources(task);
+    }
+
+    fn add_resources(&mut self, task: &Task) {
+        let resources = &task.spec.resources;
+        self.nano_cpus = self.nano_cpus.saturating_add(resources.reserve_nano_cpus);
+        self.memory_bytes = self.memory_bytes.saturating_add(resources.reserve_memory_bytes);
+        self.ports.extend(host_ports(&task.spec));
+    }
+
+    fn misfit(&self, task: &Task, node: &Node) -> Option<Misfit> {
+        let (resources, has) = (&task.spec.resources, &node.description);
+        let room = |wanted: u64, used: u64, all: u64| {
+            wanted == 0 || used.checked_add(wanted).is_some_and(|sum| sum <= all)
+        };
+        if !room(resources.reserve_nano_cpus, self.nano_cpus, has.nano_cpus)
+            || !room(resources.reserve_memory_bytes, self.memory_bytes, has.memory_bytes)
+        {
+            return Some(Misfit::Resources);
+        }
+        if host_ports(&task.spec).any(|port| self.ports.contains(&port)) {
+            return Some(Misfit::Ports);
+        }
+        let most = task.spec.placement.max_replicas_per_node;
+        (most > 0 && self.of_service(task.service) >= most).then_some(Misfit::MaxReplicas)
+    }
+}
+
+fn host_ports(
+    spec: &TaskSpec,
+) -> impl Iterator<Item = (u16, crate::model::service::Protocol)> + '_ {
+    let fixed = |port: &&Port| port.published > 0;
+    spec.ports.iter().filter(fixed).map(|port| (port.published, port.protocol))
+}
