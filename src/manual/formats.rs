@@ -1,1 +1,56 @@
-//! What lies on disk, byte by byte.
+//! What lies on disk, byte by byte. Every format carries its number; a number that is not known is refused, never guessed at.
+//!
+//! # The envelope
+//! All keys and payloads, all records of the log and all rows of the state file travel in one envelope:
+//!
+//! ```text
+//! format 1 (1 byte) ‖ salt (32) ‖ commitment (32) ‖ ciphertext (as long as the plaintext) ‖ tag (16)
+//!
+//! binding          = SHA-256 over a label and fields, each behind its length in 8 bytes, big-endian
+//! key ‖ commitment = HKDF-SHA-256(salt, key, info = "secretd/1/aes-256-gcm" ‖ binding, 64 bytes)
+//! ciphertext ‖ tag = AES-256-GCM(key, nonce 0, AAD = binding)
+//! ```
+//!
+//! The key of a message is used once, so the nonce is constant; the commitment is compared before anything is decrypted.
+//! The binding says what the message is and where it belongs: a payload names cluster, kind, object id, name and version; a
+//! data key names the term besides; a record of the log names cluster, node, segment, sequence and the chain before it.
+//!
+//! # The key file
+//! ```text
+//! secretd-key-file-1
+//! id …     the unlocker it belongs to
+//! key …    32 bytes, hex
+//! sum …    the first 8 bytes of SHA-256 over the two
+//! ```
+//!
+//! # The data directory
+//! | path | what |
+//! |---|---|
+//! | `lock` | who uses the directory; `flock`ed |
+//! | `keys` | cluster and node id, the root key under each unlocker, the storage key under the root key, sealed identity |
+//! | `raft/*.log` | the log, in zero-filled segments |
+//! | `raft/` state file | rows, bodies and the applied index, in one `redb` file |
+//!
+//! # The log
+//! A segment starts with a header of 512 bytes: magic `sdlog`, format, number, first sequence, size, the chain of the
+//! segment before, cluster and node id, CRC-32. Then come commit frames, each at a multiple of 512 and written by one call and one
+//! `fdatasync`:
+//!
+//! ```text
+//! offset  0  magic "SFRM"        4  length of the body      8  sequence of the first record
+//!        16  number of records  20  CRC-32 of the body     24  CRC-32 of bytes 0..24
+//!        28  zeros              31  marker 0xA5
+//!        32  body: each record as length (u32) and sealed bytes
+//!         …  marker 0xA5, then zeros up to the next multiple of 512
+//! ```
+//!
+//! Numbers are little-endian. The chain is SHA-256 over all frames before; it is part of what each record is sealed to, so
+//! that none can be moved, repeated or left out. A last frame with zeros where bytes should be was never acknowledged and is
+//! dropped; any other damage refuses to start.
+//!
+//! # The state file
+//! Row keys are a kind byte and a random id; values are protobuf in the envelope, bound to their key, cluster and node. Bodies
+//! are cut into parts below 32 KiB, because the file rounds up to powers of two.
+//!
+//! # Messages
+//! `proto/secretd/v1/` has them all: what is said between processes as well as what the rows, entries and snapshots hold.

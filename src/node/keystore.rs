@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 const NAME: &str = "node.keys";
@@ -87,7 +88,7 @@ pub struct Unlocked {
     pub cluster: ClusterId,
     pub node: NodeId,
     pub root: Key<Root>,
-    pub storage: Key<Storage>,
+    pub storage: Arc<Key<Storage>>,
     /// The ways there are to the root key.
     pub unlockers: Vec<Kind>,
 }
@@ -95,6 +96,11 @@ pub struct Unlocked {
 /// Whether `dir` belongs to a node that was set up, or whose set-up was cut off.
 pub fn exists(dir: &Path) -> bool {
     dir.join(NAME).exists()
+}
+
+/// Where the header lies.
+pub fn path(dir: &Path) -> PathBuf {
+    dir.join(NAME)
 }
 
 /// Makes the keys of a new node and cluster. The key file is made too, or used if there is one.
@@ -140,7 +146,7 @@ pub fn create_with_root(
     };
     files::replace(&path, &header.print())
         .map_err(|source| KeyStoreError::Write { path, source })?;
-    Ok(Unlocked { cluster, node, root, storage, unlockers: vec![Kind::File] })
+    Ok(Unlocked { cluster, node, root, storage: Arc::new(storage), unlockers: vec![Kind::File] })
 }
 
 /// Opens the node's keys with its key file.
@@ -169,7 +175,7 @@ pub fn open(dir: &Path, key_file: &Path) -> Result<Unlocked, KeyStoreError> {
     let storage = Key::<Storage>::open(&root, cluster, node, &wrapped_storage)
         .map_err(failed("storage key"))?;
     let unlockers = unlockers.iter().map(|u| u.kind).collect();
-    Ok(Unlocked { cluster, node, root, storage, unlockers })
+    Ok(Unlocked { cluster, node, root, storage: Arc::new(storage), unlockers })
 }
 
 /// `node.keys`, parsed.

@@ -154,7 +154,7 @@ mod tests {
             cluster: ClusterId::random(),
             node: NodeId::random(),
             root: Key::random(),
-            storage: Key::random(),
+            storage: std::sync::Arc::new(Key::random()),
             unlockers: Vec::new(),
         }
     }

@@ -1,12 +1,22 @@
 //! One process, start to drain: settings, the data directory, the socket, and the cluster's parts in their order.
+//!
+//! `main` is the program, `daemon` its life, `active` its part in a cluster, `work` its part as a worker.
 
+mod active;
 pub mod address;
+mod daemon;
 pub mod data_dir;
 mod files;
 pub mod keystore;
+mod local;
 pub mod logging;
+mod main;
 pub mod member;
 pub mod notify;
 pub mod operators;
 pub mod settings;
 pub mod socket;
+mod switch;
+mod work;
+
+pub use main::main;

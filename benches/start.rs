@@ -1,0 +1,77 @@
+//! From `service create` to RUNNING on the Docker Engine, beside a bare `docker run -d` of the same image.
+//!
+//! Needs `SECRETD_TEST_DOCKER_HOST` and the image `secretd-test:1`: run it with `scripts/bench`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark prints, and stops at the first surprise"
+)]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+
+mod common;
+
+use common::Daemon;
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const IMAGE: &str = "secretd-test:1";
+const ROUNDS: usize = 15;
+
+fn median(mut times: Vec<Duration>) -> (f64, f64) {
+    times.sort();
+    let ms = |d: Duration| d.as_secs_f64() * 1e3;
+    (ms(times[times.len() / 2]), ms(times[times.len() - 1]))
+}
+
+fn docker(host: &str, args: &[&str]) {
+    let status = Command::new("docker")
+        .args(["-H", host])
+        .args(args)
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "docker {args:?}");
+}
+
+fn main() {
+    let host = std::env::var("SECRETD_TEST_DOCKER_HOST").expect("run this with scripts/bench");
+    let daemon = Daemon::start("docker", Some(&host));
+    let secret = daemon.dir().join("secret");
+    std::fs::write(&secret, "bench").unwrap();
+    assert!(daemon.ctl(&["create", "bench", secret.to_str().unwrap()]).status.success());
+    let (mut bare, mut ours, mut with_secret) = (Vec::new(), Vec::new(), Vec::new());
+    // One after the other in each round, so that a busy moment hits both.
+    for round in 0..ROUNDS {
+        let name = format!("bare{round}");
+        let one = Instant::now();
+        docker(&host, &["run", "-d", "--name", &name, IMAGE, "sleep", "1000"]);
+        bare.push(one.elapsed());
+        docker(&host, &["rm", "-f", &name]);
+        for (times, secret) in [(&mut ours, false), (&mut with_secret, true)] {
+            let name = format!("ours{round}{secret}");
+            let mut args = vec!["service", "create", "-q", "--name", &name];
+            if secret {
+                args.extend(["--secret", "bench"]);
+            }
+            args.extend([IMAGE, "sleep", "1000"]);
+            let one = Instant::now();
+            let created = daemon.ctl(&args);
+            times.push(one.elapsed());
+            assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+            daemon.ctl(&["service", "rm", &name]);
+        }
+    }
+    println!("| {:<46} | {:>9} | {:>9} |", "what (medians of 15 rounds)", "p50 ms", "max ms");
+    println!("|{:-<48}|{:->11}|{:->11}|", "", ":", ":");
+    let (base, most) = median(bare);
+    println!("| {:<46} | {base:>9.0} | {most:>9.0} |", "docker run -d");
+    for (what, times) in
+        [("secretctl service create", ours), ("secretctl service create --secret", with_secret)]
+    {
+        let (p50, most) = median(times);
+        println!("| {what:<46} | {p50:>9.0} | {most:>9.0} | {:+.0} ms (aim: +60)", p50 - base);
+    }
+}

@@ -1,0 +1,86 @@
+//! The daemon as a program: flags in, exit code out.
+
+use super::{
+    daemon, logging, notify,
+    settings::{Flags, Settings},
+};
+use crate::kit::{chain::chain, task::Stop};
+use clap::Parser;
+use std::{ffi::OsString, io::Write, process::ExitCode};
+
+/// Runs the daemon with these arguments, the program's name first, until SIGTERM or SIGINT.
+///
+/// Exit codes: 0 after a drain, 1 if it could not start or had to stop, 2 for a wrong command line.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let flags = match Flags::try_parse_from(args) {
+        Ok(flags) => flags,
+        Err(error) => {
+            // Help and version are not errors; clap knows which stream each belongs on.
+            return match error.print() {
+                Ok(()) if !error.use_stderr() => ExitCode::SUCCESS,
+                _ => ExitCode::from(2),
+            };
+        }
+    };
+    let settings = match Settings::resolve(flags) {
+        Ok(settings) => settings,
+        Err(error) => {
+            last_words(&chain(&error).to_string(), error.hint());
+            return ExitCode::from(2);
+        }
+    };
+    logging::start(settings.log_format, &settings.log_level);
+    if let Err(error) = crate::kit::os::harden() {
+        tracing::warn!(%error, "cannot keep this process's memory out of core dumps");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            last_words(&format!("cannot start threads: {error}"), None);
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(async {
+        let stop = Stop::new();
+        let signals = crate::kit::task::start("signals", wait_for_signal(stop.clone()));
+        let ended = daemon::run(settings, stop).await;
+        drop(signals);
+        ended
+    });
+    // A blocked file operation must not keep a drained daemon alive.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            notify::notify(&format!("STATUS={error}"));
+            last_words(&chain(&error).to_string(), error.hint().as_deref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says why the daemon ends, for whoever started it by hand.
+fn last_words(message: &str, hint: Option<&str>) {
+    let mut text = format!("secretd: {message}\n");
+    if let Some(hint) = hint {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    if std::io::stderr().write_all(text.as_bytes()).is_err() {
+        tracing::debug!("nobody listens on standard error");
+    }
+}
+
+async fn wait_for_signal(stop: Stop) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("cannot listen for signals");
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => tracing::info!("SIGTERM: draining"),
+        _ = int.recv() => tracing::info!("SIGINT: draining"),
+    }
+    stop.cancel();
+}
