@@ -148,7 +148,9 @@ impl Controller {
         };
         match self.wish.wait_for(wanted).await.map(|wish| is_cut(&wish)) {
             Ok(false) => Ok(()),
-            Ok(true) | Err(_) => Err(Ended::Cut),
+            Ok(true) => Err(Ended::Cut),
+            // As in `unless_cut`.
+            Err(_) => std::future::pending().await,
         }
     }
 
@@ -298,10 +300,15 @@ async fn unless_cut<T>(
     wish: &mut watch::Receiver<Wish>,
     work: impl Future<Output = T>,
 ) -> Result<T, Cut> {
+    let cut = async {
+        if wish.wait_for(is_cut).await.is_err() {
+            // The worker has gone and asks for nothing any more. We go with it; the task must not.
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         biased;
-        // An error means the worker has gone, and we with it.
-        _ = wish.wait_for(is_cut) => Err(Cut),
+        () = cut => Err(Cut),
         done = work => Ok(done),
     }
 }
