@@ -3,6 +3,8 @@
 //! `anyone` holds what must be true whoever secretd runs as. Run as root, `as_root::everything_holds_without_root` runs it once more
 //! as an unprivileged user.
 
+#![expect(clippy::unwrap_used, reason = "what must not fail here fails the test")]
+
 use futures::StreamExt;
 use secretd::{
     agent::runtime::{
@@ -13,6 +15,7 @@ use secretd::{
     kit::{
         clock::Timestamp,
         id::{ObjectId, ServiceId, TaskId},
+        os::{ProcessId, ended},
     },
     model::{
         Labels, Meta,
@@ -476,6 +479,22 @@ mod anyone {
     }
 
     #[tokio::test]
+    async fn a_sandbox_nobody_can_find_any_more_ends_by_itself() {
+        let world = World::new();
+        let order = task(&["true"]).secret("x", b"x").build();
+        world.runtime.create(&order).await.unwrap();
+        let home = world.run_dir().join("process").join(order.task.id.as_str());
+        let record = std::fs::read_to_string(home.join("record")).unwrap();
+        std::fs::remove_dir_all(&home).unwrap();
+        let shim: serde_json::Value = serde_json::from_str(&record).unwrap();
+        let shim: ProcessId = serde_json::from_value(shim["shim"].clone()).unwrap();
+        if let Some(watch) = shim.open().unwrap() {
+            tokio::time::timeout(Duration::from_secs(60), ended(watch)).await.unwrap().unwrap();
+        }
+        shim.reap().unwrap();
+    }
+
+    #[tokio::test]
     async fn a_command_that_cannot_be_executed_is_named() {
         let world = World::new();
         let why = world.refusal(&task(&["no-such-program", "x"]).build()).await;
@@ -672,7 +691,7 @@ mod anyone {
         let world = World::new();
         let order = shell(
             "echo y > /run/secrets/x; rm /run/secrets/x; mv /run/secrets/x /tmp/; umount /run/secrets/x; \
-             chmod 777 /run/secrets/x; cat /run/secrets/x",
+             chmod 777 /run/secrets/x; ls /proc/1/root/; for f in /proc/1/fd/*; do head -c 1 $f; done; cat /run/secrets/x",
         )
         .file(Kind::Secret, "x", b"x\n", |reference| {
             reference.mode = Some(FileMode::new(0o666).unwrap());
@@ -749,6 +768,32 @@ mod as_root {
         world.runtime.wait(order.task.id).await.unwrap();
         let lines = world.lines(order.task.id, LogOptions { stderr: false, ..all() }).await;
         assert_eq!(lines, ["no mount", "no umount", "no mknod", "no sysctl"]);
+    }
+
+    /// In a user namespace whose limit of further ones is zero, without capabilities: as on a node that forbids them.
+    #[tokio::test]
+    async fn a_kernel_that_forbids_it_is_told_with_what_to_do() {
+        const INSIDE: &str = "SECRETD_TEST_FORBIDDEN";
+        if std::env::var_os(INSIDE).is_some() {
+            let error = World::new().runtime.check().await.unwrap_err();
+            println!("it said: {error}");
+            return;
+        }
+        need_root();
+        let script = "echo 0 > /proc/sys/user/max_user_namespaces && \
+                      exec setpriv --bounding-set=-all --inh-caps=-all \"$@\"";
+        let ran = std::process::Command::new("unshare")
+            .args(["--user", "--map-root-user", "sh", "-c", script, "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--nocapture", "--exact"])
+            .arg("as_root::a_kernel_that_forbids_it_is_told_with_what_to_do")
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&ran.stdout).into_owned()
+            + &String::from_utf8_lossy(&ran.stderr);
+        assert!(text.contains("it said: the process runtime cannot work here: "), "{text}");
+        assert!(text.contains("sysctl -w user.max_user_namespaces=10000"), "{text}");
     }
 
     /// Runs all of `anyone` as a user without any rights, from copies that such a user may execute.

@@ -346,7 +346,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_zombie_counts_as_ended_and_can_be_reaped() {
-        let child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let id = ProcessId::of(pid).unwrap().unwrap();
         let watch = id.open().unwrap().unwrap();
@@ -358,6 +358,7 @@ mod tests {
         assert!(stat(pid).unwrap().is_some(), "another process that had the pid is not meant");
         id.reap().unwrap();
         assert_eq!(stat(pid).unwrap(), None);
+        child.wait().unwrap_err();
     }
 
     #[test]

@@ -249,7 +249,11 @@ fn become_user(job: &Job, stdout: &OwnedFd, stderr: &OwnedFd) -> io::Result<()> 
     if job.privileged {
         let groups: Vec<Gid> = job.identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         // Per thread, says rustix; this process has one.
-        set_thread_groups(&groups)?;
+        match set_thread_groups(&groups) {
+            // Root of somebody's user namespace may be anyone in it, but leave no group.
+            Err(Errno::PERM) if may_not_leave_groups() => {}
+            set => set?,
+        }
         let gid = Gid::from_raw(job.identity.gid);
         set_thread_res_gid(gid, gid, gid)?;
         let uid = Uid::from_raw(job.identity.uid);
@@ -257,6 +261,10 @@ fn become_user(job: &Job, stdout: &OwnedFd, stderr: &OwnedFd) -> io::Result<()> 
     }
     set_no_new_privs(true)?;
     Ok(())
+}
+
+fn may_not_leave_groups() -> bool {
+    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
 }
 
 /// Looks for the command as a shell would: in the working directory if it has a slash, else along the path.

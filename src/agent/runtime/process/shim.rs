@@ -53,6 +53,9 @@ pub(super) const MARK: &str = "__task-shim";
 /// After the order to kill everything, pid 1 itself is killed if it has not ended in this time.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often a shim looks whether its task is still wanted, as long as that was never started.
+const LONELY: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
 /// The longest job in bytes: a spec is at most 1 MiB on the wire, and JSON may escape it sixfold.
 pub(super) const JOB_LEN: u32 = 8 * 1024 * 1024;
 
@@ -122,7 +125,7 @@ fn run() -> io::Result<()> {
                     // A mere check: closing the link ends the sandbox.
                     drop(link);
                     waitpid(Some(child), WaitOptions::empty())?;
-                    return Ok(control::write_line(&mut io::stdout(), &Answer::Done)?);
+                    return control::write_line(&mut io::stdout(), &Answer::Done);
                 }
                 (Some(Report::Refused { code: _, why }), _) => return Err(io::Error::other(why)),
                 (report, _) => {
@@ -138,6 +141,9 @@ fn run() -> io::Result<()> {
                     .ok_or_else(|| io::Error::other("the sandbox ended before it was started"))?,
                 running: false,
             };
+            let watch = pidfd_open(child, PidfdFlags::empty())?;
+            let output = Writer::new(Path::new("."))?;
+            // From here on the task is there: whatever may fail comes before.
             home::note_record(&record)?;
             // If the agent is gone by now, its successor finds the record.
             drop(control::write_line(&mut io::stdout(), &Answer::Done));
@@ -146,10 +152,10 @@ fn run() -> io::Result<()> {
                 link,
                 listener,
                 child,
-                watch: pidfd_open(child, PidfdFlags::empty())?,
+                watch,
                 stdout: Some(stdout),
                 stderr: Some(stderr),
-                output: Writer::new(Path::new("."))?,
+                output,
                 record,
                 stop_signal: job.stop_signal,
                 kill_at: None,
@@ -228,7 +234,11 @@ struct Shim {
 impl Shim {
     fn serve(mut self) -> io::Result<()> {
         loop {
-            let timeout = self.kill_at.map(|at| until(at));
+            let timeout = match (self.kill_at, self.record.running) {
+                (Some(at), _) => Some(until(at)),
+                (None, true) => None,
+                (None, false) => Some(LONELY),
+            };
             let mut ready = vec![
                 PollFd::new(&self.watch, PollFlags::IN),
                 PollFd::new(&self.listener, PollFlags::IN),
@@ -253,6 +263,9 @@ impl Shim {
                 self.answer();
             }
             if self.kill_at.is_some_and(|at| at <= Instant::now()) {
+                self.kill();
+            }
+            if self.kill_at.is_none() && !self.record.running && is_forsaken() {
                 self.kill();
             }
         }
@@ -324,9 +337,10 @@ impl Shim {
             return Ok(Answer::Done);
         }
         control::tell(&self.link, &Order::Signal(self.stop_signal))?;
-        let at = Instant::now() + grace;
-        // Asked twice, the less patient one counts.
-        if !self.asked_to_kill {
+        // Asked twice, the less patient one counts; a grace beyond reckoning never ends.
+        if let Some(at) = Instant::now().checked_add(grace)
+            && !self.asked_to_kill
+        {
             self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
         }
         Ok(Answer::Done)
@@ -368,7 +382,7 @@ impl Shim {
                 }
                 Ok(Some(Report::Ready | Report::Started)) => {}
                 Ok(None) | Err(_) => {
-                    self.end = Some(self.last_word(status.map(|(_, s)| s.as_raw())))
+                    self.end = Some(self.last_word(status.map(|(_, s)| s.as_raw())));
                 }
             }
         }
@@ -401,6 +415,11 @@ impl Shim {
             None => Ended { code: 137, note: "the sandbox ended without a word".to_owned() },
         }
     }
+}
+
+/// Whether the directory we live in was taken away, by an agent that found us half made: it will not ask for us.
+fn is_forsaken() -> bool {
+    rustix::fs::stat(".").is_ok_and(|seen| seen.st_nlink == 0)
 }
 
 fn until(at: Instant) -> Timespec {
