@@ -1,5 +1,7 @@
 //! The docker runtime against a real engine: `scripts/test` finds or starts one and names it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail loudly too")]
+
 use bollard::{
     Docker,
     query_parameters::{

@@ -232,7 +232,7 @@ impl Controller {
             match self.runtime.wipe(self.task.id).await {
                 Ok(()) | Err(RuntimeError::Gone) => return,
                 Err(error) => {
-                    tracing::error!(task = %self.task.id, %error, "files are still there")
+                    tracing::error!(task = %self.task.id, %error, "files are still there");
                 }
             }
             backoff.wait().await;

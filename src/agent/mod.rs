@@ -8,13 +8,13 @@
 //!
 //! The worker does not know whether a manager is there: without one its tasks go on, and what there is to report waits.
 
-mod agent;
 mod assignments;
 mod controller;
 mod describe;
 mod logs;
 mod plan;
 mod report;
+mod run;
 mod session;
 mod shelf;
 mod worker;
@@ -27,4 +27,4 @@ mod session_tests;
 #[cfg(test)]
 mod testing;
 
-pub use agent::{Agent, AgentConfig, Handle, Manager, Seen};
+pub use run::{Agent, AgentConfig, Handle, Manager, Seen};

@@ -1,11 +1,11 @@
 //! One session with a manager: from the first call until something breaks.
 
 use super::{
-    agent::{Manager, Seen},
     assignments::{Chain, Update},
     describe::describe,
     logs::{Subscription, options, publish},
     report::Reports,
+    run::{Manager, Seen},
     runtime::Runtime,
 };
 use crate::{

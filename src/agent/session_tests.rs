@@ -1,7 +1,7 @@
 //! The whole agent against a manager that only pretends: real gRPC over loopback.
 
 use super::{
-    agent::{Agent, Handle, Manager},
+    run::{Agent, Handle, Manager},
     testing::{self, FakeRuntime},
 };
 use crate::{

@@ -130,7 +130,7 @@ async fn sessions(shared: session::Shared, dial: &(dyn Fn(&Manager) -> Channel +
             match error {
                 SessionError::Changed => tracing::info!(%error, "beginning a new session"),
                 _ => {
-                    tracing::warn!(manager = %manager.node, addr = manager.addr, %error, "session ended")
+                    tracing::warn!(manager = %manager.node, addr = manager.addr, %error, "session ended");
                 }
             }
             shared.seen.send_modify(|seen| {
