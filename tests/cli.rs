@@ -4,6 +4,8 @@
 //! if it ends with `N` instead of 0. In the expected text `[..]` stands for anything within a line, and a line `...`
 //! for any number of lines. `UPDATE_TRANSCRIPTS=1` writes what is shown now into the files; read the difference.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 use std::{
     fmt::Write,
     fs,

@@ -9,20 +9,20 @@ pub(super) enum Node {
     /// `{{$x := pipe}}`.
     Set(String, Pipe),
     If {
-        arms: Vec<(Pipe, Vec<Node>)>,
-        otherwise: Vec<Node>,
+        arms: Vec<(Pipe, Vec<Self>)>,
+        otherwise: Vec<Self>,
     },
     With {
         pipe: Pipe,
-        body: Vec<Node>,
-        otherwise: Vec<Node>,
+        body: Vec<Self>,
+        otherwise: Vec<Self>,
     },
     Range {
         index: Option<String>,
         item: Option<String>,
         pipe: Pipe,
-        body: Vec<Node>,
-        otherwise: Vec<Node>,
+        body: Vec<Self>,
+        otherwise: Vec<Self>,
     },
 }
 
@@ -215,7 +215,7 @@ fn quoted(text: &str) -> Result<(Token, &str), BadTemplate> {
 
 /// What closes or continues a block.
 enum End {
-    End,
+    Close,
     Else,
     ElseIf(Vec<Token>),
 }
@@ -223,7 +223,7 @@ enum End {
 impl End {
     fn name(&self) -> &'static str {
         match self {
-            Self::End => "end",
+            Self::Close => "end",
             Self::Else | Self::ElseIf(_) => "else",
         }
     }
@@ -256,7 +256,7 @@ impl Reader {
             match keyword {
                 "end" => {
                     self.depth -= 1;
-                    return Ok((nodes, Some(End::End)));
+                    return Ok((nodes, Some(End::Close)));
                 }
                 "else" => {
                     self.depth -= 1;
@@ -300,10 +300,10 @@ impl Reader {
             arms.push((condition, body));
             match end {
                 None => return Err(bad("{{if}} without {{end}}")),
-                Some(End::End) => return Ok(Node::If { arms, otherwise: Vec::new() }),
+                Some(End::Close) => return Ok(Node::If { arms, otherwise: Vec::new() }),
                 Some(End::ElseIf(next)) => condition = pipe(&next)?,
                 Some(End::Else) => match self.nodes()? {
-                    (otherwise, Some(End::End)) => return Ok(Node::If { arms, otherwise }),
+                    (otherwise, Some(End::Close)) => return Ok(Node::If { arms, otherwise }),
                     _ => return Err(bad("{{else}} without {{end}}")),
                 },
             }
@@ -330,9 +330,9 @@ impl Reader {
     fn block(&mut self, what: &str) -> Result<(Vec<Node>, Vec<Node>), BadTemplate> {
         let (body, end) = self.nodes()?;
         match end {
-            Some(End::End) => Ok((body, Vec::new())),
+            Some(End::Close) => Ok((body, Vec::new())),
             Some(End::Else) => match self.nodes()? {
-                (otherwise, Some(End::End)) => Ok((body, otherwise)),
+                (otherwise, Some(End::Close)) => Ok((body, otherwise)),
                 _ => Err(bad("{{else}} without {{end}}")),
             },
             Some(End::ElseIf(_)) => Err(bad(format!("{{{{else if}}}} in {{{{{what}}}}}"))),

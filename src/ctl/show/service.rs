@@ -71,8 +71,8 @@ pub(crate) fn image_name(image: &str) -> &str {
 #[derive(Debug)]
 enum Doc {
     Value(Value),
-    Map(Vec<(&'static str, Doc)>),
-    List(Vec<Doc>),
+    Map(Vec<(&'static str, Self)>),
+    List(Vec<Self>),
 }
 
 impl Doc {
