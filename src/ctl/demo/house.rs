@@ -233,8 +233,8 @@ impl House {
     /// # Errors
     /// What could not be taken away, by name.
     pub(super) async fn clear(&mut self) -> Result<(), Failure> {
-        output::line("\n# Clear up: end all tasks, stop the node, remove its directory")?;
-        output::flush()?;
+        // Whether anybody still reads along must not matter here.
+        output::line("\n# Clear up: end all tasks, stop the node, remove its directory").ok();
         if self.daemon.is_some() {
             // Best in order; what that leaves is taken by force below.
             if let Ok(Err(failure)) = timeout(END, self.end_tasks()).await {
