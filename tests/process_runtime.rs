@@ -15,7 +15,7 @@ use secretd::{
     kit::{
         clock::Timestamp,
         id::{ObjectId, ServiceId, TaskId},
-        os::{ProcessId, ended},
+        os::{ProcessId, ended, harden},
     },
     model::{
         Labels, Meta,
@@ -42,6 +42,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        // As the daemon does; an unprivileged one no longer owns its own files in /proc then.
+        harden().unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("seen")).unwrap();
         let runtime = runtime_in(dir.path());

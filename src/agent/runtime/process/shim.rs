@@ -2,7 +2,8 @@
 //!
 //! The agent starts its own program again as a shim, in a session of its own. Job and payloads come on standard input, the verdict
 //! goes to standard output; after that only the control socket remains. The shim has one thread and
-//! holds no payload: pid 1 of the sandbox reads those itself.
+//! holds no payload: pid 1 of the sandbox reads those itself. So it hides from nobody, and an agent of the same user
+//! finds it even where `/proc` shows only what one may trace (`hidepid`).
 //!
 //! ```text
 //! agent ──stdin: job, payloads──▶ shim ──fork──▶ pid 1 (own mounts, pids, users) ──fork──▶ command
@@ -30,8 +31,7 @@ use rustix::{
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
     process::{
-        DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal,
-        set_dumpable_behavior, setsid, waitpid,
+        Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, setsid, waitpid,
     },
     thread::UnshareFlags,
 };
@@ -207,7 +207,6 @@ fn separate(job: &Job) -> io::Result<()> {
                 .map_err(|error| with(error, "map our user into its namespace"))?;
         }
     }
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 
