@@ -34,8 +34,7 @@ const DOORS: &[(&str, &str, &str)] =
 /// The only files that may look at a payload, each with its reason.
 const EXPOSERS: &[(&str, &str)] = &[
     ("src/crypto/", "seals and opens"),
-    ("src/agent/place.rs", "writes the file a task reads"),
-    ("src/agent/runtime/process/", "hands the file to the sandbox over a pipe"),
+    ("src/agent/place.rs", "writes the file a task reads, or hands it to the sandbox over a pipe"),
     ("src/wire/payload.rs", "moves it into the message that carries it"),
     ("src/pki/", "the private keys of the CA and of the node are payloads too"),
     ("src/ctl/object.rs", "shows operators the payload of a config"),
