@@ -415,7 +415,7 @@ mod tests {
         };
         fake.until(prepared).await;
         // Nothing is heard from now on but the alarm the chores have set themselves.
-        clock.advance(Duration::from_millis(20));
+        clock.advance(Duration::from_secs(1));
         fake.until(|state| state.tasks().any(|t| t.desired == TaskState::Running)).await;
         stop.cancel();
         chores.wait().await;

@@ -104,8 +104,7 @@ fn explain(misfits: &BTreeMap<Misfit, usize>) -> String {
     let reasons: Vec<_> = reasons
         .into_iter()
         .map(|(misfit, &count)| {
-            let nodes = if count == 1 { "node".to_owned() } else { format!("{count} nodes") };
-            let on = if count == 1 { "1 node".to_owned() } else { nodes.clone() };
+            let on = if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") };
             match misfit {
                 Misfit::NotReady => format!("{on} not available for new tasks"),
                 Misfit::Resources => format!("insufficient resources on {on}"),
@@ -285,4 +284,186 @@ fn host_ports(
 ) -> impl Iterator<Item = (u16, crate::model::service::Protocol)> + '_ {
     let fixed = |port: &&Port| port.published > 0;
     spec.ports.iter().filter(fixed).map(|port| (port.published, port.protocol))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kit::id::TaskId,
+        manager::orchestrator::{self, Draft, world},
+        model::{
+            Labels,
+            command::{Command, Stamped},
+            service::{Protocol, ServiceSpec},
+        },
+    };
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn apply(state: &mut State, command: Command) {
+        state.apply(&Stamped { request: None, at: NOW, command }).outcome.unwrap();
+    }
+
+    /// Makes the service's tasks and gives the scheduler's answer to them.
+    fn place(state: &mut State, spec: ServiceSpec) -> Vec<TaskChange> {
+        let id = ServiceId::random();
+        apply(state, Command::CreateService { id, spec: Box::new(spec) });
+        let mut ids = TaskId::random;
+        let mut draft = Draft::new(state, NOW, &mut ids);
+        orchestrator::service(&mut draft, id);
+        *state = draft.state().clone();
+        let changes = schedule(state, NOW);
+        apply(state, Command::ChangeTasks { changes: changes.clone() });
+        changes
+    }
+
+    /// On how many tasks each node has, in the order of the nodes' numbers.
+    fn spread(state: &State, nodes: u8) -> Vec<usize> {
+        (1..=nodes).map(|n| state.tasks_on(world::node_id(n)).count()).collect()
+    }
+
+    fn note(changes: &[TaskChange]) -> String {
+        match changes {
+            [TaskChange::Note { status, .. }] => status.error.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn label(state: &mut State, n: u8, value: &str) {
+        apply(
+            state,
+            Command::SetNode {
+                id: world::node_id(n),
+                index: None,
+                availability: Availability::Active,
+                labels: Labels::from([("zone".into(), value.into())]),
+            },
+        );
+    }
+
+    #[test]
+    fn tasks_go_where_the_service_and_then_the_node_has_least() {
+        let mut state = world::state(3);
+        place(&mut state, world::spec("one", 2));
+        place(&mut state, world::spec("two", 3));
+        assert_eq!(spread(&state, 3).iter().sum::<usize>(), 5);
+        assert_eq!(spread(&state, 3).iter().max(), Some(&2));
+        place(&mut state, world::spec("three", 1));
+        assert_eq!(spread(&state, 3), [2, 2, 2]);
+    }
+
+    #[test]
+    fn constraints_are_kept_and_their_failure_is_told_once() {
+        let mut state = world::state(3);
+        let mut spec = world::spec("web", 1);
+        spec.task.placement.constraints = vec!["node.hostname == n4".parse().unwrap()];
+        let changes = place(&mut state, spec);
+        assert_eq!(
+            note(&changes),
+            "no suitable node (scheduling constraints not satisfied on 3 nodes)"
+        );
+        assert_eq!(schedule(&state, NOW), [], "the reason has not changed");
+    }
+
+    #[test]
+    fn reasons_are_told_with_the_most_frequent_first() {
+        let mut state = world::state(3);
+        apply(
+            &mut state,
+            Command::SetNode {
+                id: world::node_id(1),
+                index: None,
+                availability: Availability::Pause,
+                labels: Labels::new(),
+            },
+        );
+        let mut spec = world::spec("web", 1);
+        spec.task.resources.reserve_memory_bytes = 9 << 30;
+        assert_eq!(
+            note(&place(&mut state, spec)),
+            "no suitable node (insufficient resources on 2 nodes; 1 node not available for new tasks)"
+        );
+        let mut empty = world::state(0);
+        assert_eq!(note(&place(&mut empty, world::spec("web", 1))), "no suitable node");
+    }
+
+    #[test]
+    fn reservations_add_up() {
+        let mut state = world::state(2);
+        let mut spec = world::spec("web", 5);
+        spec.task.resources.reserve_nano_cpus = 2_000_000_000;
+        let changes = place(&mut state, spec);
+        assert_eq!(spread(&state, 2), [2, 2]);
+        let waiting =
+            changes.iter().filter(|change| matches!(change, TaskChange::Note { .. })).count();
+        assert_eq!(waiting, 1);
+    }
+
+    #[test]
+    fn replicas_per_node_and_published_ports_are_limited() {
+        let mut state = world::state(2);
+        let mut spec = world::spec("few", 3);
+        spec.task.placement.max_replicas_per_node = 1;
+        let changes = place(&mut state, spec);
+        assert_eq!(spread(&state, 2), [1, 1]);
+        assert_eq!(
+            note(&changes[2..]),
+            "no suitable node (max replicas per node limit exceed on 2 nodes)"
+        );
+        let mut spec = world::spec("ports", 3);
+        spec.task.ports = vec![Port { target: 80, published: 80, protocol: Protocol::Tcp }];
+        let changes = place(&mut state, spec);
+        assert!(changes.iter().any(|change| match change {
+            TaskChange::Note { status, .. } =>
+                status.error == "no suitable node (host-mode port already in use on 2 nodes)",
+            _ => false,
+        }));
+    }
+
+    #[test]
+    fn a_preference_evens_out_branches_before_nodes() {
+        let mut state = world::state(3);
+        label(&mut state, 1, "a");
+        label(&mut state, 2, "a");
+        label(&mut state, 3, "b");
+        let mut spec = world::spec("web", 4);
+        spec.task.placement.preferences = vec!["node.labels.zone".into(), "something.else".into()];
+        place(&mut state, spec);
+        assert_eq!(spread(&state, 3), [1, 1, 2]);
+    }
+
+    #[test]
+    fn a_node_that_keeps_failing_a_service_comes_last() {
+        let mut state = world::state(2);
+        let mut spec = world::spec("web", 10);
+        spec.task.restart.condition = crate::model::service::RestartCondition::None;
+        place(&mut state, spec);
+        let failed: Vec<_> = state
+            .tasks_on(world::node_id(1))
+            .map(|task| world::report(task, TaskState::Failed, NOW))
+            .collect();
+        assert_eq!(failed.len(), FAILURES);
+        apply(&mut state, Command::ChangeTasks { changes: failed });
+        let service = state.services().next().unwrap().clone();
+        // The same version of the service: only its tasks' failures count.
+        let ids = &mut TaskId::random;
+        let mut draft = Draft::new(&state, NOW, ids);
+        for slot in [11, 12] {
+            let mut task = (**state.tasks_of(service.id).next().unwrap()).clone();
+            task.id = TaskId::random();
+            task.slot = slot;
+            task.node = None;
+            task.desired = TaskState::Running;
+            draft.extend(vec![TaskChange::Create(Box::new(task))]);
+        }
+        let on: Vec<_> = schedule(draft.state(), NOW)
+            .into_iter()
+            .map(|change| match change {
+                TaskChange::Assign { node, .. } => node,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(on, [world::node_id(2); 2]);
+    }
 }

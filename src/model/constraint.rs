@@ -139,3 +139,98 @@ impl fmt::Display for Constraint {
         write!(f, "{} {operator} {}", self.key, self.value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kit::{clock::Timestamp, id::NodeId},
+        model::{
+            Meta,
+            node::{Availability, NodeDescription, NodeState, NodeStatus, Role},
+        },
+    };
+
+    fn node() -> Node {
+        Node {
+            id: NodeId::from_random([3; 17]),
+            meta: Meta::default(),
+            role: Role::Manager,
+            availability: Availability::Active,
+            labels: Labels::from([("Zone".into(), "A1".into())]),
+            description: NodeDescription {
+                hostname: "Host".into(),
+                os: "linux".into(),
+                arch: "x86_64".into(),
+                engine_labels: Labels::from([("disk".into(), "ssd".into())]),
+                ..NodeDescription::default()
+            },
+            status: NodeStatus {
+                state: NodeState::Ready,
+                message: String::new(),
+                addr: "10.1.2.3".into(),
+                at: Timestamp(0),
+            },
+            manager: None,
+        }
+    }
+
+    fn matches(text: &str) -> bool {
+        text.parse::<Constraint>().unwrap().matches(&node())
+    }
+
+    #[test]
+    fn keys_and_values_match_whatever_their_case() {
+        for good in [
+            "node.hostname == host",
+            "NODE.HOSTNAME==HOST",
+            "node.role == manager",
+            "node.role != worker",
+            "node.platform.os == Linux",
+            "node.platform.arch == amd64",
+            "node.platform.arch == x86_64",
+            "node.platform.arch != arm64",
+            "node.labels.Zone == a1",
+            "engine.labels.disk == ssd",
+        ] {
+            assert!(matches(good), "{good}");
+        }
+        assert!(matches(&format!("node.id == {}", node().id)));
+        assert!(!matches("node.hostname == ho"), "nothing is a pattern");
+        assert!(!matches("node.platform.arch == aarch64"));
+    }
+
+    #[test]
+    fn a_missing_label_is_equal_to_nothing() {
+        assert!(!matches("node.labels.zone == a1"), "names of labels have a case");
+        assert!(matches("node.labels.zone != a1"));
+        assert!(!matches("node.colour != red"), "an unknown key never matches");
+    }
+
+    #[test]
+    fn addresses_match_alone_and_in_networks() {
+        for good in ["node.ip == 10.1.2.3", "node.ip == 10.1.0.0/16", "node.ip == 9.9.9.9/0"] {
+            assert!(matches(good), "{good}");
+        }
+        assert!(matches("node.ip != 10.2.0.0/16"));
+        assert!(matches("node.ip != fe80::/10"));
+        for bad in ["node.ip == 10.1.2.4", "node.ip == 10.1.2.3/33", "node.ip != nonsense"] {
+            assert!(!matches(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (text, why) in [
+            ("node.id", "constraint expected one operator from ==, !="),
+            ("== x", "key '' is invalid"),
+            ("1node == x", "key '1node' is invalid"),
+            ("node.id ==", "value '' is invalid"),
+            ("node.id == a;b", "value 'a;b' is invalid"),
+        ] {
+            assert_eq!(text.parse::<Constraint>().unwrap_err().to_string(), why);
+        }
+        let constraint: Constraint = "a.b==c".parse().unwrap();
+        assert_eq!(constraint.to_string(), "a.b == c");
+    }
+}

@@ -242,3 +242,228 @@ fn normal(path: &str) -> Option<String> {
     }
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kit::id::ObjectId,
+        model::{
+            reference::{OnChange, Target, VersionPick},
+            service::{Healthcheck, Mount, Placement, Port, Protocol},
+        },
+    };
+
+    fn spec() -> ServiceSpec {
+        ServiceSpec {
+            name: "web".parse().unwrap(),
+            labels: Labels::new(),
+            task: TaskSpec {
+                container: ContainerSpec { image: "busybox".into(), ..ContainerSpec::default() },
+                ..TaskSpec::default()
+            },
+            mode: Mode::Replicated { replicas: 1 },
+            update: None,
+            rollback: None,
+        }
+    }
+
+    fn refer(kind: Kind, name: &str, target: &str) -> Reference {
+        Reference {
+            kind,
+            object: ObjectId::from_random([1; 17]),
+            name: name.parse().unwrap(),
+            version: VersionPick::Latest,
+            target: Target::parse(kind, target).unwrap(),
+            uid: None,
+            gid: None,
+            mode: None,
+            on_change: OnChange::Keep,
+        }
+    }
+
+    fn mount(kind: MountKind, source: &str, target: &str) -> Mount {
+        Mount { kind, source: source.into(), target: target.into(), read_only: false }
+    }
+
+    /// What is said of a spec after this change.
+    fn said(change: impl FnOnce(&mut ServiceSpec)) -> String {
+        let mut spec = spec();
+        change(&mut spec);
+        spec.validate().map_or_else(|refusal| refusal.to_string(), |()| "fine".to_owned())
+    }
+
+    fn references(references: Vec<Reference>) -> String {
+        said(|spec| spec.task.references = references)
+    }
+
+    fn mounts(mounts: Vec<Mount>) -> String {
+        said(|spec| spec.task.container.mounts = mounts)
+    }
+
+    #[test]
+    fn a_plain_spec_is_fine() {
+        assert_eq!(said(|_| {}), "fine");
+    }
+
+    #[test]
+    fn two_files_cannot_have_one_target() {
+        assert_eq!(
+            references(vec![refer(Kind::Secret, "a", "t"), refer(Kind::Secret, "b", "t")]),
+            "secret references 'a' and 'b' have a conflicting target: '/run/secrets/t'"
+        );
+        assert_eq!(
+            references(vec![
+                refer(Kind::Secret, "a", "/etc/x"),
+                refer(Kind::Config, "b", "etc//x")
+            ]),
+            "secret reference 'a' and config reference 'b' have a conflicting target: '/etc/x'"
+        );
+        assert_eq!(
+            references(vec![refer(Kind::Config, "a", "/x"), refer(Kind::Config, "a", "/y")]),
+            "fine",
+            "one object may be delivered twice"
+        );
+    }
+
+    #[test]
+    fn a_file_is_no_directory() {
+        assert_eq!(
+            references(vec![
+                refer(Kind::Config, "below", "/etc/x/y"),
+                refer(Kind::Config, "z", "/etc/x.conf"),
+                refer(Kind::Config, "above", "/etc/x"),
+            ]),
+            "config references 'above' and 'below' have a conflicting target: '/etc/x/y'"
+        );
+        let with_mount = |target: &str| {
+            said(|spec| {
+                spec.task.references = vec![refer(Kind::Config, "a", "/etc/x")];
+                spec.task.container.mounts = vec![mount(MountKind::Volume, "v", target)];
+            })
+        };
+        let conflict = "config reference 'a' and a mount have a conflicting target: ";
+        assert_eq!(with_mount("/etc/./x"), format!("{conflict}'/etc/x'"));
+        assert_eq!(with_mount("/etc/x/y"), format!("{conflict}'/etc/x/y'"));
+        assert_eq!(with_mount("/etc"), "fine", "a file may lie on a mount");
+    }
+
+    #[test]
+    fn mounts_have_absolute_targets_of_their_own() {
+        let tmpfs = || MountKind::Tmpfs { size: 0, mode: 0o1777 };
+        for (mount, text) in [
+            (
+                mount(MountKind::Volume, "v", "data"),
+                "invalid mount target, must be an absolute path: data",
+            ),
+            (
+                mount(MountKind::Volume, "v", "/a/../b"),
+                "invalid mount target, must not contain '..': /a/../b",
+            ),
+            (mount(tmpfs(), "", "//"), "invalid mount target: destination can't be '/'"),
+            (
+                mount(MountKind::Bind, "src", "/a"),
+                "invalid bind mount source, must be an absolute path: src",
+            ),
+            (mount(tmpfs(), "x", "/a"), "invalid tmpfs mount /a: it has no source"),
+            (
+                mount(MountKind::Bind, "/a\0", "/a"),
+                "invalid mount: a path cannot contain a NUL byte",
+            ),
+        ] {
+            assert_eq!(mounts(vec![mount]), text);
+        }
+        assert_eq!(
+            mounts(vec![mount(tmpfs(), "", "/a"), mount(MountKind::Volume, "", "/a/")]),
+            "ContainerSpec: duplicate mount point: /a/"
+        );
+    }
+
+    #[test]
+    fn a_container_needs_an_image_and_sound_texts() {
+        let container = |change: fn(&mut ContainerSpec)| said(|s| change(&mut s.task.container));
+        assert_eq!(
+            container(|c| c.image.clear()),
+            "ContainerSpec: image reference must be provided"
+        );
+        assert_eq!(
+            container(|c| c.image = "a b".into()),
+            "ContainerSpec: \"a b\" is not a valid repository/tag"
+        );
+        let nul = "ContainerSpec: a NUL byte cannot be handed to a process";
+        assert_eq!(container(|c| c.args = vec!["a\0".into()]), nul);
+        assert_eq!(container(|c| c.user = "a\0".into()), nul);
+        assert_eq!(
+            container(|c| c.env = vec!["A=1".into(), "A".into()]),
+            "environment variable A is set more than once"
+        );
+        let nameless = container(|c| c.env = vec!["=hunter2".into()]);
+        assert!(!nameless.contains("hunter2"), "{nameless}");
+        assert_eq!(
+            container(|c| {
+                c.healthcheck = Some(Healthcheck {
+                    test: vec!["curl".into()],
+                    interval: std::time::Duration::ZERO,
+                    timeout: std::time::Duration::ZERO,
+                    start_period: std::time::Duration::ZERO,
+                    retries: 0,
+                });
+            }),
+            "ContainerSpec: a healthcheck begins with NONE, CMD or CMD-SHELL"
+        );
+    }
+
+    #[test]
+    fn numbers_have_bounds() {
+        assert_eq!(
+            said(|spec| spec.mode = Mode::Replicated { replicas: REPLICAS + 1 }),
+            "a service has at most 100000 replicas"
+        );
+        assert_eq!(
+            said(|spec| {
+                spec.mode = Mode::Global;
+                spec.task.placement =
+                    Placement { max_replicas_per_node: 1, ..Placement::default() };
+            }),
+            "replicas-max-per-node can only be used with replicated mode"
+        );
+        assert_eq!(
+            said(|spec| spec.task.resources.limit_memory_bytes = 4 * 1024 * 1024 - 1),
+            "invalid memory value 4194303: Must be at least 4MiB"
+        );
+        assert_eq!(
+            said(|spec| spec.task.resources.reserve_nano_cpus = 999_999),
+            "invalid cpu value 999999e-9: Must be at least 0.001"
+        );
+        for ratio in [-0.1, 1.1, f64::NAN] {
+            assert_eq!(
+                said(|spec| {
+                    spec.update =
+                        Some(UpdateConfig { max_failure_ratio: ratio, ..UpdateConfig::default() });
+                }),
+                "TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1"
+            );
+        }
+        let port = |published| Port { target: 80, published, protocol: Protocol::Tcp };
+        assert_eq!(
+            said(|spec| spec.task.ports = vec![port(8080), port(8080)]),
+            "EndpointSpec: duplicate published ports provided"
+        );
+        assert_eq!(said(|spec| spec.task.ports = vec![port(0), port(0)]), "fine");
+    }
+
+    #[test]
+    fn a_rollback_is_not_rolled_back() {
+        let rollback = || {
+            Some(UpdateConfig {
+                failure_action: FailureAction::Rollback,
+                ..UpdateConfig::default()
+            })
+        };
+        assert_eq!(said(|spec| spec.update = rollback()), "fine");
+        assert_eq!(
+            said(|spec| spec.rollback = rollback()),
+            "a rollback that fails can be paused or continued, not rolled back"
+        );
+    }
+}

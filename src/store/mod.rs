@@ -9,6 +9,8 @@ mod linear;
 mod list;
 mod lookup;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use apply::Applied;
 pub use entity::{Change, Entity, Key};
