@@ -355,7 +355,10 @@ mod tests {
             service("environment: [A=1, B, C=x=y]"),
             "environment:\n  A: \"1\"\n  B: null\n  C: x=y"
         );
-        assert_eq!(service("labels: {a: 1, b: true}"), "labels:\n  a: \"1\"\n  b: \"true\"");
+        assert_eq!(
+            service("labels: {a: 1, b: true, c: }"),
+            "labels:\n  a: \"1\"\n  b: \"true\"\n  c: \"\""
+        );
         long("services: {a: {environment: [=x]}}").unwrap_err();
         long("services: {a: {environment: 1}}").unwrap_err();
         long("services: {a: {environment: {A: [1]}}}").unwrap_err();

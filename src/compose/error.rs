@@ -3,8 +3,8 @@
 use super::tree::Pos;
 use std::fmt;
 
-/// A place in a document and what is wrong there. Never shows a value, which may be a secret;
-/// names of services, objects, fields and variables it does show.
+/// A place in a document and what is wrong there. Shows names (of services, objects, fields, variables, images) and
+/// paths; never another value, which may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComposeError {
     pub file: String,

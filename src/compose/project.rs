@@ -2,7 +2,7 @@
 
 use super::{
     document::Document,
-    error::Result,
+    error::{ComposeError, Result},
     objects::{self, ObjectNames, ObjectPlan, Source},
     service::{self, Context, ServicePlan, Use},
     unsupported,
@@ -16,6 +16,7 @@ use crate::{
     model::{
         object::Kind,
         reference::{OnChange, Reference, VersionPick},
+        refusal::Refusal,
         service::{STACK_LABEL, ServiceSpec},
     },
 };
@@ -135,6 +136,10 @@ impl Project {
                 };
                 let mut plan = service::read(key, entry, &view, name, &mut cx)?;
                 label(&mut plan.spec, stack);
+                plan.check().map_err(|refusal| {
+                    let error = entry.key.error(&view.path, refusal.message);
+                    ComposeError { hint: refusal.hint, ..error }
+                })?;
                 services.push(plan);
             }
         }
@@ -166,30 +171,43 @@ impl Project {
         &self,
         lookup: impl Fn(Kind, &ObjectName) -> Option<ObjectId>,
     ) -> std::result::Result<Vec<ServiceSpec>, MissingObject> {
-        let mut specs = Vec::with_capacity(self.services.len());
-        for ServicePlan { key, spec, uses } in &self.services {
-            let mut spec = spec.clone();
-            for Use { kind, name, target, uid, gid, mode } in uses {
-                let object = lookup(*kind, name).ok_or_else(|| MissingObject {
-                    service: key.clone(),
-                    kind: *kind,
-                    name: name.clone(),
-                })?;
-                spec.task.references.push(Reference {
-                    kind: *kind,
-                    object,
-                    name: name.clone(),
-                    version: VersionPick::Latest,
-                    target: target.clone(),
-                    uid: uid.clone(),
-                    gid: gid.clone(),
-                    mode: *mode,
-                    on_change: OnChange::Keep,
-                });
-            }
-            specs.push(spec);
+        self.services.iter().map(|service| service.resolve(&lookup)).collect()
+    }
+}
+
+impl ServicePlan {
+    fn resolve(
+        &self,
+        lookup: impl Fn(Kind, &ObjectName) -> Option<ObjectId>,
+    ) -> std::result::Result<ServiceSpec, MissingObject> {
+        let Self { key, spec, uses } = self;
+        let mut spec = spec.clone();
+        for Use { kind, name, target, uid, gid, mode } in uses {
+            let object = lookup(*kind, name).ok_or_else(|| MissingObject {
+                service: key.clone(),
+                kind: *kind,
+                name: name.clone(),
+            })?;
+            spec.task.references.push(Reference {
+                kind: *kind,
+                object,
+                name: name.clone(),
+                version: VersionPick::Latest,
+                target: target.clone(),
+                uid: uid.clone(),
+                gid: gid.clone(),
+                mode: *mode,
+                on_change: OnChange::Keep,
+            });
         }
-        Ok(specs)
+        Ok(spec)
+    }
+
+    /// Holds the service to the rules it will meet in the cluster, so that a deploy does not stop half-way.
+    fn check(&self) -> std::result::Result<(), Refusal> {
+        let any = ObjectId::from_random([0; 17]);
+        let spec = self.resolve(|_, _| Some(any)).expect("every object is found");
+        spec.validate()
     }
 }
 

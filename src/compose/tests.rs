@@ -61,7 +61,7 @@ services:
         uid: '10001'
         gid: www-data
         mode: 0400
-    configs: [app]
+    configs: [conf]
     deploy: {replicas: 2, labels: {tier: data}}
     labels: [visible=yes]
   web:
@@ -70,7 +70,7 @@ services:
 secrets:
   nerd-dinner-db-sa-password: {external: true}
 configs:
-  app:
+  conf:
     file: ./app.conf
     labels: [a=b]
 ";
@@ -98,7 +98,7 @@ fn a_stack_becomes_services_with_references() {
     let ids = [ObjectId::from_random([1; 17]), ObjectId::from_random([2; 17])];
     let lookup = |kind: Kind, name: &crate::kit::name::ObjectName| match (kind, name.as_str()) {
         (Kind::Secret, "nerd-dinner-db-sa-password") => Some(ids[0]),
-        (Kind::Config, "st_app") => Some(ids[1]),
+        (Kind::Config, "st_conf") => Some(ids[1]),
         _ => None,
     };
     let specs = project.to_specs(lookup).unwrap();
@@ -107,7 +107,7 @@ fn a_stack_becomes_services_with_references() {
     assert_eq!(secret.uid.as_ref().unwrap().to_string(), "10001");
     assert_eq!(secret.gid.as_ref().unwrap().to_string(), "www-data");
     assert_eq!(secret.mode.unwrap().bits(), 0o400);
-    assert_eq!((config.object, config.target.as_str()), (ids[1], "/app"));
+    assert_eq!((config.object, config.target.as_str()), (ids[1], "/conf"));
 
     assert_eq!(
         project.to_specs(|_, _| None).unwrap_err().to_string(),
@@ -285,9 +285,9 @@ fn env_files_lie_below_the_environment_and_later_ones_win() {
 fn later_files_lie_over_earlier_ones() {
     let over = "
 services:
-  db: {image: 'other', configs: [{source: app, target: /etc/app}], secrets: !reset []}
+  db: {image: 'other', configs: [{source: conf, target: /etc/app}], secrets: !reset []}
   extra: {image: e}
-configs: {app: {labels: {c: d}}}
+configs: {conf: {labels: {c: d}}}
 ";
     let project = document(&[NERD_DINNER, over]).unwrap().project(&"st".parse().unwrap()).unwrap();
     let names: Vec<_> = project.services.iter().map(|s| s.key.as_str()).collect();
@@ -295,7 +295,7 @@ configs: {app: {labels: {c: d}}}
     let db = &project.services[0];
     assert_eq!(db.spec.task.container.image, "other");
     let targets: Vec<_> = db.uses.iter().map(|u| u.target.as_str()).collect();
-    assert_eq!(targets, ["/app", "/etc/app"]);
+    assert_eq!(targets, ["/conf", "/etc/app"]);
     assert_eq!(project.objects[1].labels.len(), 3);
 }
 
@@ -475,7 +475,7 @@ fn the_written_document_loads_to_the_same_again() {
     - -c
     - sleep 9
     configs:
-    - source: app
+    - source: conf
     deploy:
       labels:
         tier: data
@@ -497,7 +497,7 @@ secrets:
   nerd-dinner-db-sa-password:
     external: true
 configs:
-  app:
+  conf:
     file: /w/app.conf
     labels:
       a: b
