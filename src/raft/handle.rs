@@ -41,8 +41,6 @@ const HEARTBEAT: Duration = Duration::from_millis(300);
 const ELECTION: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_millis(3000));
 /// Entries after which the state file is brought up to date and the log may shrink.
 const SNAPSHOT_ENTRIES: u64 = 5000;
-/// The same in bytes: with twice this much the log is cut down to it.
-const KEPT_BYTES: usize = 32 << 20;
 /// Entries kept behind the last snapshot, so that a follower that was away briefly needs none.
 const KEPT_ENTRIES: u64 = 1000;
 /// How long the only member may take to become leader.
@@ -61,6 +59,20 @@ pub struct Options {
     /// Encrypts everything below `dir`.
     pub key: Arc<Key<Storage>>,
     pub clock: Clock,
+}
+
+/// What tests make smaller.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    log: LogSizes,
+    /// With twice this many bytes the log is cut down to it.
+    kept: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { log: LogSizes::default(), kept: 32 << 20 }
+    }
 }
 
 /// Why the store does not start.
@@ -186,7 +198,7 @@ impl Raft {
         member: Member,
         peers: Arc<dyn Peers>,
     ) -> Result<Self, StartError> {
-        Self::start(options, Some(member), peers).await
+        Self::start(options, Sizes::default(), Some(member), peers).await
     }
 
     /// Opens the store that lies in `options.dir`. The only voter returns when it leads, with everything applied.
@@ -194,7 +206,7 @@ impl Raft {
     /// # Errors
     /// [`StartError`]: damaged or missing files, another node's files, a full disk.
     pub async fn open(options: Options, peers: Arc<dyn Peers>) -> Result<Self, StartError> {
-        Self::start(options, None, peers).await
+        Self::start(options, Sizes::default(), None, peers).await
     }
 
     /// Proposes a command and waits for what became of it, at most `kit::limits::PROPOSAL_DEADLINE`.
@@ -289,6 +301,7 @@ impl Raft {
 impl Raft {
     async fn start(
         options: Options,
+        sizes: Sizes,
         founder: Option<Member>,
         peers: Arc<dyn Peers>,
     ) -> Result<Self, StartError> {
@@ -296,7 +309,7 @@ impl Raft {
         let cluster = options.cluster;
         let founding = founder.is_some();
         let Files { identity, log, machine, handle } =
-            tokio::task::spawn_blocking(move || open_files(&options, founding))
+            tokio::task::spawn_blocking(move || open_files(&options, sizes.log, founding))
                 .await
                 .map_err(|error| StartError::Raft(error.to_string()))??;
         let network = Network { peers, identity };
@@ -312,15 +325,15 @@ impl Raft {
         }
         let core = Arc::new(Core { raft, machine: handle, log, clock });
         lead_alone(&core, raft_id).await?;
-        Ok(Self::run(core))
+        Ok(Self::run(core, sizes.kept))
     }
 
-    fn run(core: Arc<Core>) -> Self {
+    fn run(core: Arc<Core>, kept: usize) -> Self {
         let stop = Stop::new();
         let (proposer, packer) = propose::proposer(core.clone());
         let (reader, confirmer) = read::reader(core.clone());
         let (tell, leadership) = watch::channel(leadership_of(&core));
-        let keeper = keep(core.clone(), tell, stop.clone());
+        let keeper = keep(core.clone(), kept, tell, stop.clone());
         let tasks = Tasks {
             packer: task::start("raft-propose", packer.run(stop.clone())),
             confirmer: task::start("raft-read", confirmer.run(stop.clone())),
@@ -356,14 +369,15 @@ struct Files {
 }
 
 /// Opens log and state file and checks that they belong together.
-fn open_files(options: &Options, founding: bool) -> Result<Files, StartError> {
+fn open_files(options: &Options, sizes: LogSizes, founding: bool) -> Result<Files, StartError> {
     let Options { dir, cluster, node, raft_id: _, key, clock: _ } = options;
     let log_dir = dir.join("log");
-    if !founding && !(log_dir.exists() || dir.join(STATE_FILE).exists()) {
+    let exists = log_dir.exists() || dir.join(STATE_FILE).exists();
+    if !founding && !exists {
         return Err(StartError::Empty(dir.clone()));
     }
     let identity = Arc::new(LogIdentity { cluster: *cluster, node: *node, key: key.clone() });
-    let log = LogStore::open(&log_dir, identity.clone(), LogSizes::default())?;
+    let log = LogStore::open(&log_dir, identity.clone(), sizes)?;
     let opened = Machine::open(&dir.join(STATE_FILE), identity.clone());
     let (machine, handle, installed) = opened.inspect_err(|_| log.close())?;
     let (applied, last, purged) = (machine.applied(), log.last(), log.purged());
@@ -449,7 +463,7 @@ fn leadership_of(core: &Core) -> Leadership {
 }
 
 /// Tells who leads, and keeps the log short by bytes as openraft does by entries.
-async fn keep(core: Arc<Core>, tell: watch::Sender<Leadership>, stop: Stop) {
+async fn keep(core: Arc<Core>, kept: usize, tell: watch::Sender<Leadership>, stop: Stop) {
     let mut metrics = core.raft.metrics();
     let mut snapshot_at = None;
     loop {
@@ -466,7 +480,7 @@ async fn keep(core: Arc<Core>, tell: watch::Sender<Leadership>, stop: Stop) {
             let metrics = metrics.borrow_and_update();
             (metrics.snapshot.map(|id| id.index), metrics.purged.map(|id| id.index))
         };
-        if let Some(index) = core.log.excess(KEPT_BYTES) {
+        if let Some(index) = core.log.excess(kept) {
             let trigger = core.raft.trigger();
             let asked = if snapshot >= Some(index) {
                 if purged < Some(index) { trigger.purge_log(index).await } else { Ok(()) }
@@ -485,5 +499,76 @@ async fn keep(core: Arc<Core>, tell: watch::Sender<Leadership>, stop: Stop) {
             () = stop.cancelled() => return,
             changed = metrics.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kit::id::ObjectId,
+        model::{
+            Labels,
+            object::{Kind, VersionNumber},
+        },
+        raft::network::Alone,
+    };
+    use tempfile::TempDir;
+
+    fn options(dir: &TempDir) -> Options {
+        Options {
+            dir: dir.path().join("raft"),
+            cluster: ClusterId::random(),
+            node: NodeId::random(),
+            raft_id: 1,
+            key: Arc::new(Key::random()),
+            clock: Clock::system(),
+        }
+    }
+
+    fn create(number: u8) -> (ObjectVersion, Command) {
+        let id = ObjectId::from_random([number; 17]);
+        let sealed = Sealed { term: 1, wrapped_key: vec![1], body: vec![number; 20_000] };
+        let command = Command::CreateObject {
+            kind: Kind::Config,
+            id,
+            name: format!("config-{number}").parse().unwrap(),
+            labels: Labels::new(),
+            size: 10,
+            sealed,
+        };
+        (ObjectVersion { object: id, version: VersionNumber::FIRST }, command)
+    }
+
+    #[tokio::test]
+    async fn the_log_is_cut_when_it_grows_and_everything_stays() {
+        let dir = TempDir::new().unwrap();
+        let sizes = Sizes {
+            log: LogSizes { segment: 64 << 10, first_segment: 64 << 10, ..LogSizes::default() },
+            kept: 200 << 10,
+        };
+        let options = options(&dir);
+        let member = Member { node: options.node, addr: String::new() };
+        let start =
+            async |founder| Raft::start(options.clone(), sizes, founder, Arc::new(Alone)).await;
+        let raft = start(Some(member)).await.unwrap();
+        for number in 0..50 {
+            raft.propose(None, create(number).1).await.unwrap();
+        }
+        let mut metrics = raft.core.raft.metrics();
+        metrics.wait_for(|m| m.purged.is_some_and(|id| id.index > 5)).await.unwrap();
+        raft.shutdown().await;
+        assert!(!options.dir.join("log/0000000000000001.log").exists());
+
+        let raft = start(None).await.unwrap();
+        for number in 0..50 {
+            let body = raft.body(create(number).0).await.unwrap().body;
+            assert_eq!(body, vec![number; 20_000]);
+        }
+        raft.shutdown().await;
+
+        std::fs::rename(options.dir.join(STATE_FILE), dir.path().join("away")).unwrap();
+        let error = start(None).await.unwrap_err();
+        assert!(matches!(error, StartError::StateBehind { .. }), "{error}");
     }
 }

@@ -38,6 +38,7 @@ const FLUSH_BYTES: usize = 8 << 20;
 const PENDING_BYTES: usize = 64 << 20;
 /// Entries whose changes a slow listener may leave unread.
 const FEED: usize = 1024;
+const CLOSED: &str = "the store is closed";
 
 /// What one entry changed, in the order of the log. Bodies are not part of it.
 #[derive(Debug, Clone)]
@@ -90,7 +91,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct Unwritten {
-    file: Arc<StateFile>,
+    /// Unset once it is closed.
+    file: Option<Arc<StateFile>>,
     pending: Changeset,
     /// Being written; older than `pending`, newer than the file.
     writing: Option<Arc<Changeset>>,
@@ -121,7 +123,7 @@ impl Machine {
             path: path.to_owned(),
             state: ArcSwap::from_pointee(State::from_entities(entities)),
             unwritten: Mutex::new(Unwritten {
-                file: Arc::new(file),
+                file: Some(Arc::new(file)),
                 pending: Changeset::default(),
                 writing: None,
                 urgent: false,
@@ -282,14 +284,17 @@ pub(super) struct Builder(Arc<Shared>);
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
         flush(self.0.clone()).await?;
-        let view: Result<View, StateFileError> = {
+        let view = {
             let mut unwritten = self.0.lock();
             unwritten.has_snapshot = true;
-            unwritten.file.view()
+            unwritten.file.as_ref().map(StateFile::view)
         };
-        let view = view.map_err(|e| StorageIOError::read_snapshot(None, AnyError::new(&e)))?;
+        let failed = |e: AnyError| StorageIOError::read_snapshot(None, e);
+        let view: View = view
+            .ok_or_else(|| failed(AnyError::error(CLOSED)))?
+            .map_err(|e| failed(AnyError::new(&e)))?;
         let meta = snapshot::meta(&view);
-        Ok(Snapshot { meta, snapshot: Box::new(SnapshotData::Outgoing(view)) })
+        Ok(Snapshot { meta, snapshot: Box::new(SnapshotData::Outgoing(Box::new(view))) })
     }
 }
 
@@ -319,6 +324,7 @@ impl MachineHandle {
             }
             unwritten.file.clone()
         };
+        let Some(file) = file else { return Err(BodyError::Read(CLOSED.into())) };
         match file.body(version) {
             Ok(Some(sealed)) => Ok(sealed),
             Ok(None) => Err(BodyError::Unknown(*version)),
@@ -341,6 +347,8 @@ impl MachineHandle {
         {
             tracing::error!("the writer of the state file panicked");
         }
+        // Others may hold on to this handle; the file must be free for whoever opens it next.
+        self.shared.lock().file = None;
     }
 }
 
@@ -404,9 +412,10 @@ impl Shared {
             let changes = Arc::new(std::mem::take(&mut unwritten.pending));
             unwritten.writing = Some(changes.clone());
             unwritten.urgent = false;
-            let file = unwritten.file.clone();
+            let Some(file) = unwritten.file.clone() else { return };
             drop(unwritten);
             let result = file.commit(&changes);
+            drop(file);
             unwritten = self.lock();
             unwritten.writing = None;
             match result {
@@ -457,7 +466,7 @@ impl Shared {
             .written
             .wait_while(self.lock(), |u| u.writing.is_some())
             .expect("no holder of this lock panics");
-        unwritten.file = Arc::new(file.rename(&self.path)?);
+        unwritten.file = Some(Arc::new(file.rename(&self.path)?));
         unwritten.pending = Changeset::default();
         unwritten.has_snapshot = true;
         self.state.store(state.clone());

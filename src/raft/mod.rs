@@ -17,6 +17,8 @@ mod state_file;
 mod types;
 
 #[cfg(test)]
+mod snapshot_test;
+#[cfg(test)]
 mod suite_test;
 
 pub use handle::{Leadership, Options, Raft, StartError, Status};

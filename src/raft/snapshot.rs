@@ -35,7 +35,7 @@ pub(super) enum SnapshotError {
 /// A snapshot as openraft passes it around.
 #[derive(Debug)]
 pub(super) enum SnapshotData {
-    Outgoing(View),
+    Outgoing(Box<View>),
     Incoming(Box<Incoming>),
 }
 

@@ -14,6 +14,8 @@ mod writer;
 
 #[cfg(test)]
 mod crash_test;
+#[cfg(test)]
+mod faulty;
 
 pub use recover::LogError;
 
@@ -199,6 +201,7 @@ impl LogStore {
         self.memory.lock().expect("no holder of this lock panics")
     }
 
+    #[expect(clippy::result_large_err, reason = "openraft's own error type")]
     fn read(&self, range: impl RangeBounds<u64>, limit: usize) -> Result<Vec<Entry>, StorageError> {
         let found = self.lock().read(range, limit);
         let mut entries = Vec::with_capacity(found.len());

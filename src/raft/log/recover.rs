@@ -95,6 +95,10 @@ pub(super) fn recover(disk: &dyn Disk, identity: &LogIdentity) -> Result<Recover
         }
     }
     let Replay { memory, segments, sequence, chain, .. } = replay;
+    if memory.purged.is_none() && numbers.first().is_some_and(|first| *first != 1) {
+        let what = format!("there is no segment {}", segment::name(1));
+        return Err(LogError::Missing { what });
+    }
     if let (Some(purged), Some(first)) = (memory.purged, memory.first_index())
         && first > purged.index + 1
     {

@@ -24,7 +24,7 @@ const CRC: usize = NODE + ID_LEN;
 const END: usize = CRC + 4;
 /// Name of the file that is being filled with zeros.
 pub(super) const SPARE: &str = "spare";
-const ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
 
 /// A segment that can be read and, if it is the last, written.
 #[derive(Debug)]

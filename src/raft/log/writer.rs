@@ -140,7 +140,10 @@ impl Writer {
                 self.poison(error);
             }
             for one in waiting {
-                let result = result.as_ref().map(|()| ()).map_err(copy);
+                let result = match &result {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(copy(error)),
+                };
                 match one {
                     Waiting::Append(done) => done.log_io_completed(result),
                     // A caller that went away needs no answer.
