@@ -197,10 +197,10 @@ mod tests {
             p.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         });
         assert_eq!(Peer::parse(&ca), Err(BadCertificate::Usage));
-        let client = certificate(names(), |p| {
-            p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        });
-        assert_eq!(Peer::parse(&client), Err(BadCertificate::Usage));
+        for one in [ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth] {
+            let der = certificate(names(), |p| p.extended_key_usages = vec![one]);
+            assert_eq!(Peer::parse(&der), Err(BadCertificate::Usage));
+        }
     }
 
     #[test]

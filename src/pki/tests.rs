@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    crypto::plaintext::Plaintext,
     kit::{
         clock::{Clock, Timestamp},
         id::{ClusterId, NodeId},
@@ -200,6 +201,29 @@ async fn an_identity_of_another_cluster_cannot_be_shown() {
     let (world, other) = (World::new(), World::new());
     let error = world.stranger().set_identity(&other.identity(NodeId::random(), Role::Worker));
     assert!(matches!(error, Err(TlsError::Foreign(BadCertificate::Cluster(_)))));
+}
+
+#[tokio::test]
+async fn a_client_of_another_cluster_is_refused_even_under_our_own_ca() {
+    let world = World::new();
+    let manager = world.manager().await;
+    let (certificate, key) = Authority::generate(ClusterId::random(), START).into_parts();
+    manager.tls.set_roots(&[world.ca.certificate(), &certificate]).unwrap();
+    let name = format!("{}.{}.internal", manager.node, world.ca.cluster());
+    for cluster in [world.ca.cluster(), ClusterId::random()] {
+        let key = Plaintext::new(key.expose().to_vec());
+        let ca = Authority::open(cluster, &certificate, key).unwrap();
+        let shown = Tls::new(cluster, &[&certificate], world.clock.clone()).unwrap();
+        shown.set_identity(&issue(&ca, NodeId::random(), Role::Worker, START)).unwrap();
+        let mut config = Arc::unwrap_or_clone(world.stranger().client_config());
+        config.client_auth_cert_resolver = Arc::new(shown);
+        let tcp = TcpStream::connect(manager.addr).await.unwrap();
+        let name = ServerName::try_from(name.clone()).unwrap();
+        let connecting = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+        let answer = connecting.await.unwrap().read_u8().await;
+        assert_eq!(answer.is_ok(), cluster == world.ca.cluster(), "{answer:?}");
+    }
+    manager.stop().await;
 }
 
 #[tokio::test]
