@@ -26,6 +26,9 @@ use connect::Context;
 use exit::{Code, Failure};
 use std::process::ExitCode;
 
+/// The first argument with which `demo` starts this very program again as the node it plays with.
+pub const DAEMON: &str = "__daemon";
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

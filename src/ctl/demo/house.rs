@@ -185,7 +185,7 @@ impl House {
         let file = File::create(&log).map_err(|error| cannot("write", &log, &error))?;
         let mut command = Command::new(&self.program);
         command
-            .arg("__daemon")
+            .arg(crate::ctl::DAEMON)
             .args(&flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

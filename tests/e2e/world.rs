@@ -1,0 +1,307 @@
+//! A daemon of its own for each test, and hands to drive it with; everything goes when the value goes.
+
+use serde_json::Value;
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+pub const SECRETD: &str = env!("CARGO_BIN_EXE_secretd");
+pub const SECRETCTL: &str = env!("CARGO_BIN_EXE_secretctl");
+
+/// How long anything may take before the test says what it waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `ready` gives a value; a state, not a moment.
+pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one pause between two looks at the state"
+        )]
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "out: {}\nerr: {}", self.out, self.err);
+        self.out
+    }
+
+    #[track_caller]
+    pub fn fails(self, code: i32) -> String {
+        assert_eq!(self.code, code, "out: {}\nerr: {}", self.out, self.err);
+        assert!(!self.err.trim().is_empty(), "a failure says why");
+        self.err
+    }
+}
+
+/// A machine for one test: directories, and a daemon when one is started.
+pub struct World {
+    dir: tempfile::TempDir,
+    runtime: &'static str,
+    daemon: Option<Child>,
+}
+
+impl World {
+    /// A machine without daemon, whose tasks are sandboxed processes.
+    pub fn new() -> Self {
+        Self::with_runtime("process")
+    }
+
+    pub fn with_runtime(runtime: &'static str) -> Self {
+        // A short path: the socket's must fit in 107 bytes.
+        let dir = tempfile::Builder::new().prefix("sd").tempdir_in("/tmp").unwrap();
+        Self { dir, runtime, daemon: None }
+    }
+
+    /// A running, initialised daemon.
+    pub fn initialised() -> Self {
+        let mut world = Self::new();
+        world.start();
+        world.init();
+        world
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn socket(&self) -> String {
+        format!("unix://{}", self.path("run/secretd.sock").display())
+    }
+
+    /// The daemon's command line, not started.
+    pub fn secretd(&self) -> Command {
+        let mut command = Command::new(SECRETD);
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.arg("--data-dir").arg(self.data_dir());
+        command.arg("--run-dir").arg(self.path("run"));
+        command.args(["--runtime", self.runtime, "--log-level", "debug"]);
+        if self.runtime == "docker" {
+            command.args(["--docker-host", &docker_host()]);
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the daemon and waits until it answers.
+    pub fn start(&mut self) {
+        self.spawn();
+        let log = self.path("log");
+        until("the daemon to answer", || {
+            let ended = self.daemon.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the daemon ended: {}", fs::read_to_string(&log).unwrap());
+            (self.ctl(["status"]).code == 0).then_some(())
+        });
+    }
+
+    /// Starts the daemon and does not wait.
+    pub fn spawn(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        let child = self.secretd().stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        self.daemon = Some(child);
+    }
+
+    /// Starts the daemon where it must not start; gives its exit code and last words.
+    pub fn start_fails(&self) -> Said {
+        Said::of(&self.secretd().output().unwrap())
+    }
+
+    pub fn init(&self) -> String {
+        self.ctl(["init", "--listen-addr", "127.0.0.1:0", "--advertise-addr", "127.0.0.1"]).ok()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().unwrap().id()
+    }
+
+    /// Ends the daemon without warning.
+    pub fn kill(&mut self) {
+        let mut child = self.daemon.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Asks the daemon to end, and waits for it.
+    pub fn stop(&mut self) -> i32 {
+        let mut child = self.daemon.take().unwrap();
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&child),
+            rustix::process::Signal::TERM,
+        )
+        .unwrap();
+        let ended = until("the daemon to drain", || child.try_wait().unwrap());
+        ended.code().unwrap_or(-1)
+    }
+
+    pub fn ctl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Said {
+        self.ctl_with(args, b"")
+    }
+
+    /// Runs `secretctl` with something on its standard input.
+    pub fn ctl_with<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        input: &[u8],
+    ) -> Said {
+        let mut child = Command::new(SECRETCTL)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("SECRETD_HOST", self.socket())
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that does not read its input closes the pipe; that is its right.
+        let written = child.stdin.take().unwrap().write_all(input);
+        if let Err(error) = written {
+            assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+        }
+        Said::of(&child.wait_with_output().unwrap())
+    }
+
+    /// The JSON a command prints.
+    pub fn json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Value {
+        serde_json::from_str(&self.ctl(args).ok()).unwrap()
+    }
+
+    /// The tasks of a service as `NAME STATE` pairs, newest first, with their errors.
+    pub fn tasks(&self, service: &str) -> Vec<(String, String, String)> {
+        let format = "{{.Name}}\t{{.CurrentState}}\t{{.Error}}";
+        let out = self.ctl(["service", "ps", "--no-trunc", "--format", format, service]).ok();
+        out.lines()
+            .map(|line| {
+                let mut parts = line.split('\t').map(str::to_owned);
+                (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap_or_default())
+            })
+            .collect()
+    }
+
+    /// Waits until the service's output contains `text`, and returns the output.
+    pub fn output_with(&self, service: &str, text: &str) -> String {
+        until(&format!("`{text}` in the output of {service}"), || {
+            let said = self.ctl(["service", "logs", "--raw", service]);
+            said.out.contains(text).then_some(said.out)
+        })
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Services first, while there is a daemon that can end their tasks.
+        if self.daemon.is_some() {
+            let names = self.ctl(["service", "ls", "-q"]);
+            for id in names.out.lines() {
+                self.ctl(["service", "rm", id]);
+            }
+            if !names.out.is_empty() {
+                let held = self.path("run/process");
+                until("the tasks to end", || {
+                    let left = fs::read_dir(&held).map(Iterator::count).unwrap_or(0);
+                    (left == 0).then_some(())
+                });
+            }
+        }
+        if let Some(mut child) = self.daemon.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        unmount_below(self.dir.path());
+        if std::thread::panicking()
+            && let Ok(log) = fs::read_to_string(self.path("log"))
+        {
+            let tail: Vec<_> = log.lines().rev().take(60).collect();
+            eprintln!(
+                "--- the daemon's log\n{}",
+                tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
+        }
+    }
+}
+
+/// Detaches what a killed daemon left mounted below `dir`.
+fn unmount_below(dir: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mut points: Vec<_> = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|p| Path::new(p).starts_with(dir))
+        .collect();
+    points.sort_by_key(|p| std::cmp::Reverse(p.len()));
+    for point in points {
+        rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
+
+/// The engine that scripts/test provides.
+pub fn docker_host() -> String {
+    std::env::var("SECRETD_TEST_DOCKER_HOST").expect(
+        "these tests need a Docker Engine in SECRETD_TEST_DOCKER_HOST: run them with scripts/test",
+    )
+}
+
+/// Every file below `dir` (and `dir` itself if it is a file) that contains `needle`.
+pub fn files_with(dir: &Path, needle: &[u8]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut left = vec![dir.to_owned()];
+    while let Some(path) = left.pop() {
+        let Ok(kind) = fs::symlink_metadata(&path) else { continue };
+        if kind.is_dir() {
+            left.extend(fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
+        } else if kind.is_file() && contains(&fs::read(&path).unwrap(), needle) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    needle.is_empty() || bytes.windows(needle.len()).any(|window| window == needle)
+}
