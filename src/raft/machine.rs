@@ -24,7 +24,10 @@ use openraft::{
 };
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -38,6 +41,8 @@ const FLUSH_BYTES: usize = 8 << 20;
 const PENDING_BYTES: usize = 64 << 20;
 /// Entries whose changes a slow listener may leave unread.
 const FEED: usize = 1024;
+/// Bytes of disk that redb may need beside what it is given.
+const MARGIN: u64 = 2 << 20;
 const CLOSED: &str = "the store is closed";
 
 /// What one entry changed, in the order of the log. Bodies are not part of it.
@@ -87,6 +92,8 @@ struct Shared {
     /// Something from the writer.
     written: Condvar,
     feed: broadcast::Sender<Arc<Changes>>,
+    /// Bytes left free on the disk when changes are written; beside them redb needs room to work.
+    margin: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -135,6 +142,7 @@ impl Machine {
             wake: Condvar::new(),
             written: Condvar::new(),
             feed: broadcast::Sender::new(FEED),
+            margin: AtomicU64::new(MARGIN),
         });
         let writer = shared.clone();
         let writer = std::thread::Builder::new()
@@ -349,6 +357,7 @@ impl MachineHandle {
         }
         // Others may hold on to this handle; the file must be free for whoever opens it next.
         self.shared.lock().file = None;
+        self.shared.written.notify_all();
     }
 }
 
@@ -371,12 +380,15 @@ impl Shared {
         Ok(unwritten.pending.bytes >= PENDING_BYTES && unwritten.full.is_none())
     }
 
-    /// Waits until everything applied so far is in the file.
+    /// Waits until everything applied so far is in the file, or until the disk proves to be full.
     fn flush(&self) -> Result<(), String> {
         let mut unwritten = self.lock();
         loop {
-            if let Some(why) = unwritten.broken.as_ref().or(unwritten.full.as_ref()) {
+            if let Some(why) = &unwritten.broken {
                 return Err(why.clone());
+            }
+            if unwritten.full.is_some() || unwritten.closing {
+                return Ok(());
             }
             if !unwritten.pending.dirty && unwritten.writing.is_none() {
                 return Ok(());
@@ -412,11 +424,11 @@ impl Shared {
             let changes = Arc::new(std::mem::take(&mut unwritten.pending));
             unwritten.writing = Some(changes.clone());
             unwritten.urgent = false;
-            let Some(file) = unwritten.file.clone() else { return };
+            let file = unwritten.file.clone();
             drop(unwritten);
-            let result = file.commit(&changes);
-            drop(file);
+            let (file, result) = self.commit(file, &changes);
             unwritten = self.lock();
+            unwritten.file = file;
             unwritten.writing = None;
             match result {
                 Ok(()) => unwritten.full = None,
@@ -433,6 +445,30 @@ impl Shared {
             if over {
                 return;
             }
+        }
+    }
+
+    /// Writes the changes; returns the file to go on with. redb takes no more after a failed write, so then it is none.
+    fn commit(
+        &self,
+        file: Option<Arc<StateFile>>,
+        changes: &Changeset,
+    ) -> (Option<Arc<StateFile>>, Result<(), StateFileError>) {
+        // Asked beforehand, because a write that runs out of space takes the file away from its readers too.
+        let need = changes.bytes as u64 * 3 + self.margin.load(Ordering::Relaxed);
+        if let Err(error) = StateFile::check_free(&self.path, need) {
+            return (file, Err(error));
+        }
+        let file = match file {
+            Some(file) => file,
+            None => match StateFile::reopen(&self.path, self.identity.clone()) {
+                Ok(file) => Arc::new(file),
+                Err(error) => return (None, Err(error)),
+            },
+        };
+        match file.commit(changes) {
+            Ok(()) => (Some(file), Ok(())),
+            Err(error) => (None, Err(error)),
         }
     }
 
@@ -476,5 +512,100 @@ impl Shared {
         // Nobody may be listening.
         let _nobody = self.feed.send(Arc::new(changes));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        crypto::key::Key,
+        kit::{
+            clock::Timestamp,
+            id::{ClusterId, NodeId, ObjectId},
+        },
+        model::{
+            Labels,
+            command::{Command, Stamped},
+            object::{Kind, VersionNumber},
+        },
+    };
+    use openraft::{LeaderId, LogId as Id};
+    use tempfile::TempDir;
+
+    fn create(number: u8) -> (ObjectVersion, Entry) {
+        let object = ObjectId::from_random([number; 17]);
+        let sealed = Sealed { term: 1, wrapped_key: vec![1], body: vec![number; 100] };
+        let command = Command::CreateObject {
+            kind: Kind::Secret,
+            id: object,
+            name: format!("secret-{number}").parse().unwrap(),
+            labels: Labels::new(),
+            size: 10,
+            sealed,
+        };
+        let stamped = Stamped { request: None, at: Timestamp(1), command };
+        let payload = EntryPayload::Normal(Batch::new(vec![stamped], 100));
+        let log_id = Id::new(LeaderId::new(1, 1), u64::from(number));
+        (ObjectVersion { object, version: VersionNumber::FIRST }, Entry { log_id, payload })
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_delays_the_state_file_and_loses_nothing() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("state.redb");
+        let identity = Arc::new(LogIdentity {
+            cluster: ClusterId::random(),
+            node: NodeId::random(),
+            key: Arc::new(Key::random()),
+        });
+        let (mut machine, handle, _) = Machine::open(&path, identity.clone()).unwrap();
+        machine.apply([create(1).1]).await.unwrap();
+        machine.flush().await.unwrap();
+        assert_eq!(handle.full(), None);
+
+        machine.shared.margin.store(u64::MAX / 2, Ordering::Relaxed);
+        machine.apply([create(2).1]).await.unwrap();
+        machine.flush().await.unwrap();
+        assert!(handle.full().unwrap().contains("free"), "{:?}", handle.full());
+        for number in [1, 2] {
+            assert_eq!(handle.body(&create(number).0).unwrap().body, vec![number; 100]);
+        }
+        // A snapshot now is one of what was written, so the log keeps the rest.
+        let snapshot = machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+        assert_eq!(snapshot.meta.last_log_id, Some(create(1).1.log_id));
+        drop(snapshot);
+
+        machine.shared.margin.store(0, Ordering::Relaxed);
+        while handle.full().is_some() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        machine.flush().await.unwrap();
+        handle.close();
+        let (machine, handle, _) = Machine::open(&path, identity).unwrap();
+        assert_eq!(machine.applied(), Some(create(2).1.log_id));
+        assert_eq!(handle.body(&create(2).0).unwrap().body, vec![2; 100]);
+        handle.close();
+    }
+
+    #[tokio::test]
+    async fn a_state_file_that_was_taken_away_from_redb_is_opened_again() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("state.redb");
+        let identity = Arc::new(LogIdentity {
+            cluster: ClusterId::random(),
+            node: NodeId::random(),
+            key: Arc::new(Key::random()),
+        });
+        let (mut machine, handle, _) = Machine::open(&path, identity).unwrap();
+        machine.apply([create(1).1]).await.unwrap();
+        machine.flush().await.unwrap();
+        machine.shared.lock().file = None;
+        machine.apply([create(2).1]).await.unwrap();
+        machine.flush().await.unwrap();
+        for number in [1, 2] {
+            assert_eq!(handle.body(&create(number).0).unwrap().body, vec![number; 100]);
+        }
+        handle.close();
     }
 }

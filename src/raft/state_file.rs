@@ -5,7 +5,7 @@
 
 use super::{
     codec,
-    log::LogIdentity,
+    log::{LogIdentity, free_space},
     types::{LogId, StoredMembership},
 };
 use crate::{
@@ -185,6 +185,27 @@ impl StateFile {
             let what = "its pages make no sense".to_owned();
             Err(StateFileError::Damaged { path: path.to_owned(), what })
         })
+    }
+
+    /// Opens a file that was open a moment ago.
+    pub(super) fn reopen(path: &Path, identity: Arc<LogIdentity>) -> Result<Self, StateFileError> {
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_BYTES);
+        let database = builder.open(path).map_err(|e| database_error(path, e))?;
+        Ok(Self { database, path: path.to_owned(), identity })
+    }
+
+    /// Whether the disk has room for so many bytes more.
+    ///
+    /// # Errors
+    /// [`StateFileError::Io`] of kind `StorageFull` if not.
+    pub(super) fn check_free(path: &Path, need: u64) -> Result<(), StateFileError> {
+        let free = free_space(path.parent().unwrap_or(path)).map_err(io_error("write", path))?;
+        if free >= need {
+            return Ok(());
+        }
+        let text = format!("{need} bytes are needed, {free} are free");
+        Err(io_error("write", path)(io::Error::new(io::ErrorKind::StorageFull, text)))
     }
 
     /// Makes an empty state file, in place of one that was there.

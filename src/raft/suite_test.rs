@@ -39,6 +39,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, Guard> for Builder {
             cache: 512,
             read: 1 << 10,
             reserve: 0,
+            margin: 0,
         };
         let log = LogStore::open(&dir.path().join("log"), self.0.clone(), sizes).unwrap();
         let (machine, handle, _) =

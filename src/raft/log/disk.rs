@@ -20,6 +20,8 @@ pub(super) trait Disk: fmt::Debug + Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals durable.
     fn sync_dir(&self) -> io::Result<()>;
+    /// Bytes that may still be used.
+    fn free(&self) -> io::Result<u64>;
     /// Where a file lies, for error messages.
     fn path(&self, name: &str) -> PathBuf;
 }
@@ -87,9 +89,19 @@ impl Disk for Directory {
         File::open(&self.0)?.sync_all()
     }
 
+    fn free(&self) -> io::Result<u64> {
+        free_space(&self.0)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
+}
+
+/// Bytes an ordinary user may still use on the disk that holds `path`.
+pub(in crate::raft) fn free_space(path: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(path)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 impl DiskFile for File {

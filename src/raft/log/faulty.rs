@@ -209,6 +209,11 @@ impl Disk for FaultyDisk {
         })
     }
 
+    fn free(&self) -> io::Result<u64> {
+        let inner = self.lock();
+        Ok(inner.capacity.map_or(u64::MAX, |most| most.saturating_sub(inner.used())))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         PathBuf::from("/faulty").join(name)
     }

@@ -17,6 +17,7 @@ mod crash_test;
 #[cfg(test)]
 mod faulty;
 
+pub(super) use disk::free_space;
 pub use recover::LogError;
 
 use super::types::{Entry, LogId, StorageError, TypeConfig, Vote};
@@ -31,7 +32,7 @@ use openraft::{
     storage::{LogFlushed, RaftLogStorage},
 };
 use record::Record;
-use spare::{Filled, Spare};
+use spare::Spare;
 use std::{
     fmt::Debug,
     io,
@@ -65,8 +66,10 @@ pub(super) struct LogSizes {
     pub(super) cache: usize,
     /// At most this much is read for one follower at a time, and always one entry.
     pub(super) read: usize,
-    /// Left for Raft's own entries when the disk is full.
+    /// Left in the last segment for Raft's own entries when the disk is full.
     pub(super) reserve: u64,
+    /// Left on the disk for the state file when the next segment is prepared.
+    pub(super) margin: u64,
 }
 
 impl Default for LogSizes {
@@ -77,6 +80,7 @@ impl Default for LogSizes {
             cache: 16 << 20,
             read: 2 << 20,
             reserve: 64 << 10,
+            margin: 8 << 20,
         }
     }
 }
@@ -122,16 +126,18 @@ impl LogStore {
         sizes: LogSizes,
     ) -> Result<Self, LogError> {
         let recovered = recover::recover(&*disk, &identity)?;
-        let size =
-            if recovered.end.segments.is_empty() { sizes.first_segment } else { sizes.segment };
         let spare_error = |source| LogError::Io {
             doing: "prepare the log segment",
             path: disk.path(segment::SPARE),
             source,
         };
-        let file = segment::zeroed(&*disk, segment::SPARE, size).map_err(spare_error)?;
-        let spare = Spare::new(Filled { file, size });
-        let filler = spare.run(disk.clone(), sizes.segment).map_err(spare_error)?;
+        let new = recovered.end.segments.is_empty();
+        let first = new
+            .then(|| segment::fill_spare(&*disk, sizes.first_segment, sizes.margin))
+            .transpose()
+            .map_err(spare_error)?;
+        let spare = Spare::new(first);
+        let filler = spare.run(disk.clone(), sizes.segment, sizes.margin).map_err(spare_error)?;
         let memory = Arc::new(Mutex::new(recovered.memory));
         let room = Arc::new(AtomicU64::new(recovered.room));
         let writer = Writer {

@@ -34,6 +34,13 @@ pub(super) struct Segment {
     pub(super) size: u64,
 }
 
+/// A file of zeros.
+#[derive(Debug)]
+pub(super) struct Filled {
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) size: u64,
+}
+
 /// What a segment says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
@@ -51,6 +58,17 @@ pub(super) fn name(number: u64) -> String {
 pub(super) fn number(name: &str) -> Option<u64> {
     let hex = name.strip_suffix(".log")?;
     (hex.len() == 16).then(|| u64::from_str_radix(hex, 16).ok())?
+}
+
+/// Makes the spare of `size` zero bytes, or of a part of it where the disk is small, and leaves `margin` bytes free.
+pub(super) fn fill_spare(disk: &dyn Disk, size: u64, margin: u64) -> io::Result<Filled> {
+    let free = disk.free()?.saturating_sub(margin);
+    let sizes = [size, size / 4, size / 16];
+    let Some(size) = sizes.into_iter().find(|size| *size <= free) else {
+        let text = format!("only {free} bytes are free beyond the {margin} that are kept");
+        return Err(io::Error::new(io::ErrorKind::StorageFull, text));
+    };
+    Ok(Filled { file: zeroed(disk, SPARE, size)?, size })
 }
 
 /// Makes a file of `size` zero bytes, on the disk: writing over them later changes no file size and allocates nothing.

@@ -3,8 +3,8 @@
 //! Allocating alone does not help: a write into unwritten extents costs a journal commit like one that grows the file.
 
 use super::{
-    disk::{Disk, DiskFile},
-    segment,
+    disk::Disk,
+    segment::{self, Filled},
 };
 use std::{
     io,
@@ -34,29 +34,24 @@ enum State {
     Closed,
 }
 
-/// A file of zeros.
-#[derive(Debug)]
-pub(super) struct Filled {
-    pub(super) file: Arc<dyn DiskFile>,
-    pub(super) size: u64,
-}
-
 impl Spare {
-    pub(super) fn new(first: Filled) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::Ready(first)), changed: Condvar::new() })
+    /// Begins with a spare that is ready, or with making one.
+    pub(super) fn new(first: Option<Filled>) -> Arc<Self> {
+        let state = first.map_or(State::Wanted, State::Ready);
+        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
-    /// Starts the thread that keeps a spare of `size` bytes ready.
+    /// Starts the thread that keeps a spare of `size` bytes ready, as long as `margin` bytes stay free.
     pub(super) fn run(
         self: &Arc<Self>,
         disk: Arc<dyn Disk>,
         size: u64,
+        margin: u64,
     ) -> io::Result<JoinHandle<()>> {
         let spare = self.clone();
         std::thread::Builder::new().name("raft-spare".into()).spawn(move || {
             while spare.wait_until_wanted() {
-                let filled = segment::zeroed(&*disk, segment::SPARE, size);
-                spare.finish(filled.map(|file| Filled { file, size }));
+                spare.finish(segment::fill_spare(&*disk, size, margin));
             }
         })
     }

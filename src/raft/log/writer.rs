@@ -9,8 +9,8 @@ use super::{
     frame::{self, Frame, SECTOR},
     memory::{Memory, Place},
     record::{Chain, Position, Record, chain_next, chain_start, encode_entry},
-    segment::{self, Header, Segment},
-    spare::{Filled, Spare},
+    segment::{self, Filled, Header, Segment},
+    spare::Spare,
 };
 use crate::{
     crypto::record,
