@@ -3,6 +3,7 @@
 //! A line `$ …` is run by `sh` in an empty directory; the lines below it are its output (both streams), then `? N`
 //! if it ends with `N` instead of 0. In the expected text `[..]` stands for anything within a line, and a line `...`
 //! for any number of lines. `UPDATE_TRANSCRIPTS=1` writes what is shown now into the files; read the difference.
+//! Those in `live/` start a node of their own, with the process runtime, and stop it at their end.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
@@ -61,7 +62,7 @@ fn write(steps: &[Step], rest: &[String]) -> String {
     text
 }
 
-fn run(line: &str, dir: &Path) -> Vec<String> {
+fn run(line: &str, dir: &Path, host: &str) -> Vec<String> {
     let bin = Path::new(env!("CARGO_BIN_EXE_secretctl")).parent().unwrap();
     let path = format!("{}:/usr/bin:/bin", bin.display());
     let done = Command::new("sh")
@@ -69,7 +70,7 @@ fn run(line: &str, dir: &Path) -> Vec<String> {
         .current_dir(dir)
         .env_clear()
         .env("PATH", path)
-        .env("SECRETD_HOST", "unix:///nowhere/secretd.sock")
+        .env("SECRETD_HOST", host)
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -118,8 +119,8 @@ fn line_fits(wanted: &str, shown: &str) -> bool {
     true
 }
 
-fn transcripts() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
+fn transcripts(folder: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut found: Vec<PathBuf> = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -130,37 +131,61 @@ fn transcripts() -> Vec<PathBuf> {
     found
 }
 
-#[test]
-fn the_tool_speaks_as_its_transcripts_say() {
+/// Plays one transcript and returns what was shown otherwise than it says.
+fn play(path: &Path, dir: &Path, host: &str) -> String {
     let update = std::env::var_os("UPDATE_TRANSCRIPTS").is_some();
     let mut wrong = String::new();
-    for path in transcripts() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut steps, rest) = read(&fs::read_to_string(&path).unwrap());
-        for step in &mut steps {
-            let shown = run(&step.line, dir.path());
-            if lines_fit(&step.shown, &shown) {
-                continue;
-            }
-            if update {
-                step.shown = shown;
-            } else {
-                writeln!(
-                    wrong,
-                    "\n{}\n$ {}\n--- should show\n{}\n--- shows\n{}",
-                    path.display(),
-                    step.line,
-                    step.shown.join("\n"),
-                    shown.join("\n")
-                )
-                .unwrap();
-            }
+    let (mut steps, rest) = read(&fs::read_to_string(path).unwrap());
+    for step in &mut steps {
+        let shown = run(&step.line, dir, host);
+        if lines_fit(&step.shown, &shown) {
+            continue;
         }
         if update {
-            fs::write(&path, write(&steps, &rest).trim_end().to_owned() + "\n").unwrap();
+            step.shown = shown;
+        } else {
+            writeln!(
+                wrong,
+                "\n{}\n$ {}\n--- should show\n{}\n--- shows\n{}",
+                path.display(),
+                step.line,
+                step.shown.join("\n"),
+                shown.join("\n")
+            )
+            .unwrap();
         }
     }
+    if update {
+        fs::write(path, write(&steps, &rest).trim_end().to_owned() + "\n").unwrap();
+    }
+    wrong
+}
+
+fn judge(wrong: &str) {
     assert!(wrong.is_empty(), "{wrong}\n(UPDATE_TRANSCRIPTS=1 writes what is shown now)");
+}
+
+#[test]
+fn the_tool_speaks_as_its_transcripts_say() {
+    let mut wrong = String::new();
+    for path in transcripts("tests/cli") {
+        let dir = tempfile::tempdir().unwrap();
+        wrong += &play(&path, dir.path(), "unix:///nowhere/secretd.sock");
+    }
+    judge(&wrong);
+}
+
+#[test]
+fn with_a_node_the_tool_does_what_its_transcripts_say() {
+    let mut wrong = String::new();
+    for path in transcripts("tests/cli/live") {
+        let dir = tempfile::tempdir().unwrap();
+        let host = format!("unix://{}/run/secretd.sock", dir.path().display());
+        wrong += &play(&path, dir.path(), &host);
+        // Each ends its own tasks; the node goes here, whatever the transcript came to.
+        run("kill $(cat pid) && tail --pid=$(cat pid) -f /dev/null", dir.path(), &host);
+    }
+    judge(&wrong);
 }
 
 #[test]

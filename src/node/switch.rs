@@ -58,8 +58,9 @@ where
         if let Some(service) = self.0.load_full() {
             return futures::future::Either::Left(S::clone(&service).call(request));
         }
+        // Not `Unavailable`: no patience of the caller's brings a cluster about.
         let inactive = status(
-            Code::Unavailable,
+            Code::FailedPrecondition,
             "this node is not part of a cluster",
             Some("found one with `secretctl init`".to_owned()),
         );

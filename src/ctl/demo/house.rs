@@ -133,7 +133,7 @@ impl House {
             Ok(_) => Ok(()),
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
                 Err(Failure::new(Code::NotFound, format!("the engine has no image '{image}'")).hint(
-                    "make one from Debian's busybox-static: mkdir -p b/bin && cp /bin/busybox b/bin && \
+                    "make one from Debian's package busybox-static: mkdir -p b/bin && cp /bin/busybox b/bin && \
                      for c in sh ls cat wc sleep sha256sum; do ln -s busybox b/bin/$c; done && \
                      tar -C b -c . | docker import - busybox; or name another with --image",
                 ))
@@ -180,6 +180,9 @@ impl House {
         let typed: Vec<String> = flags.iter().map(|flag| quoted(flag)).collect();
         stage.show(&format!("secretd {} &", typed.join(" ")))?;
         stage.show(&format!("export SECRETD_HOST={}", quoted(&stage.host)))?;
+        if stage.image != IMAGE {
+            stage.show(&format!("export NERD_DINNER_IMAGE={}", quoted(&stage.image)))?;
+        }
 
         let log = self.dir.join("secretd.log");
         let file = File::create(&log).map_err(|error| cannot("write", &log, &error))?;
