@@ -63,11 +63,9 @@ impl ControlService {
 
     async fn propose(
         &self,
-        request: Option<v1::RequestId>,
+        request: Option<RequestId>,
         command: Command,
     ) -> Result<Answer, Status> {
-        let request = request.map(RequestId::try_from).transpose();
-        let request = request.map_err(|fault| fault.within("request"))?;
         self.raft.propose(request, command).await.map_err(answers::proposed)
     }
 }
@@ -82,6 +80,12 @@ fn local<T>(request: Request<T>) -> Result<T, Status> {
         .into());
     }
     Ok(request.into_inner())
+}
+
+/// The id under which a change may be asked for twice.
+fn request_id(request: Option<v1::RequestId>) -> Result<Option<RequestId>, Status> {
+    let request = request.map(RequestId::try_from).transpose();
+    Ok(request.map_err(|fault| fault.within("request"))?)
 }
 
 /// A bad value of the request as the refusal an operator reads.

@@ -3,6 +3,7 @@
 use super::{
     ControlService, invalid,
     lists::{Cut, cut, filters},
+    request_id,
 };
 use crate::{
     kit::id::NodeId,
@@ -39,6 +40,7 @@ impl ControlService {
         request: v1::SetNodeRequest,
     ) -> Result<v1::NodeEntry, Status> {
         let v1::SetNodeRequest { request, reference, index, availability, labels } = request;
+        let request = request_id(request)?;
         let availability = Availability::from_code(availability);
         let availability = availability.map_err(|fault| fault.within("availability"))?;
         check_labels(&labels).map_err(invalid)?;

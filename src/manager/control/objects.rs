@@ -3,7 +3,7 @@
 use super::{
     ControlService, answers, invalid,
     lists::{Cut, cut, filters},
-    mismatch,
+    mismatch, request_id,
 };
 use crate::{
     crypto::plaintext::Plaintext,
@@ -32,6 +32,7 @@ impl ControlService {
         let v1::CreateObjectRequest { request, kind: code, name, labels, payload, accept_same } =
             request;
         let plain = payload.unwrap_or_default().into_plaintext();
+        let request = request_id(request)?;
         let kind = kind(code)?;
         let name: ObjectName = name.parse().map_err(invalid)?;
         object::check_size(kind, plain.len()).map_err(invalid)?;
@@ -103,6 +104,7 @@ impl ControlService {
         request: v1::SetObjectLabelsRequest,
     ) -> Result<v1::Object, Status> {
         let v1::SetObjectLabelsRequest { request, kind: code, reference, index, labels } = request;
+        let request = request_id(request)?;
         let kind = kind(code)?;
         check_labels(&labels).map_err(invalid)?;
         let id = self.state().object(kind, &reference)?.id;
@@ -117,11 +119,23 @@ impl ControlService {
         request: v1::RemoveObjectRequest,
     ) -> Result<v1::RemoveResponse, Status> {
         let v1::RemoveObjectRequest { request, kind: code, reference } = request;
+        let request = request_id(request)?;
         let kind = kind(code)?;
-        let id = self.state().object(kind, &reference)?.id;
-        self.propose(request, Command::RemoveObject { kind, id }).await?;
-        tracing::info!(%kind, object = %id, "object removed");
-        Ok(v1::RemoveResponse { id: id.to_string() })
+        let state = self.state();
+        let answer = match request.and_then(|request| state.recall(request)) {
+            Some(outcome) => outcome?,
+            None => {
+                let id = state.object(kind, &reference)?.id;
+                self.propose(request, Command::RemoveObject { kind, id }).await?
+            }
+        };
+        match answer {
+            Answer::Object { id, version: _ } => {
+                tracing::info!(%kind, object = %id, "object removed");
+                Ok(v1::RemoveResponse { id: id.to_string() })
+            }
+            answer @ (Answer::Done | Answer::Service { .. }) => Err(mismatch(&answer)),
+        }
     }
 
     pub(super) async fn config_data(

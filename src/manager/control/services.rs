@@ -3,7 +3,7 @@
 use super::{
     ControlService, invalid,
     lists::{Cut, cut, filters},
-    mismatch,
+    mismatch, request_id,
 };
 use crate::{
     kit::{
@@ -30,6 +30,7 @@ impl ControlService {
         request: v1::CreateServiceRequest,
     ) -> Result<v1::CreateServiceResponse, Status> {
         let v1::CreateServiceRequest { request, spec } = request;
+        let request = request_id(request)?;
         let spec = Box::new(checked(&self.state(), spec)?);
         let command = Command::CreateService { id: ServiceId::random(), spec };
         match self.propose(request, command).await? {
@@ -57,6 +58,7 @@ impl ControlService {
         request: v1::UpdateServiceRequest,
     ) -> Result<v1::Service, Status> {
         let v1::UpdateServiceRequest { request, reference, index, spec } = request;
+        let request = request_id(request)?;
         let state = self.state();
         let id = state.service(&reference)?.id;
         let spec = Box::new(checked(&state, spec)?);
@@ -69,6 +71,7 @@ impl ControlService {
         request: v1::RollBackServiceRequest,
     ) -> Result<v1::Service, Status> {
         let v1::RollBackServiceRequest { request, reference, index } = request;
+        let request = request_id(request)?;
         let id = self.state().service(&reference)?.id;
         self.propose(request, Command::RollBackService { id, index, failure: None }).await?;
         self.service_now(id)
@@ -79,10 +82,22 @@ impl ControlService {
         request: v1::RemoveServiceRequest,
     ) -> Result<v1::RemoveResponse, Status> {
         let v1::RemoveServiceRequest { request, reference } = request;
-        let id = self.state().service(&reference)?.id;
-        self.propose(request, Command::RemoveService { id }).await?;
-        tracing::info!(service = %id, "service removed");
-        Ok(v1::RemoveResponse { id: id.to_string() })
+        let request = request_id(request)?;
+        let state = self.state();
+        let answer = match request.and_then(|request| state.recall(request)) {
+            Some(outcome) => outcome?,
+            None => {
+                let id = state.service(&reference)?.id;
+                self.propose(request, Command::RemoveService { id }).await?
+            }
+        };
+        match answer {
+            Answer::Service { id } => {
+                tracing::info!(service = %id, "service removed");
+                Ok(v1::RemoveResponse { id: id.to_string() })
+            }
+            answer @ (Answer::Done | Answer::Object { .. }) => Err(mismatch(&answer)),
+        }
     }
 
     fn service_now(&self, id: ServiceId) -> Result<v1::Service, Status> {

@@ -167,6 +167,15 @@ async fn a_request_sent_twice_is_done_once() {
     let first = client.control().create_object(request.clone()).await.unwrap().into_inner();
     let second = client.control().create_object(request).await.unwrap().into_inner();
     assert_eq!(first, second);
+    let remove = v1::RemoveObjectRequest {
+        request: Some(v1::RequestId { client_id: ClientId::random().to_string(), sequence: 1 }),
+        kind: v1::Kind::Secret.into(),
+        reference: "twice".into(),
+    };
+    create(&client, Kind::Secret, "twice", "x").await;
+    let removed = client.control().remove_object(remove.clone()).await.unwrap().into_inner();
+    let again = client.control().remove_object(remove).await.unwrap().into_inner();
+    assert_eq!(removed, again);
     assert_eq!(client.list_objects(Kind::Secret, &Filters::default()).await.unwrap().len(), 1);
     manager.stop().await;
 }

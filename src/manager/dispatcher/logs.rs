@@ -5,10 +5,10 @@
 
 use super::{
     Member, Shared,
-    sessions::{Sessions, lock},
+    sessions::{Session, Sessions, lock},
 };
 use crate::{
-    kit::id::{NodeId, TaskId},
+    kit::id::{NodeId, SessionId, TaskId},
     wire::v1::{self, session_response::Event},
 };
 use std::{
@@ -42,6 +42,8 @@ struct Subscriptions {
 struct Subscription {
     reader: u64,
     node: NodeId,
+    /// The session it was told to; with that it ends.
+    session: SessionId,
     task: TaskId,
     events: mpsc::Sender<LogEvent>,
     lost: Arc<Lost>,
@@ -109,6 +111,7 @@ impl LogBroker {
         let subscription = Subscription {
             reader: reader.id,
             node,
+            session: session.id(),
             task,
             events: reader.events.clone(),
             lost: Arc::clone(&reader.lost),
@@ -128,13 +131,14 @@ impl LogBroker {
         told
     }
 
-    /// Ends what a node that went away was asked for.
-    pub(super) fn node_gone(&self, node: NodeId) {
+    /// Ends what was asked for in a session that is over.
+    pub(super) fn session_over(&self, session: &Session) {
         let mut subscriptions = lock(&self.0.subscriptions);
-        let gone: Vec<_> = subscriptions.by_id.extract_if(.., |_, s| s.node == node).collect();
+        let gone: Vec<_> =
+            subscriptions.by_id.extract_if(.., |_, s| s.session == session.id()).collect();
         drop(subscriptions);
-        for (_, Subscription { task, lost, .. }) in gone {
-            lost.add(task, format!("node {node} is no longer connected"));
+        for (_, Subscription { node, task, lost, .. }) in gone {
+            lost.add(task, format!("the connection to node {node} broke"));
         }
     }
 
@@ -226,7 +230,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Passes an agent's lines on until it has no more or nobody reads them.
+/// Passes an agent's lines on until it has no more or nobody reads them; neither is an error.
 pub(super) async fn take(
     shared: &Shared,
     member: &Member,
@@ -235,16 +239,20 @@ pub(super) async fn take(
     let first = stream.message().await?;
     let Some(mut message) = first else { return Ok(()) };
     let session = shared.session(member, &message.session_id)?;
-    let gone = || Status::aborted("nobody reads these lines any more");
+    let unknown = || Status::aborted("nobody asked for these lines, or they came already");
     let id = message.subscription_id.clone();
-    let (task, events) = shared.logs.answer(&id, session.node()).ok_or_else(gone)?;
+    let (task, events) = shared.logs.answer(&id, session.node()).ok_or_else(unknown)?;
     let why = format!("the connection to node {} broke", session.node());
     let mut ending = Ending { broker: &shared.logs, id, why };
     loop {
         let v1::PublishLogsRequest { session_id: _, subscription_id: _, lines, error } = message;
         if !lines.is_empty() {
             tokio::select! {
-                sent = events.send(LogEvent::Lines { task, lines }) => sent.map_err(|_| gone())?,
+                sent = events.send(LogEvent::Lines { task, lines }) => {
+                    if sent.is_err() {
+                        return Ok(());
+                    }
+                }
                 why = session.over() => return Err(why),
             }
         }
@@ -260,7 +268,7 @@ pub(super) async fn take(
                     return Ok(());
                 }
             },
-            () = events.closed() => return Err(gone()),
+            () = events.closed() => return Ok(()),
             why = session.over() => return Err(why),
         };
     }

@@ -79,7 +79,23 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         }
     }
-    it.shared.sessions.end_all(End::Moved);
+    it.shared.end_all();
+}
+
+impl Shared {
+    fn end_all(&self) {
+        for session in self.sessions.end_all(End::Moved) {
+            self.logs.session_over(&session);
+        }
+    }
+
+    /// Cuts off a node that is no member any more.
+    fn cut_off(&self, node: NodeId) {
+        if let Some(session) = self.sessions.end(node, End::Removed) {
+            tracing::info!(%node, session = %session.id(), "session ended: the node was removed");
+            self.logs.session_over(&session);
+        }
+    }
 }
 
 impl Loop {
@@ -89,7 +105,7 @@ impl Loop {
         }
         self.leading = leading;
         if !leading {
-            self.shared.sessions.end_all(End::Moved);
+            self.shared.end_all();
             self.awaited.clear();
             return;
         }
@@ -118,8 +134,7 @@ impl Loop {
             state.tasks().filter_map(|task| task.node.map(|node| (task.id, node))).collect();
         for session in self.shared.sessions.all() {
             if state.node_by_id(session.node()).is_none() {
-                self.shared.sessions.end(session.node(), End::Removed);
-                self.shared.logs.node_gone(session.node());
+                self.shared.cut_off(session.node());
                 continue;
             }
             if let Some(mailbox) = session.mailbox() {
@@ -169,8 +184,7 @@ impl Loop {
                     }
                 }
                 Change::Delete(Key::Node(id)) => {
-                    self.shared.sessions.end(*id, End::Removed);
-                    self.shared.logs.node_gone(*id);
+                    self.shared.cut_off(*id);
                     self.awaited.remove(id);
                 }
                 Change::Put(Entity::Object(_) | Entity::Service(_) | Entity::Answered(_))
@@ -202,9 +216,17 @@ impl Loop {
 
     fn expire(&mut self, now: Instant) {
         for session in self.shared.sessions.expire(now) {
-            tracing::warn!(node = %session.node(), session = %session.id(), "session ended: no heartbeat");
-            self.shared.logs.node_gone(session.node());
-            self.awaited.insert(session.node(), now);
+            let why = session.why();
+            tracing::warn!(node = %session.node(), session = %session.id(), ?why, "session ended");
+            self.shared.logs.session_over(&session);
+            // One that was only too slow is heard from again at once.
+            let grace = match why {
+                Some(End::Silent) => Duration::ZERO,
+                Some(End::Replaced | End::Removed | End::Slow | End::Moved) | None => {
+                    self.shared.heartbeat() * GRACE
+                }
+            };
+            self.awaited.insert(session.node(), now + grace);
         }
         if !self.leading {
             return;

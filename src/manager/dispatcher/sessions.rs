@@ -120,6 +120,11 @@ impl Session {
         self.ended.cancel();
     }
 
+    /// Why it ended, if it has.
+    pub(super) fn why(&self) -> Option<End> {
+        self.why.get().copied()
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.ended.is_cancelled()
     }
@@ -127,7 +132,7 @@ impl Session {
     /// Waits for the end and says why, as the agent hears it.
     pub(super) async fn over(&self) -> Status {
         self.ended.cancelled().await;
-        match self.why.get().copied().unwrap_or(End::Moved) {
+        match self.why().unwrap_or(End::Moved) {
             End::Removed => removed(self.node),
             End::Replaced => status(Code::Aborted, "the node has opened another session", None),
             End::Silent => status(Code::Aborted, "no heartbeat came in time", None),
@@ -219,10 +224,11 @@ impl Sessions {
         lock(&self.0).values().cloned().collect()
     }
 
-    fn put(&self, session: Arc<Session>) {
-        if let Some(old) = lock(&self.0).insert(session.node, session) {
-            old.end(End::Replaced);
-        }
+    /// Makes this the node's session; ends and returns the one before.
+    fn put(&self, session: Arc<Session>) -> Option<Arc<Session>> {
+        let old = lock(&self.0).insert(session.node, session)?;
+        old.end(End::Replaced);
+        Some(old)
     }
 
     /// Forgets a session, unless another has taken its place.
@@ -233,20 +239,23 @@ impl Sessions {
         }
     }
 
-    /// Ends and forgets a node's session.
-    pub(super) fn end(&self, node: NodeId, why: End) {
-        if let Some(session) = lock(&self.0).remove(&node) {
-            session.end(why);
-        }
+    /// Ends, forgets and returns a node's session.
+    pub(super) fn end(&self, node: NodeId, why: End) -> Option<Arc<Session>> {
+        let session = lock(&self.0).remove(&node)?;
+        session.end(why);
+        Some(session)
     }
 
-    pub(super) fn end_all(&self, why: End) {
-        for session in std::mem::take(&mut *lock(&self.0)).into_values() {
+    /// Ends, forgets and returns all sessions.
+    pub(super) fn end_all(&self, why: End) -> Vec<Arc<Session>> {
+        let all: Vec<_> = std::mem::take(&mut *lock(&self.0)).into_values().collect();
+        for session in &all {
             session.end(why);
         }
+        all
     }
 
-    /// Ends and returns those whose heartbeat is overdue, and those that ended by themselves and were not replaced.
+    /// Ends, forgets and returns those whose heartbeat is overdue, and those that ended for another reason.
     pub(super) fn expire(&self, now: Instant) -> Vec<Arc<Session>> {
         let late: Vec<_> = lock(&self.0)
             .values()
@@ -295,9 +304,14 @@ pub(super) async fn open(
         status: session.ready(shared.clock.now()),
     };
     shared.raft.propose(None, command).await.map_err(answers::proposed)?;
-    shared.sessions.put(Arc::clone(&session));
+    if let Some(old) = shared.sessions.put(Arc::clone(&session)) {
+        shared.logs.session_over(&old);
+    }
     // From here on the end of this manager's term ends the session; it may have come in between.
-    shared.check(&member.peer).inspect_err(|_| shared.sessions.end(node, End::Moved))?;
+    if let Err(status) = shared.check(&member.peer) {
+        shared.sessions.forget(&session);
+        return Err(status);
+    }
     session.refresh(&shared.raft.state(), heartbeat);
     tracing::info!(%node, session = %session.id, "session opened");
     let stream = Events { session, receiver, over: false };

@@ -10,7 +10,7 @@ use super::{Change, Entity, Key, State};
 use crate::{
     kit::clock::Timestamp,
     model::{
-        command::{Answer, Command, Outcome, Stamped},
+        command::{Answer, Command, Outcome, RequestId, Stamped},
         refusal::{Refusal, RefusalKind},
     },
 };
@@ -24,6 +24,12 @@ pub struct Applied {
 }
 
 impl State {
+    /// What became of a request, if it was carried out before or is too old to tell. Look-ups by name ask first: the
+    /// thing a repeated removal names is gone.
+    pub fn recall(&self, request: RequestId) -> Option<Outcome> {
+        answered::recall(self, request)
+    }
+
     /// Carries out a command. Every command has an outcome, and the same one for the same state everywhere.
     pub fn apply(&mut self, stamped: &Stamped) -> Applied {
         let Stamped { request, at, command } = stamped;

@@ -83,7 +83,8 @@ pub(super) fn remove(edit: &mut Edit<'_>, kind: Kind, id: ObjectId) -> Outcome {
         edit.changes.push(Change::DeleteBody { object: id, version: version.number });
     }
     edit.delete(Key::Object(id));
-    Ok(Answer::Done)
+    // What was removed, so that the answer to a repetition names it too.
+    Ok(Answer::Object { id, version: object.latest().number })
 }
 
 fn find(edit: &Edit<'_>, kind: Kind, id: ObjectId) -> Result<Arc<Object>, Refusal> {

@@ -83,7 +83,7 @@ pub(super) fn remove(edit: &mut Edit<'_>, id: ServiceId) -> Outcome {
     for task in orphans {
         tasks::desire(edit, task, TaskState::Remove);
     }
-    Ok(Answer::Done)
+    Ok(Answer::Service { id })
 }
 
 pub(super) fn roll_back(
