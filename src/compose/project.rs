@@ -163,13 +163,14 @@ impl Project {
         )
     }
 
-    /// The specs of all services, their references resolved by `lookup`.
+    /// The specs of all services, their references resolved by `lookup`: the id of an object, and its name as the
+    /// store spells it.
     ///
     /// # Errors
     /// The first reference that `lookup` does not know.
     pub fn to_specs(
         &self,
-        lookup: impl Fn(Kind, &ObjectName) -> Option<ObjectId>,
+        lookup: impl Fn(Kind, &ObjectName) -> Option<(ObjectId, ObjectName)>,
     ) -> std::result::Result<Vec<ServiceSpec>, MissingObject> {
         self.services.iter().map(|service| service.resolve(&lookup)).collect()
     }
@@ -178,12 +179,12 @@ impl Project {
 impl ServicePlan {
     fn resolve(
         &self,
-        lookup: impl Fn(Kind, &ObjectName) -> Option<ObjectId>,
+        lookup: impl Fn(Kind, &ObjectName) -> Option<(ObjectId, ObjectName)>,
     ) -> std::result::Result<ServiceSpec, MissingObject> {
         let Self { key, spec, uses } = self;
         let mut spec = spec.clone();
         for Use { kind, name, target, uid, gid, mode } in uses {
-            let object = lookup(*kind, name).ok_or_else(|| MissingObject {
+            let (object, name) = lookup(*kind, name).ok_or_else(|| MissingObject {
                 service: key.clone(),
                 kind: *kind,
                 name: name.clone(),
@@ -191,7 +192,7 @@ impl ServicePlan {
             spec.task.references.push(Reference {
                 kind: *kind,
                 object,
-                name: name.clone(),
+                name,
                 version: VersionPick::Latest,
                 target: target.clone(),
                 uid: uid.clone(),
@@ -206,7 +207,8 @@ impl ServicePlan {
     /// Holds the service to the rules it will meet in the cluster, so that a deploy does not stop half-way.
     fn check(&self) -> std::result::Result<(), Refusal> {
         let any = ObjectId::from_random([0; 17]);
-        let spec = self.resolve(|_, _| Some(any)).expect("every object is found");
+        let spec =
+            self.resolve(|_, name| Some((any, name.clone()))).expect("every object is found");
         spec.validate()
     }
 }

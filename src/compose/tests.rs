@@ -97,8 +97,8 @@ fn a_stack_becomes_services_with_references() {
 
     let ids = [ObjectId::from_random([1; 17]), ObjectId::from_random([2; 17])];
     let lookup = |kind: Kind, name: &crate::kit::name::ObjectName| match (kind, name.as_str()) {
-        (Kind::Secret, "nerd-dinner-db-sa-password") => Some(ids[0]),
-        (Kind::Config, "st_conf") => Some(ids[1]),
+        (Kind::Secret, "nerd-dinner-db-sa-password") => Some((ids[0], name.clone())),
+        (Kind::Config, "st_conf") => Some((ids[1], "ST_conf".parse().unwrap())),
         _ => None,
     };
     let specs = project.to_specs(lookup).unwrap();
@@ -108,6 +108,7 @@ fn a_stack_becomes_services_with_references() {
     assert_eq!(secret.gid.as_ref().unwrap().to_string(), "www-data");
     assert_eq!(secret.mode.unwrap().bits(), 0o400);
     assert_eq!((config.object, config.target.as_str()), (ids[1], "/conf"));
+    assert_eq!(config.name.as_str(), "ST_conf", "as the store spells it");
 
     assert_eq!(
         project.to_specs(|_, _| None).unwrap_err().to_string(),

@@ -160,8 +160,12 @@ fn differs(plan: &ObjectPlan) -> Failure {
 }
 
 /// What `Project::to_specs` asks.
-pub(super) fn lookup(found: &Found, kind: Kind, name: &ObjectName) -> Option<ObjectId> {
-    found.get(&(kind, name.folded())).map(|object| object.id)
+pub(super) fn lookup(
+    found: &Found,
+    kind: Kind,
+    name: &ObjectName,
+) -> Option<(ObjectId, ObjectName)> {
+    found.get(&(kind, name.folded())).map(|object| (object.id, object.name.clone()))
 }
 
 #[cfg(test)]
@@ -234,6 +238,7 @@ configs: {c: {external: true}}
         check_externals(&project, &found).unwrap();
         let specs = project.to_specs(|kind, name| lookup(&found, kind, name)).unwrap();
         assert_eq!(specs[0].task.references.len(), 2);
+        assert_eq!(specs[0].task.references[0].name.as_str(), "pass-word");
     }
 
     #[test]
