@@ -27,7 +27,8 @@
 //! | path | what |
 //! |---|---|
 //! | `lock` | who uses the directory; `flock`ed |
-//! | `keys` | cluster and node id, the root key under each unlocker, the storage key under the root key, sealed identity |
+//! | `node.keys` | magic `secretd keys\n`, SHA-256 of the rest, `NodeKeys`: cluster and node id, the root key under each unlocker, the storage key under the root key |
+//! | `node.identity` | one record, `NodeIdentity`: certificates, private key (sealed once more), trusted CAs, addresses |
 //! | `raft/*.log` | the log, in zero-filled segments |
 //! | `raft/` state file | rows, bodies and the applied index, in one `redb` file |
 //!

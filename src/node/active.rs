@@ -3,6 +3,7 @@
 use super::{
     address::{self, BadAddress},
     daemon::hostname,
+    files,
     keystore::{self, KeyStoreError, Unlocked},
     member::{Member, MemberError},
     settings::Settings,
@@ -40,6 +41,8 @@ use tracing::{error, info, warn};
 
 /// How long to wait after a failed renewal; certificates live for days.
 const RENEWAL_RETRY: Duration = Duration::from_secs(60);
+/// How often to look at the clock: it goes on while the machine sleeps, and timers do not.
+const RENEWAL_LOOK: Duration = Duration::from_secs(600);
 /// What protects the keys today, in words for `status`.
 const PROTECTION: &str = "a copied data directory alone reveals nothing; data directory and key file together reveal everything";
 
@@ -73,7 +76,7 @@ pub enum ActiveError {
     Store(#[from] StartError),
     #[error("cannot listen on {addr}")]
     Listen { addr: SocketAddr, source: io::Error },
-    #[error("cannot clear away what an unfinished init left at {}", path.display())]
+    #[error("cannot move what an unfinished init left to {}", path.display())]
     Leftovers { path: PathBuf, source: io::Error },
     #[error("cannot record the founding of the cluster")]
     Found(#[source] ProposeError),
@@ -107,7 +110,9 @@ impl ActiveError {
             Self::Listen { .. } => {
                 "choose a free address with --listen-addr, or stop what uses this one"
             }
-            Self::Leftovers { .. } => "remove it by hand and try again",
+            Self::Leftovers { .. } => {
+                "move the raft folder and node.keys out of the data directory by hand and try again"
+            }
             Self::NoCluster | Self::Keyring(_) | Self::Authority(_) | Self::Identity(_) => {
                 "restore data directory and key file from one backup"
             }
@@ -368,18 +373,17 @@ async fn bind(addr: SocketAddr) -> Result<TcpListener, ActiveError> {
     TcpListener::bind(addr).await.map_err(|source| ActiveError::Listen { addr, source })
 }
 
-/// Removes what an unfinished init left. Only called while there is no identity.
+/// Clears the way for an init. What is there without an identity is most likely what an unfinished init left; but if the
+/// identity or the header was lost, it is the whole store, so it is kept.
 fn clear(around: &Surroundings) -> Result<(), ActiveError> {
-    let gone = |path: PathBuf, removed: io::Result<()>| match removed {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(ActiveError::Leftovers { path, source })
-        }
-        _ => Ok(()),
-    };
-    let raft = around.raft_dir();
-    gone(raft.clone(), std::fs::remove_dir_all(&raft))?;
-    let header = keystore::path(&around.data);
-    gone(header.clone(), std::fs::remove_file(&header))
+    let aside = around.data.join(format!("set-aside-{}", around.clock.now().0));
+    let left = [around.raft_dir(), keystore::path(&around.data)];
+    let moved = files::set_aside(&left, &aside)
+        .map_err(|source| ActiveError::Leftovers { path: aside.clone(), source })?;
+    if moved {
+        warn!(path = %aside.display(), "kept what was found in the data directory; remove it if nothing is missing");
+    }
+    Ok(())
 }
 
 fn options(around: &Surroundings, keys: &Unlocked, raft_id: u64) -> Options {
@@ -462,13 +466,16 @@ impl Renewal {
     async fn run(self, stop: Stop) {
         loop {
             let random = getrandom::u32().expect("the kernel gives randomness once booted");
-            let wait = self
-                .tls
-                .peer()
-                .map_or(RENEWAL_RETRY, |peer| peer.renew_at(random).since(self.clock.now()));
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
+            let at = self.tls.peer().map_or(self.clock.now(), |peer| peer.renew_at(random));
+            loop {
+                let wait = at.since(self.clock.now());
+                if wait.is_zero() {
+                    break;
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(wait.min(RENEWAL_LOOK)) => {}
+                }
             }
             let Err(error) = self.renew() else {
                 info!("renewed this node's certificate");

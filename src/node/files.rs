@@ -3,8 +3,8 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
 };
 
 /// Replaces `path` by `bytes` (0600); durable when this returns.
@@ -44,6 +44,22 @@ pub(super) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Moves what there is of `paths` into a new folder `to`; returns whether there was anything.
+///
+/// # Errors
+/// What the filesystem says; nothing is ever overwritten or removed.
+pub(super) fn set_aside(paths: &[PathBuf], to: &Path) -> io::Result<bool> {
+    let there: Vec<_> = paths.iter().filter(|path| path.symlink_metadata().is_ok()).collect();
+    if there.is_empty() {
+        return Ok(false);
+    }
+    fs::DirBuilder::new().mode(0o700).create(to)?;
+    for path in there {
+        fs::rename(path, to.join(path.file_name().ok_or(io::ErrorKind::InvalidFilename)?))?;
+    }
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +90,19 @@ mod tests {
         fs::write(path.join("x"), "").unwrap();
         replace(&path, b"one").unwrap_err();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_set_aside_is_kept_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let (raft, keys) = (dir.path().join("raft"), dir.path().join("node.keys"));
+        let aside = dir.path().join("aside");
+        assert!(!set_aside(&[raft.clone(), keys.clone()], &aside).unwrap());
+        assert!(!aside.exists());
+        fs::create_dir(&raft).unwrap();
+        fs::write(raft.join("log"), "everything").unwrap();
+        assert!(set_aside(&[raft.clone(), keys], &aside).unwrap());
+        assert!(!raft.exists());
+        assert_eq!(fs::read_to_string(aside.join("raft/log")).unwrap(), "everything");
     }
 }
