@@ -86,11 +86,12 @@ async fn creates(channel: Channel, clients: usize, seconds: u64, round: usize) -
                 while start.elapsed() < Duration::from_secs(seconds) {
                     let sequence = times.len() as u64 + 1;
                     let request = v1::CreateObjectRequest {
-                        request: Some(v1::RequestId { client: id.to_string(), sequence }),
+                        request: Some(v1::RequestId { client_id: id.to_string(), sequence }),
                         kind: v1::Kind::Secret.into(),
                         name: format!("bench-{round}-{client}-{sequence}"),
                         labels: Default::default(),
                         payload: Some(v1::Payload { data: vec![0x5a; PAYLOAD] }),
+                        accept_same: false,
                     };
                     let one = Instant::now();
                     control.create_object(request).await.unwrap();
