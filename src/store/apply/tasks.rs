@@ -120,7 +120,10 @@ fn note(edit: &mut Edit<'_>, id: TaskId, status: &TaskStatus) {
     update(edit, id, |task| {
         let notable = match status.state {
             TaskState::Pending => true,
-            TaskState::Rejected | TaskState::Orphaned => !task.status.state.is_terminal(),
+            // Only of what has a node can one say that it refused or is gone.
+            TaskState::Rejected | TaskState::Orphaned => {
+                task.status.state >= TaskState::Assigned && !task.status.state.is_terminal()
+            }
             TaskState::New
             | TaskState::Assigned
             | TaskState::Accepted

@@ -152,11 +152,13 @@ fn notes_explain_waiting_and_give_up_lost_tasks() {
     let note = |status: &TaskStatus| TaskChange::Note { id: task_id(1), status: status.clone() };
     store.change(note(&waiting));
     assert_eq!(store.task(1).status, waiting);
+    let lost = TaskStatus::new(TaskState::Orphaned, store.at, "gone");
+    store.change(note(&lost));
+    assert_eq!(store.task(1).status, waiting, "what never had a node cannot have lost it");
     store.change(TaskChange::Assign { id: task_id(1), node: node_id(1) });
     assert_eq!(store.task(1).status.error, "");
     store.change(note(&waiting));
     assert_eq!(store.task(1).status.state, TaskState::Assigned);
-    let lost = TaskStatus::new(TaskState::Orphaned, store.at, "gone");
     store.change(note(&lost));
     assert_eq!(store.task(1).status.state, TaskState::Orphaned);
 }
