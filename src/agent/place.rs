@@ -8,7 +8,7 @@ use crate::{
     crypto::plaintext::Plaintext,
     kit::{
         id::TaskId,
-        os::{Swap, Tmpfs},
+        os::{Swap, Tmpfs, swap_is_on},
     },
     model::reference::FileMode,
 };
@@ -74,6 +74,14 @@ impl Place {
     /// # Errors
     /// [`PlaceError::NotRoot`]; `run_dir` is missing; something else is mounted there.
     pub fn open(run_dir: &Path) -> Result<Self, PlaceError> {
+        let place = Self::mount(run_dir)?;
+        if place.swap == Swap::Possible && swap_is_on() {
+            warn_of_swap();
+        }
+        Ok(place)
+    }
+
+    fn mount(run_dir: &Path) -> Result<Self, PlaceError> {
         let path = run_dir.join("place");
         let io = |doing| {
             let path = path.clone();
@@ -227,6 +235,14 @@ impl Place {
         }
         Ok(paths)
     }
+}
+
+/// Says that a promise cannot be kept on this machine.
+pub(super) fn warn_of_swap() {
+    tracing::warn!(
+        "the kernel may swap secrets to a disk: it cannot make a tmpfs without swap here (that takes Linux 6.4 and \
+         root); turn swap off or encrypt it"
+    );
 }
 
 /// Writes payloads one after another: how the process runtime hands them to the shim, over a pipe and nothing else.

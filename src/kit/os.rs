@@ -326,6 +326,12 @@ pub enum Swap {
     Possible,
 }
 
+/// Whether this machine has anywhere to swap to. If that cannot be told, it has.
+pub fn swap_is_on() -> bool {
+    // A heading, then a line for each device.
+    fs::read_to_string("/proc/swaps").map_or(true, |text| text.lines().count() > 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

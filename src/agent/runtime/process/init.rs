@@ -75,6 +75,7 @@ fn prepare(job: &Job, mut payloads: File) -> Result<(PathBuf, Payloads), Refusal
         .map_err(|e| failed("tie to the shim")(e.into()))?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|e| failed("guard the sandbox's memory")(e.into()))?;
+    rustix::thread::set_name(c"secretd-init").map_err(|e| failed("take a name")(e.into()))?;
     os::unshare(UnshareFlags::NEWNS).map_err(failed("make a mount namespace"))?;
     rustix::system::sethostname(job.hostname.as_bytes())
         .map_err(|e| failed("set the host name")(e.into()))?;

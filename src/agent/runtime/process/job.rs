@@ -199,10 +199,13 @@ fn identity(spec: &ContainerSpec, me: Me, users: &Users) -> Result<Identity, Run
         found.gid = me.gid;
     }
     if found.uid != me.uid || found.gid != me.gid || more.iter().any(|gid| *gid != me.gid) {
+        let groups = match &spec.groups[..] {
+            [] => String::new(),
+            groups => format!(" with groups {}", groups.join(", ")),
+        };
         return reject(format!(
-            "user '{text}' with groups [{}] cannot be used: secretd runs as {ours} and without root's rights starts \
-             processes only as itself; leave user and groups out, or run secretd as root",
-            spec.groups.join(", ")
+            "user '{text}'{groups} cannot be used: secretd runs as {ours} and without root's rights starts processes \
+             only as itself; leave user and groups out, or run secretd as root"
         ));
     }
     Ok(Identity { groups: vec![], ..found })

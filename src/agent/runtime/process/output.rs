@@ -197,6 +197,24 @@ fn is_same(a: &File, b: &File) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_damaged_record_is_passed_over_and_a_whole_one_reads_back(
+            damaged in proptest::collection::vec(any::<u8>(), 0..40),
+            line in "[^\n]{0,30}",
+            at in any::<i64>(),
+        ) {
+            drop(read_record(&damaged));
+            let mut record = Vec::new();
+            write_record(&mut record, Output::Stderr, line.as_bytes(), Timestamp(at));
+            let read = read_record(record.strip_suffix(b"\n").unwrap());
+            let whole =
+                LogLine { at: Timestamp(at), output: Output::Stderr, line: line.into_bytes() };
+            prop_assert_eq!(read, Some(whole));
+        }
+    }
 
     fn all(reader: &mut Reader) -> Vec<String> {
         let mut found = Vec::new();

@@ -17,10 +17,14 @@ use crate::{
         },
     },
     crypto::plaintext::Plaintext,
-    kit::{id::TaskId, os::ended},
+    kit::{
+        id::TaskId,
+        os::{Swap, Tmpfs, ended, swap_is_on},
+    },
 };
 use futures::stream::{self, BoxStream, StreamExt};
 use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
     process::{Signal, getegid, geteuid, pidfd_send_signal},
     thread::{CapabilitySet, capabilities},
 };
@@ -28,7 +32,13 @@ use std::{
     collections::{BTreeSet, VecDeque},
     fs,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, chown},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{
+            fs::{DirBuilderExt, chown},
+            process::CommandExt,
+        },
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -59,6 +69,8 @@ pub struct ProcessRuntime(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     options: Options,
+    /// Held open: after an upgrade on disk a shim is still of the same make as the agent that speaks with it.
+    program: OwnedFd,
     root: PathBuf,
     volumes: PathBuf,
     me: Me,
@@ -70,7 +82,7 @@ impl ProcessRuntime {
     /// Makes the directories. Starts nothing.
     ///
     /// # Errors
-    /// The run directory is not writable.
+    /// The run directory is not writable, or the program is missing.
     pub fn new(options: Options) -> Result<Self, RuntimeError> {
         let with = |path: &Path| {
             let path = path.display().to_string();
@@ -84,6 +96,8 @@ impl ProcessRuntime {
         make(&root)?;
         make(&volumes)?;
         let absolute = |path: &Path| fs::canonicalize(path).map_err(with(path));
+        let program = openat(CWD, &options.program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| with(&options.program)(error.into()))?;
         let options = Options { run_dir: absolute(&options.run_dir)?, ..options };
         let may_mount =
             capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
@@ -92,10 +106,14 @@ impl ProcessRuntime {
             gid: getegid().as_raw(),
             privileged: geteuid().is_root() && may_mount,
         };
+        if swap_is_on() && !may_avoid_swap(me) {
+            place::warn_of_swap();
+        }
         Ok(Self(Arc::new(Inner {
             root: absolute(&root)?,
             volumes: absolute(&volumes)?,
             options,
+            program,
             me,
             creating: Mutex::default(),
         })))
@@ -351,7 +369,8 @@ impl Inner {
         let failed = |error: io::Error| {
             RuntimeError::Other(format!("cannot start {} as a shim: {error}", program.display()))
         };
-        let mut child = Command::new(program)
+        let mut child = Command::new(format!("/proc/self/fd/{}", self.program.as_raw_fd()))
+            .arg0(program)
             .arg(shim::MARK)
             .env_clear()
             .current_dir("/")
@@ -399,6 +418,12 @@ impl Inner {
         // A set of ids is whole whatever its holder died of.
         self.creating.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a sandbox's tmpfs will be kept from swap: never in a user namespace, nor before Linux 6.4.
+fn may_avoid_swap(me: Me) -> bool {
+    me.privileged
+        && Tmpfs::for_payloads("4k".to_owned()).make().is_ok_and(|(_, swap)| swap == Swap::Never)
 }
 
 /// A named volume belongs to the user of the first task that mounts it.

@@ -80,6 +80,8 @@ pub fn main_if_asked() {
 
 fn run() -> io::Result<()> {
     os::close_from(3)?;
+    // For `ps`: the kernel names us after the descriptor we were executed from.
+    rustix::thread::set_name(c"secretd-task")?;
     // Fails only for a group leader, which is what somebody trying this in a shell gets.
     let _ = setsid();
     // Not through std's stdin: it would read ahead and keep payloads in its buffer.
