@@ -65,7 +65,7 @@ impl Surroundings {
 
 /// Why this node cannot be part of its cluster.
 #[derive(Debug, thiserror::Error)]
-pub enum ActiveError {
+pub(super) enum ActiveError {
     #[error(transparent)]
     Address(#[from] BadAddress),
     #[error(transparent)]
@@ -100,7 +100,7 @@ pub enum ActiveError {
 
 impl ActiveError {
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub(super) fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Keys(error) => error.hint(),
             Self::Member(error) => error.hint(),

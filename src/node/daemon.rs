@@ -31,7 +31,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Why the daemon could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
-pub enum DaemonError {
+pub(super) enum DaemonError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error(transparent)]
@@ -44,7 +44,7 @@ pub enum DaemonError {
 
 impl DaemonError {
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub(super) fn hint(&self) -> Option<String> {
         match self {
             Self::DataDir(error) => Some(error.hint().to_owned()),
             Self::Socket(SocketError::Taken(_)) => {

@@ -24,7 +24,7 @@ use tracing::info;
 
 /// Why this node cannot run tasks.
 #[derive(Debug, thiserror::Error)]
-pub enum WorkError {
+pub(super) enum WorkError {
     #[error(transparent)]
     Place(#[from] PlaceError),
     #[error("cannot set up the process runtime")]
@@ -35,7 +35,7 @@ pub enum WorkError {
 
 impl WorkError {
     /// What to do about it.
-    pub fn hint(&self) -> &'static str {
+    pub(super) fn hint(&self) -> &'static str {
         match self {
             Self::Place(_) => {
                 "run secretd as root with a --run-dir it may mount in, or use --runtime process"
