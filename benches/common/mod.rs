@@ -9,15 +9,15 @@ use std::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-pub const SECRETCTL: &str = env!("CARGO_BIN_EXE_secretctl");
+pub(crate) const SECRETCTL: &str = env!("CARGO_BIN_EXE_secretctl");
 
 /// The argument of `--seconds`, or `default`.
-pub fn seconds(default: u64) -> u64 {
+pub(crate) fn seconds(default: u64) -> u64 {
     let args: Vec<_> = std::env::args().collect();
     args.windows(2).find(|w| w[0] == "--seconds").map_or(default, |w| w[1].parse().unwrap())
 }
 
-pub struct Daemon {
+pub(crate) struct Daemon {
     dir: tempfile::TempDir,
     run: tempfile::TempDir,
     child: Child,
@@ -25,7 +25,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts and initialises a node, and waits until it leads.
-    pub fn start(runtime: &str, docker_host: Option<&str>) -> Self {
+    pub(crate) fn start(runtime: &str, docker_host: Option<&str>) -> Self {
         let disk = std::env::var_os("SECRETD_BENCH_DIR")
             .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
         let dir = tempfile::Builder::new().prefix("bench").tempdir_in(disk).unwrap();
@@ -48,11 +48,11 @@ impl Daemon {
         daemon
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -60,7 +60,7 @@ impl Daemon {
         self.run.path().join("secretd.sock")
     }
 
-    pub fn ctl(&self, args: &[&str]) -> std::process::Output {
+    pub(crate) fn ctl(&self, args: &[&str]) -> std::process::Output {
         Command::new(SECRETCTL)
             .env("SECRETD_HOST", format!("unix://{}", self.socket().display()))
             .args(args)
@@ -69,7 +69,7 @@ impl Daemon {
             .unwrap()
     }
 
-    pub async fn channel(&self) -> Channel {
+    pub(crate) async fn channel(&self) -> Channel {
         let path = self.socket();
         Endpoint::from_static("http://localhost")
             .connect_with_connector(tower::service_fn(move |_| {

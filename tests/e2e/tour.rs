@@ -5,7 +5,7 @@ use std::path::Path;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/nerd-dinner");
 
-pub fn deploy_nerd_dinner(world: &World) {
+pub(crate) fn deploy_nerd_dinner(world: &World) {
     world.ctl_with(["create", "nerd-dinner-db-sa-password", "-"], b"N3rdD!nner-canary-4711").ok();
     world.ctl(["stack", "deploy", "-c", &format!("{EXAMPLE}/compose.yaml"), "nerd-dinner"]).ok();
 }

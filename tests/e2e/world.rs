@@ -10,14 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub const SECRETD: &str = env!("CARGO_BIN_EXE_secretd");
-pub const SECRETCTL: &str = env!("CARGO_BIN_EXE_secretctl");
+pub(crate) const SECRETD: &str = env!("CARGO_BIN_EXE_secretd");
+pub(crate) const SECRETCTL: &str = env!("CARGO_BIN_EXE_secretctl");
 
 /// How long anything may take before the test says what it waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `ready` gives a value; a state, not a moment.
-pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = ready() {
@@ -34,10 +34,10 @@ pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
 
 /// What a command said.
 #[derive(Debug)]
-pub struct Said {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Said {
@@ -50,13 +50,13 @@ impl Said {
     }
 
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "out: {}\nerr: {}", self.out, self.err);
         self.out
     }
 
     #[track_caller]
-    pub fn fails(self, code: i32) -> String {
+    pub(crate) fn fails(self, code: i32) -> String {
         assert_eq!(self.code, code, "out: {}\nerr: {}", self.out, self.err);
         assert!(!self.err.trim().is_empty(), "a failure says why");
         self.err
@@ -64,7 +64,7 @@ impl Said {
 }
 
 /// A machine for one test: directories, and a daemon when one is started.
-pub struct World {
+pub(crate) struct World {
     dir: tempfile::TempDir,
     runtime: &'static str,
     daemon: Option<Child>,
@@ -72,33 +72,33 @@ pub struct World {
 
 impl World {
     /// A machine without daemon, whose tasks are sandboxed processes.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_runtime("process")
     }
 
-    pub fn with_runtime(runtime: &'static str) -> Self {
+    pub(crate) fn with_runtime(runtime: &'static str) -> Self {
         // A short path: the socket's must fit in 107 bytes.
         let dir = tempfile::Builder::new().prefix("sd").tempdir_in("/tmp").unwrap();
         Self { dir, runtime, daemon: None }
     }
 
     /// A running, initialised daemon.
-    pub fn initialised() -> Self {
+    pub(crate) fn initialised() -> Self {
         let mut world = Self::new();
         world.start();
         world.init();
         world
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.path("data")
     }
 
-    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
@@ -110,7 +110,7 @@ impl World {
     }
 
     /// The daemon's command line, not started.
-    pub fn secretd(&self) -> Command {
+    pub(crate) fn secretd(&self) -> Command {
         let mut command = Command::new(SECRETD);
         command
             .env_clear()
@@ -126,7 +126,7 @@ impl World {
     }
 
     /// Starts the daemon and waits until it answers.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.spawn();
         let log = self.path("log");
         until("the daemon to answer", || {
@@ -137,34 +137,34 @@ impl World {
     }
 
     /// Starts the daemon and does not wait.
-    pub fn spawn(&mut self) {
+    pub(crate) fn spawn(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
         let child = self.secretd().stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         self.daemon = Some(child);
     }
 
     /// Starts the daemon where it must not start; gives its exit code and last words.
-    pub fn start_fails(&self) -> Said {
+    pub(crate) fn start_fails(&self) -> Said {
         Said::of(&self.secretd().output().unwrap())
     }
 
-    pub fn init(&self) -> String {
+    pub(crate) fn init(&self) -> String {
         self.ctl(["init", "--listen-addr", "127.0.0.1:0", "--advertise-addr", "127.0.0.1"]).ok()
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.daemon.as_ref().unwrap().id()
     }
 
     /// Ends the daemon without warning.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.daemon.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// Asks the daemon to end, and waits for it.
-    pub fn stop(&mut self) -> i32 {
+    pub(crate) fn stop(&mut self) -> i32 {
         let mut child = self.daemon.take().unwrap();
         rustix::process::kill_process(
             rustix::process::Pid::from_child(&child),
@@ -175,12 +175,12 @@ impl World {
         ended.code().unwrap_or(-1)
     }
 
-    pub fn ctl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Said {
+    pub(crate) fn ctl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Said {
         self.ctl_with(args, b"")
     }
 
     /// Runs `secretctl` with something on its standard input.
-    pub fn ctl_with<S: AsRef<OsStr>>(
+    pub(crate) fn ctl_with<S: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
         input: &[u8],
@@ -204,12 +204,12 @@ impl World {
     }
 
     /// The JSON a command prints.
-    pub fn json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Value {
+    pub(crate) fn json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Value {
         serde_json::from_str(&self.ctl(args).ok()).unwrap()
     }
 
     /// The tasks of a service as `NAME STATE` pairs, newest first, with their errors.
-    pub fn tasks(&self, service: &str) -> Vec<(String, String, String)> {
+    pub(crate) fn tasks(&self, service: &str) -> Vec<(String, String, String)> {
         let format = "{{.Name}}\t{{.CurrentState}}\t{{.Error}}";
         let out = self.ctl(["service", "ps", "--no-trunc", "--format", format, service]).ok();
         out.lines()
@@ -221,15 +221,11 @@ impl World {
     }
 
     /// Waits until the service's output contains `text`, and returns the output.
-    pub fn output_with(&self, service: &str, text: &str) -> String {
+    pub(crate) fn output_with(&self, service: &str, text: &str) -> String {
         until(&format!("`{text}` in the output of {service}"), || {
             let said = self.ctl(["service", "logs", "--raw", service]);
             said.out.contains(text).then_some(said.out)
         })
-    }
-
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap()
     }
 }
 
@@ -281,14 +277,14 @@ fn unmount_below(dir: &Path) {
 }
 
 /// The engine that scripts/test provides.
-pub fn docker_host() -> String {
+pub(crate) fn docker_host() -> String {
     std::env::var("SECRETD_TEST_DOCKER_HOST").expect(
         "these tests need a Docker Engine in SECRETD_TEST_DOCKER_HOST: run them with scripts/test",
     )
 }
 
 /// Every file below `dir` (and `dir` itself if it is a file) that contains `needle`.
-pub fn files_with(dir: &Path, needle: &[u8]) -> Vec<PathBuf> {
+pub(crate) fn files_with(dir: &Path, needle: &[u8]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left = vec![dir.to_owned()];
     while let Some(path) = left.pop() {
