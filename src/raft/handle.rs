@@ -61,12 +61,20 @@ pub struct Options {
     pub clock: Clock,
 }
 
+/// How a store comes to be.
+#[derive(Debug)]
+pub(super) enum Begin {
+    Found(Member),
+    Join,
+    Open,
+}
+
 /// What tests make smaller.
 #[derive(Debug, Clone, Copy)]
-struct Sizes {
-    log: LogSizes,
+pub(super) struct Sizes {
+    pub(super) log: LogSizes,
     /// With twice this many bytes the log is cut down to it.
-    kept: usize,
+    pub(super) kept: usize,
 }
 
 impl Default for Sizes {
@@ -159,7 +167,7 @@ pub struct Status {
 /// The store of one manager. Cheap to clone.
 #[derive(Clone)]
 pub struct Raft {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     proposer: Proposer,
     reader: Reader,
     leadership: watch::Receiver<Leadership>,
@@ -198,7 +206,7 @@ impl Raft {
         member: Member,
         peers: Arc<dyn Peers>,
     ) -> Result<Self, StartError> {
-        Self::start(options, Sizes::default(), Some(member), peers).await
+        Self::start(options, Sizes::default(), Begin::Found(member), peers).await
     }
 
     /// Opens the store that lies in `options.dir`. The only voter returns when it leads, with everything applied.
@@ -206,7 +214,15 @@ impl Raft {
     /// # Errors
     /// [`StartError`]: damaged or missing files, another node's files, a full disk.
     pub async fn open(options: Options, peers: Arc<dyn Peers>) -> Result<Self, StartError> {
-        Self::start(options, Sizes::default(), None, peers).await
+        Self::start(options, Sizes::default(), Begin::Open, peers).await
+    }
+
+    /// Starts an empty store that waits to be added by the leader of its cluster ([`Raft::add_member`]).
+    ///
+    /// # Errors
+    /// [`StartError::Exists`] if there is a store in `options.dir`, and whatever keeps it from starting.
+    pub async fn join(options: Options, peers: Arc<dyn Peers>) -> Result<Self, StartError> {
+        Self::start(options, Sizes::default(), Begin::Join, peers).await
     }
 
     /// Proposes a command and waits for what became of it, at most `kit::limits::PROPOSAL_DEADLINE`.
@@ -284,47 +300,38 @@ impl Raft {
         packer.wait().await;
         confirmer.wait().await;
         keeper.wait().await;
-        if let Err(error) = self.core.raft.shutdown().await {
-            tracing::error!(%error, "Raft did not stop cleanly");
-        }
-        let core = self.core.clone();
-        let closed = tokio::task::spawn_blocking(move || {
-            core.machine.close();
-            core.log.close();
-        });
-        if let Err(error) = closed.await {
-            tracing::error!(%error, "the store did not close cleanly");
-        }
+        self.core.close().await;
     }
 }
 
 impl Raft {
-    async fn start(
+    pub(super) async fn start(
         options: Options,
         sizes: Sizes,
-        founder: Option<Member>,
+        begin: Begin,
         peers: Arc<dyn Peers>,
     ) -> Result<Self, StartError> {
         let (raft_id, clock) = (options.raft_id, options.clock.clone());
-        let cluster = options.cluster;
-        let founding = founder.is_some();
+        let config = Arc::new(config(&options.cluster.to_string()));
+        let fresh = !matches!(begin, Begin::Open);
         let Files { identity, log, machine, handle } =
-            tokio::task::spawn_blocking(move || open_files(&options, sizes.log, founding))
+            tokio::task::spawn_blocking(move || open_files(&options, sizes.log, fresh))
                 .await
                 .map_err(|error| StartError::Raft(error.to_string()))??;
         let network = Network { peers, identity };
-        let config = Arc::new(config(&cluster.to_string()));
-        let raft = openraft::Raft::new(raft_id, config, network, log.clone(), machine)
-            .await
-            .map_err(|fatal| StartError::Raft(fatal.to_string()))?;
-        let begun = raft.is_initialized().await.map_err(|f| StartError::Raft(f.to_string()))?;
-        if let (Some(member), false) = (founder, begun) {
-            raft.initialize(BTreeMap::from([(raft_id, member)]))
-                .await
-                .map_err(|error| StartError::Raft(error.to_string()))?;
-        }
+        let raft = openraft::Raft::new(raft_id, config, network, log.clone(), machine).await;
+        let raft = match raft {
+            Ok(raft) => raft,
+            Err(fatal) => {
+                close(handle, log).await;
+                return Err(StartError::Raft(fatal.to_string()));
+            }
+        };
         let core = Arc::new(Core { raft, machine: handle, log, clock });
-        lead_alone(&core, raft_id).await?;
+        if let Err(error) = first_steps(&core, raft_id, begin).await {
+            core.close().await;
+            return Err(error);
+        }
         Ok(Self::run(core, sizes.kept))
     }
 
@@ -346,6 +353,13 @@ impl Raft {
 }
 
 impl Core {
+    async fn close(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!(%error, "Raft did not stop cleanly");
+        }
+        close(self.machine.clone(), self.log.clone()).await;
+    }
+
     /// Whether the disks can take so many bytes more.
     pub(super) fn check_room(&self, bytes: usize) -> Result<(), Full> {
         self.log.check_room(bytes)?;
@@ -361,6 +375,16 @@ impl Core {
     }
 }
 
+async fn close(machine: MachineHandle, log: LogStore) {
+    let closed = tokio::task::spawn_blocking(move || {
+        machine.close();
+        log.close();
+    });
+    if let Err(error) = closed.await {
+        tracing::error!(%error, "the store did not close cleanly");
+    }
+}
+
 struct Files {
     identity: Arc<LogIdentity>,
     log: LogStore,
@@ -369,11 +393,11 @@ struct Files {
 }
 
 /// Opens log and state file and checks that they belong together.
-fn open_files(options: &Options, sizes: LogSizes, founding: bool) -> Result<Files, StartError> {
+fn open_files(options: &Options, sizes: LogSizes, fresh: bool) -> Result<Files, StartError> {
     let Options { dir, cluster, node, raft_id: _, key, clock: _ } = options;
     let log_dir = dir.join("log");
     let exists = log_dir.exists() || dir.join(STATE_FILE).exists();
-    if !founding && !exists {
+    if !fresh && !exists {
         return Err(StartError::Empty(dir.clone()));
     }
     let identity = Arc::new(LogIdentity { cluster: *cluster, node: *node, key: key.clone() });
@@ -381,8 +405,8 @@ fn open_files(options: &Options, sizes: LogSizes, founding: bool) -> Result<File
     let opened = Machine::open(&dir.join(STATE_FILE), identity.clone());
     let (machine, handle, installed) = opened.inspect_err(|_| log.close())?;
     let (applied, last, purged) = (machine.applied(), log.last(), log.purged());
-    let mismatch = if founding && handle.state().cluster().is_some() {
-        // A founding that was cut off before its first command may be taken up again.
+    let mismatch = if fresh && handle.state().cluster().is_some() {
+        // A beginning that was cut off before its first command may be taken up again.
         Some(StartError::Exists(dir.clone()))
     } else if applied > last && applied != installed {
         let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
@@ -416,6 +440,17 @@ fn config(cluster: &str) -> Config {
         purge_batch_size: 64,
         ..Config::default()
     }
+}
+
+/// Founds the cluster if that is asked for and has not happened, and leads it if nobody else is there.
+async fn first_steps(core: &Core, raft_id: u64, begin: Begin) -> Result<(), StartError> {
+    let failed = |error: String| StartError::Raft(error);
+    let begun = core.raft.is_initialized().await.map_err(|fatal| failed(fatal.to_string()))?;
+    if let (Begin::Found(member), false) = (begin, begun) {
+        let members = BTreeMap::from([(raft_id, member)]);
+        core.raft.initialize(members).await.map_err(|error| failed(error.to_string()))?;
+    }
+    lead_alone(core, raft_id).await
 }
 
 /// If this manager is the only voter, makes it lead at once and applies everything there is: nobody else could object.
@@ -551,7 +586,7 @@ mod tests {
         let member = Member { node: options.node, addr: String::new() };
         let start =
             async |founder| Raft::start(options.clone(), sizes, founder, Arc::new(Alone)).await;
-        let raft = start(Some(member)).await.unwrap();
+        let raft = start(Begin::Found(member)).await.unwrap();
         for number in 0..50 {
             raft.propose(None, create(number).1).await.unwrap();
         }
@@ -560,7 +595,7 @@ mod tests {
         raft.shutdown().await;
         assert!(!options.dir.join("log/0000000000000001.log").exists());
 
-        let raft = start(None).await.unwrap();
+        let raft = start(Begin::Open).await.unwrap();
         for number in 0..50 {
             let body = raft.body(create(number).0).await.unwrap().body;
             assert_eq!(body, vec![number; 20_000]);
@@ -568,7 +603,7 @@ mod tests {
         raft.shutdown().await;
 
         std::fs::rename(options.dir.join(STATE_FILE), dir.path().join("away")).unwrap();
-        let error = start(None).await.unwrap_err();
+        let error = start(Begin::Open).await.unwrap_err();
         assert!(matches!(error, StartError::StateBehind { .. }), "{error}");
     }
 }

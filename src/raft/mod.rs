@@ -3,12 +3,13 @@
 //! A [`Raft`] is one manager's hand on the replicated store: propose commands, read the state, fetch sealed bodies,
 //! hear of changes and of leadership. Below it: [`log`] (durable before it answers), `state_file` (rows and bodies, write-
 //! behind), `machine` (applies entries to both the state in memory and the file), `propose` (packs commands into
-//! entries), `read` (one confirmation for all who wait), `network` (peers).
+//! entries), `read` (one confirmation for all who wait), `members` and `network` (other managers).
 
 mod codec;
 mod handle;
 mod log;
 mod machine;
+mod members;
 mod network;
 mod propose;
 mod read;
@@ -17,6 +18,8 @@ mod state_file;
 mod types;
 
 #[cfg(test)]
+mod network_test;
+#[cfg(test)]
 mod snapshot_test;
 #[cfg(test)]
 mod suite_test;
@@ -24,6 +27,7 @@ mod suite_test;
 pub use handle::{Leadership, Options, Raft, StartError, Status};
 pub use log::LogError;
 pub use machine::{BodyError, Changes};
+pub use members::MemberError;
 pub use network::{Alone, PeerError, PeerService, Peers};
 pub use propose::{COMMAND_SIZE, ProposeError};
 pub use read::ReadError;
