@@ -5,7 +5,7 @@
 //!                                      ↘ node storage key → log records, state rows, vote
 //! ```
 //!
-//! Every arrow is the one envelope of [`envelope`](self::envelope): a key derived for this message alone, a
+//! Every arrow is the one envelope of `envelope`: a key derived for this message alone, a
 //! commitment to key and context, AES-256-GCM.
 
 mod envelope;

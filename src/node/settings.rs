@@ -16,7 +16,7 @@ pub struct Flags {
     #[arg(long, env = "SECRETD_RUN_DIR", value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
 
-    /// The key that unlocks the store; must lie outside the data directory [default: <data-dir>.key]
+    /// The key that unlocks the store; must lie outside the data directory; by default DATA-DIR.key
     #[arg(long, env = "SECRETD_KEY_FILE", value_name = "PATH")]
     pub key_file: Option<PathBuf>,
 

@@ -1,7 +1,7 @@
 //! openraft fitted to us: the log, the state file, snapshots, the network, the batching proposer.
 //!
 //! A [`Raft`] is one manager's hand on the replicated store: propose commands, read the state, fetch sealed bodies,
-//! hear of changes and of leadership. Below it: [`log`] (durable before it answers), `state_file` (rows and bodies, write-
+//! hear of changes and of leadership. Below it: `log` (durable before it answers), `state_file` (rows and bodies, write-
 //! behind), `machine` (applies entries to both the state in memory and the file), `propose` (packs commands into
 //! entries), `read` (one confirmation for all who wait), `members` and `network` (other managers).
 
