@@ -2,12 +2,13 @@
 
 use super::{
     args::StackDeployArgs,
-    files, objects,
+    files,
+    objects::{self, Wanted},
     plan::{Step, steps},
 };
 use crate::{
     client::Client,
-    compose::StackName,
+    compose::{Project, StackName},
     ctl::{
         connect::{Context, explain},
         exit::{Code, Failure},
@@ -37,13 +38,27 @@ pub(super) async fn deploy(args: StackDeployArgs, context: &Context) -> Result<(
     let wanted = objects::read(&project, &env)?;
 
     let client = context.connect().await?;
-    let mut found = match objects::find(&client, &project).await {
+    let services = apply(&client, &project, wanted, prune).await?;
+    if detach {
+        return Ok(());
+    }
+    converge_all(&client, &services, quiet).await
+}
+
+/// Brings the cluster to what the project says; gives the services back with their names.
+pub(super) async fn apply(
+    client: &Client,
+    project: &Project,
+    wanted: Vec<Wanted<'_>>,
+    prune: bool,
+) -> Result<Vec<(ServiceId, String)>, Failure> {
+    let mut found = match objects::find(client, project).await {
         Ok(found) => found,
-        Err(error) => return Err(explain(&client, error).await),
+        Err(error) => return Err(explain(client, error).await),
     };
-    objects::check_externals(&project, &found)?;
-    let there = services(&client, &stack).await?;
-    objects::ensure(&client, wanted, &mut found).await?;
+    objects::check_externals(project, &found)?;
+    let there = services(client, &project.stack).await?;
+    objects::ensure(client, wanted, &mut found).await?;
 
     let specs = project
         .to_specs(|kind, name| objects::lookup(&found, kind, name))
@@ -51,23 +66,20 @@ pub(super) async fn deploy(args: StackDeployArgs, context: &Context) -> Result<(
     let (steps, orphans) = steps(there, specs);
     let mut running = Vec::new();
     for step in steps {
-        running.push(carry_out(&client, step).await?);
+        running.push(carry_out(client, step).await?);
     }
     for service in &orphans {
         let name = &service.spec.name;
         if prune {
             output::line(format_args!("Removing service {name}"))?;
-            client.remove_service(&service.id.to_string()).await?;
+            client.remove_service(service.id.as_str()).await?;
         } else {
             output::note(format_args!(
                 "note: service {name} is no longer in the files; --prune removes it"
             ));
         }
     }
-    if detach {
-        return Ok(());
-    }
-    converge_all(&client, &running, quiet).await
+    Ok(running)
 }
 
 /// The services of a stack, by name.

@@ -106,7 +106,7 @@ pub(super) async fn remove(stacks: &[String], context: &Context) -> Result<(), F
 }
 
 /// Returns how many things there were.
-async fn remove_one(client: &Client, stack: &StackName) -> Result<usize, Failure> {
+pub(super) async fn remove_one(client: &Client, stack: &StackName) -> Result<usize, Failure> {
     let mut count = 0;
     for service in services(client, stack).await? {
         output::line(format_args!("Removing service {}", service.spec.name))?;

@@ -9,6 +9,9 @@ mod files;
 mod objects;
 mod plan;
 
+#[cfg(test)]
+mod tests;
+
 use super::{connect::Context, exit::Failure, output};
 use crate::compose::StackName;
 use args::{StackCommand, StackConfigArgs};

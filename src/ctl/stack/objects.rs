@@ -10,7 +10,6 @@ use crate::{
     },
     kit::{id::ObjectId, name::ObjectName},
     model::{
-        filter::Filters,
         object::{Kind, Object, check_size},
         refusal::RefusalKind,
         service::STACK_LABEL,
@@ -33,16 +32,16 @@ pub(super) struct Wanted<'p> {
 /// A failed call.
 pub(super) async fn find(client: &Client, project: &Project) -> Result<Found, ClientError> {
     let mut found = Found::new();
-    for kind in [Kind::Secret, Kind::Config] {
-        let mut filters = Filters::default();
-        let of_kind = project.objects.iter().filter(|plan| plan.kind == kind);
-        of_kind.for_each(|plan| filters.add("name", plan.name.as_str()));
-        if filters.values("name").is_empty() {
-            continue;
-        }
-        // The filter also lets longer names pass; they are not asked for below.
-        for object in client.list_objects(kind, &filters).await? {
-            found.insert((kind, object.name.folded()), object);
+    for ObjectPlan { kind, name, .. } in &project.objects {
+        match client.object(*kind, name.as_str()).await {
+            // The daemon also takes ids and their beginnings, which is not what a document means.
+            Ok(object) if object.name.folded() == name.folded() => {
+                found.insert((*kind, object.name.folded()), object);
+            }
+            Ok(_) => {}
+            Err(ClientError::Refused(refusal))
+                if matches!(refusal.kind, RefusalKind::NotFound | RefusalKind::Invalid) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(found)
