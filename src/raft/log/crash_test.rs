@@ -106,6 +106,11 @@ fn story() -> Vec<Step> {
         Truncate(10),
         Vote(4),
         Append(4, vec![64]),
+        // The segment that holds the last vote goes; the vote must not.
+        Append(4, vec![5000]),
+        Append(4, vec![5000]),
+        Purge(11),
+        Append(4, vec![30]),
     ]
 }
 
