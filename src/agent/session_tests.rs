@@ -38,6 +38,7 @@ struct Fake {
     /// How often the whole assignment was asked for.
     streams: usize,
     statuses: BTreeMap<String, v1::TaskStatus>,
+    updates: usize,
     /// Refuses that many status updates.
     refuse: usize,
     logs: Vec<v1::PublishLogsRequest>,
@@ -140,6 +141,7 @@ impl Dispatcher for FakeManager {
         request: Request<v1::UpdateTaskStatusRequest>,
     ) -> Result<Response<v1::UpdateTaskStatusResponse>, Status> {
         self.change(|f| {
+            f.updates += 1;
             if f.refuse > 0 {
                 f.refuse -= 1;
                 return Err(Status::unavailable("no leader"));
@@ -265,6 +267,8 @@ async fn a_secret_and_its_task_come_over_the_stream_and_the_task_runs() {
     world.manager.until_state(task.id, TaskState::Running).await;
     assert_eq!(world.runtime.look(|f| f.containers[&task.id].files.clone()), [6]);
     world.manager.until(|f| f.beats >= 2).await;
+    // Accepted, preparing, ready, starting, running: what is stored is not told again.
+    assert!(world.manager.change(|f| f.updates) <= 5);
     let description = world.manager.change(|f| f.description.take()).unwrap();
     assert_eq!(description.runtime, "fake");
     assert!(world.handle.seen().connected);

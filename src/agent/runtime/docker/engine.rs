@@ -1,7 +1,8 @@
 //! The connection to the engine: made when first needed, made again when it broke, and its errors in our words.
 
+use super::users::Ids;
 use crate::{agent::runtime::RuntimeError, kit::chain::chain};
-use bollard::{Docker, errors::Error};
+use bollard::{Docker, errors::Error, models::SystemInfo};
 use std::{sync::Mutex, time::Duration};
 
 /// Where Docker listens unless told otherwise.
@@ -19,11 +20,20 @@ pub(super) struct Engine {
     host: String,
     /// The client once the API version is settled.
     ready: Mutex<Option<Docker>>,
+    /// What the engine adds to the ids of its containers' users: with `userns-remap`, root in a container is
+    /// somebody else on the host.
+    shift: Mutex<Ids>,
 }
 
 impl Engine {
     pub(super) fn new(host: &str) -> Self {
-        Self { host: host.to_owned(), ready: Mutex::new(None) }
+        Self { host: host.to_owned(), ready: Mutex::new(None), shift: Mutex::new(NO_SHIFT) }
+    }
+
+    /// The ids on the host of what a container knows under these.
+    pub(super) fn on_host(&self, ids: Ids) -> Ids {
+        let shift = *self.shift.lock().expect("no panic while held");
+        Ids { uid: ids.uid.saturating_add(shift.uid), gid: ids.gid.saturating_add(shift.gid) }
     }
 
     /// Returns a client that speaks a version of the API the engine knows.
@@ -46,6 +56,8 @@ impl Engine {
                 self.host, version.major_version, version.minor_version, OLDEST_API.0, OLDEST_API.1
             )));
         }
+        let info = docker.info().await.map_err(|e| self.explain(e))?;
+        *self.shift.lock().expect("no panic while held") = shift(&info);
         *self.ready.lock().expect("no panic while held") = Some(docker.clone());
         Ok(docker)
     }
@@ -89,6 +101,22 @@ impl Engine {
     }
 }
 
+const NO_SHIFT: Ids = Ids { uid: 0, gid: 0 };
+
+/// An engine with `userns-remap` keeps everything in a directory named after what it adds: `…/165536.165536`.
+fn shift(info: &SystemInfo) -> Ids {
+    let remapped = info
+        .security_options
+        .iter()
+        .flatten()
+        .any(|option| option.split(',').any(|part| part == "name=userns"));
+    let named = || {
+        let (uid, gid) = info.docker_root_dir.as_deref()?.rsplit('/').next()?.split_once('.')?;
+        Some(Ids { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+    };
+    if remapped { named().unwrap_or(NO_SHIFT) } else { NO_SHIFT }
+}
+
 /// The HTTP status of the engine's refusal, if it is one.
 pub(super) fn status(error: &Error) -> Option<u16> {
     match error {
@@ -109,6 +137,22 @@ mod tests {
             matches!(&error, RuntimeError::Unreachable(why) if why.contains("/nowhere/docker.sock")),
             "{error}"
         );
+    }
+
+    #[test]
+    fn ids_are_shifted_only_where_the_engine_remaps_them() {
+        let info = |options: &[&str], root: &str| SystemInfo {
+            security_options: Some(options.iter().map(|o| (*o).to_owned()).collect()),
+            docker_root_dir: Some(root.to_owned()),
+            ..SystemInfo::default()
+        };
+        let remapped = info(&["name=seccomp,profile=default", "name=userns"], "/d/165536.165537");
+        assert_eq!(shift(&remapped), Ids { uid: 165_536, gid: 165_537 });
+        assert_eq!(shift(&info(&["name=seccomp"], "/d/1.2")), NO_SHIFT);
+        assert_eq!(shift(&info(&["name=userns"], "/var/lib/docker")), NO_SHIFT);
+        let engine = Engine::new("unix:///x");
+        *engine.shift.lock().unwrap() = shift(&remapped);
+        assert_eq!(engine.on_host(Ids { uid: 1, gid: 0 }), Ids { uid: 165_537, gid: 165_537 });
     }
 
     #[tokio::test]

@@ -143,8 +143,9 @@ impl DockerRuntime {
             .files
             .iter()
             .map(|File { reference, payload }| {
-                let access = spec::access(reference, running_as, &users)
+                let mut access = spec::access(reference, running_as, &users)
                     .map_err(|e| RuntimeError::Rejected(e.to_string()))?;
+                access.ids = self.engine.on_host(access.ids);
                 Ok((access, Arc::clone(payload)))
             })
             .collect::<Result<_, RuntimeError>>()?;
