@@ -98,7 +98,7 @@ impl Drop for Daemon {
         self.child.wait().unwrap();
         let place = self.run.path().join("place");
         if place.exists() {
-            drop(rustix::mount::unmount(&place, rustix::mount::UnmountFlags::DETACH));
+            rustix::mount::unmount(&place, rustix::mount::UnmountFlags::DETACH).unwrap();
         }
     }
 }
