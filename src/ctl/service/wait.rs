@@ -22,11 +22,11 @@ const STABLE: Duration = Duration::from_secs(2);
 /// With more tasks than this only their number is shown.
 const MOST_LINES: usize = 20;
 
-/// Waits until the service is as it should be. Ends by itself only then, or when the service goes or its update
-/// stops; Ctrl-C leaves the service as it is.
+/// Waits until the service is as it should be. Ends by itself only then, or when nothing more will come of it: the
+/// service goes, its update stops, a task failed and none may follow. Ctrl-C leaves the service as it is.
 ///
 /// # Errors
-/// The service was removed, its update paused or rolled back, Ctrl-C, the daemon is away.
+/// The service was removed, its update paused or rolled back, a task failed for good, Ctrl-C, the daemon is away.
 pub(crate) async fn converge(client: &Client, id: &ServiceId, quiet: bool) -> Result<(), Failure> {
     let mut progress = Progress::new(quiet);
     tokio::select! {
@@ -88,6 +88,10 @@ async fn watch(client: &Client, id: &ServiceId, progress: &mut Progress) -> Resu
                         return Err(failure);
                     }
                     let mut lines = picture.lines;
+                    if picture.ended {
+                        lines.push(format!("verify: Service {id} converged"));
+                        return progress.show(lines);
+                    }
                     if picture.done {
                         stable_at.get_or_insert_with(|| Instant::now() + STABLE);
                         lines.push(format!(
@@ -123,7 +127,9 @@ async fn watch(client: &Client, id: &ServiceId, progress: &mut Progress) -> Resu
 struct Picture {
     lines: Vec<String>,
     done: bool,
-    /// Its update will not go on by itself.
+    /// Every task has done its work, so there is nothing left to be watched.
+    ended: bool,
+    /// Nothing more will come of it by itself.
     stopped: Option<Failure>,
 }
 
@@ -139,7 +145,17 @@ impl Picture {
                 lines.push(format!("{}/{total}: {}", at + 1, slot.text));
             }
         }
-        Some(Self { lines, done: running == total, stopped: stopped(service) })
+        let lost = slots.values().find_map(|slot| slot.lost.as_ref());
+        let stopped = stopped(service).or_else(|| {
+            let lost = lost?;
+            let failure = Failure::new(Code::Other, format!("{lost}, and no task follows it"));
+            Some(failure.hint(format!(
+                "see all tasks with: secretctl service ps --no-trunc {}",
+                service.spec.name
+            )))
+        });
+        let ended = total > 0 && slots.values().all(|slot| slot.ended);
+        Some(Self { lines, done: running == total, ended, stopped })
     }
 }
 
@@ -160,10 +176,14 @@ fn stopped(service: &Service) -> Option<Failure> {
 }
 
 /// The place of one task: a number, or a node for a global service.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Slot {
+    /// Its task runs, or has done its work.
     running: bool,
+    ended: bool,
     text: String,
+    /// How its task failed, if none will follow.
+    lost: Option<String>,
 }
 
 fn slots<'a>(service: &Service, tasks: impl Iterator<Item = &'a Task>) -> BTreeMap<String, Slot> {
@@ -201,32 +221,55 @@ fn judge(service: &Service, mut tasks: Vec<&Task>) -> Slot {
         task.desired <= TaskState::Running
             && (task.spec_index == service.spec_index || *task.spec == service.spec.task)
     };
-    let current = tasks.iter().find(wanted);
-    if current.is_none()
-        && let Some(done) = tasks.first().filter(|task| is_done(service, task))
-    {
-        return Slot { running: true, text: done.status.state.to_string() };
+    let newest = tasks.first().copied();
+    if let Some(done) = newest.filter(|task| is_done(service, task)) {
+        let text = done.status.state.to_string();
+        return Slot { running: true, ended: true, text, lost: None };
     }
-    let Some(task) = current else { return Slot { running: false, text: "new".to_owned() } };
-    if task.status.state == TaskState::Running {
-        return Slot { running: true, text: "running".to_owned() };
-    }
-    if is_done(service, task) {
-        return Slot { running: true, text: task.status.state.to_string() };
-    }
-    let state = task.status.state;
-    let error = |task: &&&Task| {
+    let error = |task: &Task| {
         let error = task.status.error.trim();
         (!error.is_empty()).then(|| error.replace(['\n', '\t'], " "))
     };
-    // Its own error, or why the one before it is no more.
-    let text =
-        match (error(&task), tasks.iter().filter(|t| t.id != task.id).find_map(|t| error(&t))) {
-            (Some(own), _) => format!("{state}: {own}"),
-            (None, Some(before)) => format!("{state} (before: {before})"),
-            (None, None) => state.to_string(),
+    if let Some(task) = newest.filter(|_| !another_may_follow(service, &tasks)) {
+        let text = match (task.status.state, error(task)) {
+            (state, Some(error)) => format!("{state}: {error}"),
+            (state, None) => state.to_string(),
         };
-    Slot { running: false, text }
+        let lost = Some(format!("{} {text}", task.short_name()));
+        return Slot { text, lost, ..Slot::default() };
+    }
+    let Some(task) = tasks.iter().find(wanted) else {
+        return Slot { text: "new".to_owned(), ..Slot::default() };
+    };
+    let state = task.status.state;
+    if state == TaskState::Running {
+        return Slot { running: true, text: "running".to_owned(), ..Slot::default() };
+    }
+    // Its own error, or why the one before it is no more.
+    let before = || tasks.iter().filter(|t| t.id != task.id).find_map(|t| error(t));
+    let text = match (error(task), before()) {
+        (Some(own), _) => format!("{state}: {own}"),
+        (None, Some(before)) => format!("{state} (before: {before})"),
+        (None, None) => state.to_string(),
+    };
+    Slot { text, ..Slot::default() }
+}
+
+/// Whether the slot's newest task lives, or the restart policy lets another one follow.
+fn another_may_follow(service: &Service, tasks: &[&Task]) -> bool {
+    let failed =
+        |task: &&&Task| matches!(task.status.state, TaskState::Failed | TaskState::Rejected);
+    let of_this_spec = |task: &&&Task| task.spec_index == service.spec_index;
+    if !tasks.first().is_some_and(|newest| failed(&newest) && of_this_spec(&newest)) {
+        return true;
+    }
+    let restart = &service.spec.task.restart;
+    if restart.condition == RestartCondition::None {
+        return false;
+    }
+    // Within a window attempts are forgotten again, so one cannot tell.
+    let attempts = tasks.iter().filter(of_this_spec).filter(failed).count() as u64;
+    restart.max_attempts == 0 || !restart.window.is_zero() || attempts <= restart.max_attempts
 }
 
 /// Whether the task has ended well and nothing will follow it.
@@ -342,10 +385,28 @@ mod tests {
     fn tasks_that_are_to_end_count_when_they_have() {
         use TaskState::{Complete, Running, Shutdown};
         let once = service(Mode::Replicated { replicas: 1 }, RestartCondition::None);
-        assert!(picture(&once, vec![task(&once, 1, 1, Shutdown, Complete)]).done);
+        let picture_of_done = picture(&once, vec![task(&once, 1, 1, Shutdown, Complete)]);
+        assert!(picture_of_done.done && picture_of_done.ended);
         assert!(picture(&once, vec![task(&once, 1, 1, Running, Complete)]).done);
         let always = service(Mode::Replicated { replicas: 1 }, RestartCondition::Any);
         assert!(!picture(&always, vec![task(&always, 1, 1, Shutdown, Complete)]).done);
+    }
+
+    #[test]
+    fn a_task_that_failed_for_good_ends_the_wait() {
+        use TaskState::{Failed, Running, Shutdown};
+        let once = service(Mode::Replicated { replicas: 1 }, RestartCondition::None);
+        let failure = picture(&once, vec![task(&once, 1, 1, Shutdown, Failed)]).stopped.unwrap();
+        assert_eq!(failure.message(), "web.1 failed: no such image, and no task follows it");
+
+        let mut twice = service(Mode::Replicated { replicas: 1 }, RestartCondition::Any);
+        twice.spec.task.restart.max_attempts = 1;
+        let first = task(&twice, 1, 1, Shutdown, Failed);
+        assert_eq!(picture(&twice, vec![first.clone()]).stopped, None);
+        let second = task(&twice, 2, 1, Shutdown, Failed);
+        assert!(picture(&twice, vec![first.clone(), second]).stopped.is_some());
+        let second = task(&twice, 2, 1, Running, Running);
+        assert_eq!(picture(&twice, vec![first, second]).stopped, None);
     }
 
     #[test]
