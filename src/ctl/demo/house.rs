@@ -104,13 +104,8 @@ impl House {
 
     async fn check_sandbox(&self) -> Result<(), Failure> {
         self.sandbox()?.check().await.map_err(|error| {
-            Failure::new(
-                Code::NotReady,
-                format!("tasks cannot be sandboxed here: {}", chain(&error)),
-            )
-            .hint(
-                "run the demo as root, allow user namespaces, or use a Docker Engine with --runtime docker",
-            )
+            Failure::new(Code::NotReady, chain(&error).to_string())
+                .hint("as root, with a Docker Engine: secretctl demo --runtime docker")
         })
     }
 
@@ -350,6 +345,16 @@ impl Drop for House {
             child.kill().ok();
             child.wait().ok();
         }
+        // A runtime of its own: this one may be the reason why we are here.
+        std::thread::scope(|scope| {
+            let remove = || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                if let Ok(runtime) = runtime {
+                    runtime.block_on(self.remove_leftovers());
+                }
+            };
+            scope.spawn(remove).join().ok();
+        });
         self.remove_directory().ok();
     }
 }

@@ -114,4 +114,15 @@ mod tests {
             "[{\"ID\":\"x\",\"Spec\":{\"Name\":\"a\"}}]\n"
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_template_panics(text in "([{}.$|()\"`:=, a-cé\\\\-]|\\{\\{|\\}\\}|range |if |end|index |json |printf |%[0-9sd]){0,24}") {
+            if let Ok(template) = Template::parse(&text) {
+                let document = json!({"a": {"b": [1, "x"]}, "c": null});
+                template.run(&document, Style::Document).ok();
+                template.run(&document, Style::Row).ok();
+            }
+        }
+    }
 }

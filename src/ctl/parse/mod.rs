@@ -89,4 +89,18 @@ mod tests {
             cpus(text).expect_err(text);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_flag_panics(text in "([a-z0-9=,.\"/:é -]|source=|target=|mode=0|type=bind|tmpfs-size=){0,16}") {
+            reference(crate::model::object::Kind::Secret, &text).ok();
+            mount(&text).ok();
+            bytes(&text).ok();
+            cpus(&text).ok();
+            duration(&text).ok();
+            filter(&text).ok();
+            key_value(&text).ok();
+            constraint(&text).ok();
+        }
+    }
 }

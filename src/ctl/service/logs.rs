@@ -197,4 +197,11 @@ mod tests {
         );
         assert_eq!(render(&line, "", false), b"hi\n");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_moment_panics(text in "[0-9TZ:+.é smh-]{0,30}") {
+            moment(&text, Timestamp(0));
+        }
+    }
 }
