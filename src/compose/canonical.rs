@@ -335,7 +335,7 @@ mod tests {
     use crate::compose::yaml;
 
     const AROUND: Surroundings<'_> =
-        Surroundings { base: "/work/app", home: Some("/home/u"), keep_variables: false };
+        Surroundings { base: "/srv/app", home: Some("/home/u"), keep_variables: false };
 
     fn long(text: &str) -> Result<String> {
         let node = yaml::parse("f.yaml", text.as_bytes())?.remove(0);
@@ -376,12 +376,12 @@ mod tests {
 
     #[test]
     fn paths_become_absolute() {
-        assert_eq!(AROUND.absolute("./a/../b"), "/work/app/b");
+        assert_eq!(AROUND.absolute("./a/../b"), "/srv/app/b");
         assert_eq!(AROUND.absolute("~/x"), "/home/u/x");
-        assert_eq!(AROUND.absolute("~x"), "/work/app/~x");
+        assert_eq!(AROUND.absolute("~x"), "/srv/app/~x");
         assert_eq!(AROUND.absolute("/../a//b/."), "/a/b");
-        assert_eq!(service("env_file: a.env"), "env_file:\n- path: /work/app/a.env");
-        assert!(long("secrets: {s: {file: ./s.txt}}").unwrap().contains("/work/app/s.txt"));
+        assert_eq!(service("env_file: a.env"), "env_file:\n- path: /srv/app/a.env");
+        assert!(long("secrets: {s: {file: ./s.txt}}").unwrap().contains("/srv/app/s.txt"));
     }
 
     #[test]

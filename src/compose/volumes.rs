@@ -201,7 +201,7 @@ mod tests {
     fn short_forms_read_as_docker_reads_them() {
         assert_eq!(shown("/data"), "volume  /data false");
         assert_eq!(shown("data:/data:ro"), "volume st_data /data true");
-        assert_eq!(shown("./x:/data:rw,z"), "bind /work/x /data false");
+        assert_eq!(shown("./x:/data:rw,z"), "bind /srv/x /data false");
         assert_eq!(shown("~/x:/data"), "bind /home/u/x /data false");
         assert_eq!(shown("/:/host:ro,rslave"), "bind / /host true");
         for bad in ["", "data", "none:/data", "a:b", ":/x", "data:/x:zz", "a:/b:ro:c", "data::ro"] {

@@ -7,9 +7,10 @@ use super::{
     keystore::{self, KeyStoreError, Unlocked},
     member::{Member, MemberError},
     settings::Settings,
-    work::{Work, WorkError},
+    work::{self, Work, WorkError},
 };
 use crate::{
+    agent::runtime::Runtime,
     crypto::{OpenError, keyring::Keyring},
     kit::{
         chain::chain,
@@ -173,8 +174,10 @@ impl Active {
             .local_addr()
             .map_err(|source| ActiveError::Listen { addr: ([0; 4], 0).into(), source })?;
         let advertise = address::advertise(advertise, bound)?;
-        clear(around)?;
         let (cluster, node, now) = (ClusterId::random(), NodeId::random(), around.clock.now());
+        // First, because it can fail for reasons of this machine, and nothing has been made yet.
+        let runtime = work::runtime(&around.settings, node).await?;
+        clear(around)?;
         let keys = keystore::create(&around.data, &around.settings.key_file, cluster, node)?;
         let (found, identity) = founding(&keys, advertise, now)?;
         let addr = advertise.to_string();
@@ -201,7 +204,7 @@ impl Active {
             return Err(error.into());
         }
         info!(%cluster, %node, "founded a cluster");
-        Self::start(around, keys, member, raft, listener).await
+        Self::start(around, keys, member, raft, listener, runtime).await
     }
 
     /// Takes up what this node was; nothing if it was never part of a cluster.
@@ -219,10 +222,11 @@ impl Active {
             .parse()
             .map_err(|_| BadAddress::Malformed(member.listen_addr.clone()))?;
         let listener = bind(listen).await?;
+        let runtime = work::runtime(&around.settings, keys.node).await?;
         let raft_id = member.raft_id.unwrap_or(1);
         let raft = Raft::open(options(around, &keys, raft_id), Arc::new(NoPeers)).await?;
         info!(cluster = %keys.cluster, node = %keys.node, "took up the cluster");
-        Self::start(around, keys, member, raft, listener).await.map(Some)
+        Self::start(around, keys, member, raft, listener, runtime).await.map(Some)
     }
 
     async fn start(
@@ -231,6 +235,7 @@ impl Active {
         member: Member,
         raft: Raft,
         listener: TcpListener,
+        runtime: Arc<dyn Runtime>,
     ) -> Result<Self, ActiveError> {
         let clock = around.clock.clone();
         let state = raft.state();
@@ -295,7 +300,7 @@ impl Active {
                 watch_store(raft.clone(), around.fatal.clone(), stop.clone()),
             ),
         ];
-        let work = Work::start(&around.settings, keys.node, listen, &tls).await?;
+        let work = Work::start(runtime, keys.node, listen, &tls);
         Ok(Self {
             keys,
             listen,

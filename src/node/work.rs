@@ -19,8 +19,11 @@ use crate::{
     pki::Tls,
     wire::v1::StatusResponse,
 };
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{fs, io, net::SocketAddr, sync::Arc};
 use tracing::info;
+
+/// The file in the data directory that says which runtime `auto` has chosen.
+const CHOICE: &str = "runtime";
 
 /// Why this node cannot run tasks.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,8 @@ pub(super) enum WorkError {
     Process(#[source] RuntimeError),
     #[error("cannot find this program's own file")]
     Program(#[source] io::Error),
+    #[error("cannot remember the chosen runtime in the data directory")]
+    Remember(#[source] io::Error),
 }
 
 impl WorkError {
@@ -41,6 +46,7 @@ impl WorkError {
                 "run secretd as root with a --run-dir it may mount in, or use --runtime process"
             }
             Self::Process(_) | Self::Program(_) => "check that secretd may write to its --run-dir",
+            Self::Remember(_) => "check the disk of the data directory",
         }
     }
 }
@@ -55,17 +61,12 @@ pub(super) struct Work {
 
 impl Work {
     /// Starts the agent of `node`, whose manager listens on `addr` of this very machine.
-    ///
-    /// # Errors
-    /// [`WorkError`]. An engine that does not answer is none: it may come back.
-    pub(super) async fn start(
-        settings: &Settings,
+    pub(super) fn start(
+        runtime: Arc<dyn Runtime>,
         node: NodeId,
         addr: SocketAddr,
         tls: &Tls,
-    ) -> Result<Self, WorkError> {
-        let runtime = runtime(settings, node).await?;
-        info!(runtime = runtime.name(), "tasks run on");
+    ) -> Self {
         let config = AgentConfig {
             node,
             tls: tls.clone(),
@@ -76,7 +77,7 @@ impl Work {
         let (agent, handle) = Agent::new(config);
         let stop = Stop::new();
         let agent = task::start("agent", agent.run(stop.clone()));
-        Ok(Self { runtime, handle, agent, stop })
+        Self { runtime, handle, agent, stop }
     }
 
     /// Fills in what `status` says of a worker.
@@ -99,7 +100,20 @@ impl Work {
     }
 }
 
-async fn runtime(settings: &Settings, node: NodeId) -> Result<Arc<dyn Runtime>, WorkError> {
+/// Sets up what starts the tasks of `node`.
+///
+/// # Errors
+/// [`WorkError`]. An engine that does not answer is none: it may come back.
+pub(super) async fn runtime(
+    settings: &Settings,
+    node: NodeId,
+) -> Result<Arc<dyn Runtime>, WorkError> {
+    let runtime = choose(settings, node).await?;
+    info!(runtime = runtime.name(), "tasks run on");
+    Ok(runtime)
+}
+
+async fn choose(settings: &Settings, node: NodeId) -> Result<Arc<dyn Runtime>, WorkError> {
     let docker = || {
         let place = Place::open(&settings.run_dir)?;
         Ok(Arc::new(DockerRuntime::new(&settings.docker_host, node, place)) as Arc<dyn Runtime>)
@@ -108,12 +122,20 @@ async fn runtime(settings: &Settings, node: NodeId) -> Result<Arc<dyn Runtime>, 
         RuntimeChoice::Docker => docker(),
         RuntimeChoice::Process => sandbox(settings),
         RuntimeChoice::Auto => {
-            if rustix::process::geteuid().is_root() {
+            // Chosen once: an engine that is down at a later start still holds this node's tasks.
+            let memory = settings.data_dir.join(CHOICE);
+            let remembered = fs::read_to_string(&memory).unwrap_or_default();
+            if remembered == "docker" {
+                return docker();
+            }
+            if remembered != "process" && rustix::process::geteuid().is_root() {
                 let docker = docker()?;
                 if docker.info().await.is_ok() {
+                    fs::write(&memory, docker.name()).map_err(WorkError::Remember)?;
                     return Ok(docker);
                 }
             }
+            fs::write(&memory, "process").map_err(WorkError::Remember)?;
             sandbox(settings)
         }
     }

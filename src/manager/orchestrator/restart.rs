@@ -4,10 +4,13 @@ use super::{
     draft::Draft,
     slot::{self, Place, Slot},
 };
-use crate::model::{
-    node::Availability,
-    service::Service,
-    task::{Task, TaskState},
+use crate::{
+    kit::clock::Timestamp,
+    model::{
+        node::Availability,
+        service::Service,
+        task::{Task, TaskState},
+    },
 };
 use std::sync::Arc;
 
@@ -24,6 +27,11 @@ pub(super) fn run(draft: &mut Draft<'_>, service: &Service) {
                 succeeded = true;
                 continue;
             }
+            if let Some(due) = too_soon(draft, service, task) {
+                draft.wake_at(due);
+                succeeded = true;
+                continue;
+            }
             draft.desire(task, TaskState::Shutdown);
             let allowed = !slot::ended_by_itself(task) || slot.may_restart(task, service);
             // A global service's task is made where its node still wants one.
@@ -37,6 +45,13 @@ pub(super) fn run(draft: &mut Draft<'_>, service: &Service) {
         }
         drop_doubles(draft, service, &slot);
     }
+}
+
+/// When a task that could not even be made may have a successor, if that is not yet. The successor is prepared at once,
+/// whatever delay its start waits for, so a missing image would be asked for again and again without a pause.
+fn too_soon(draft: &Draft<'_>, service: &Service, task: &Task) -> Option<Timestamp> {
+    let due = task.meta.created_at.plus(service.spec.task.restart.delay);
+    (task.status.state == TaskState::Rejected && due > draft.now()).then_some(due)
 }
 
 /// A global service's tasks on a paused node are left as they are.

@@ -73,6 +73,21 @@ fn a_failed_task_is_followed_in_its_slot_after_the_delay() {
 }
 
 #[test]
+fn a_task_that_cannot_be_made_is_not_followed_before_the_delay() {
+    let mut world = World::new(1);
+    let web = world.create(spec("web", 1));
+    world.settle();
+    let rejected = world.running(web)[0].clone();
+    world.end(&rejected, TaskState::Rejected);
+    world.settle();
+    assert_eq!(world.history(web).len(), 1);
+    world.advance(4 * SECOND);
+    assert_eq!(world.history(web).len(), 1);
+    world.advance(2 * SECOND);
+    assert_eq!(world.history(web).len(), 2);
+}
+
+#[test]
 fn a_policy_that_is_satisfied_leaves_the_slot_as_it_is() {
     let mut world = World::new(1);
     let mut job = spec("job", 1);
