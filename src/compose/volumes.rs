@@ -181,7 +181,7 @@ mod tests {
 
     fn mount(text: &str) -> Result<Mount> {
         let pos = Pos { file: "f".into(), line: 1, column: 1 };
-        let around = Surroundings { base: "/work", home: Some("/home/u"), keep_variables: false };
+        let around = Surroundings { base: "/srv", home: Some("/home/u"), keep_variables: false };
         let node = long(Node::text(&pos, text), "volumes[0]", around)?;
         let named = BTreeMap::from([("data".to_owned(), "st_data".to_owned())]);
         read(&View::new(&node, "volumes[0]"), &named, &mut BTreeSet::new())

@@ -123,6 +123,11 @@ impl Machine {
         path: &Path,
         identity: Arc<LogIdentity>,
     ) -> Result<(Self, MachineHandle, Option<LogId>), StateFileError> {
+        snapshot::sweep(path).map_err(|source| StateFileError::Io {
+            doing: "clear unfinished snapshots away beside",
+            path: path.to_owned(),
+            source,
+        })?;
         let (file, loaded) = StateFile::open(path, identity.clone())?;
         let Loaded { entities, applied, membership, installed } = loaded;
         let shared = Arc::new(Shared {

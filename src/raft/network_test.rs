@@ -78,7 +78,13 @@ impl Manager {
         let (version, _) = create(number);
         let mut metrics = self.raft.core.raft.metrics();
         while self.raft.state().object_by_id(version.object).is_none() {
-            metrics.changed().await.unwrap();
+            let running = metrics.changed().await;
+            assert!(
+                running.is_ok(),
+                "manager {} stopped: {:?}",
+                self.id,
+                self.raft.core.raft.metrics().borrow().running_state
+            );
         }
         let body = self.raft.body(version).await.unwrap().body;
         assert_eq!(body, vec![number; 10_000], "manager {}", self.id);

@@ -15,9 +15,18 @@ use crate::{
 };
 use prost::Message;
 use sha2::{Digest, Sha256};
-use std::{path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 const FORMAT: u32 = 1;
+/// How the extension of a file that is being received begins.
+const INCOMING: &str = "incoming";
 /// A chunk is sent once it holds this many bytes.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -142,6 +151,7 @@ impl Chunk {
 #[derive(Debug)]
 pub(super) struct Incoming {
     file: StateFile,
+    scratch: Scratch,
     identity: Arc<LogIdentity>,
     step: Step,
     digest: Sha256,
@@ -157,12 +167,49 @@ enum Step {
     Whole,
 }
 
+/// A file that goes when its reception ends without having been finished.
+#[derive(Debug)]
+struct Scratch(Option<PathBuf>);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.0.take().map(std::fs::remove_file) {
+            tracing::debug!(%error, "an unfinished snapshot was gone already");
+        }
+    }
+}
+
+/// Receptions of this process; a sender that gave up may still be heard when it begins anew, so each has its own file.
+static RECEPTIONS: AtomicU64 = AtomicU64::new(0);
+
+/// Removes what receptions left beside `path` when their process was killed.
+pub(super) fn sweep(path: &Path) -> io::Result<()> {
+    let (Some(dir), Some(stem)) = (path.parent(), path.file_stem().and_then(|s| s.to_str())) else {
+        return Ok(());
+    };
+    let begins = format!("{stem}.{INCOMING}");
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&begins)) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 impl Incoming {
-    /// Begins a new file beside `path`, in place of an unfinished one.
+    /// Begins a new file beside `path`.
     pub(super) fn begin(path: &Path, identity: Arc<LogIdentity>) -> Result<Self, StateFileError> {
-        let file = StateFile::create(&path.with_extension("incoming"), identity.clone())?;
+        let number = RECEPTIONS.fetch_add(1, Ordering::Relaxed);
+        let scratch = path.with_extension(format!("{INCOMING}-{number}"));
+        let file = StateFile::create(&scratch, identity.clone())?;
         Ok(Self {
             file,
+            scratch: Scratch(Some(scratch)),
             identity,
             step: Step::Header,
             digest: Sha256::new(),
@@ -252,8 +299,9 @@ impl Incoming {
     ///
     /// # Errors
     /// As [`Incoming::check`].
-    pub(super) fn finish(self, meta: &SnapshotMeta) -> Result<StateFile, SnapshotError> {
+    pub(super) fn finish(mut self, meta: &SnapshotMeta) -> Result<StateFile, SnapshotError> {
         self.check(meta)?;
+        self.scratch.0 = None;
         Ok(self.file)
     }
 }

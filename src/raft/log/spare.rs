@@ -94,9 +94,19 @@ impl Spare {
         }
     }
 
-    /// Why there will be no next segment as things stand.
+    /// Why there will be no next segment as things stand. An attempt that is under way is waited for: before it has ended
+    /// nobody knows, and whoever writes then would wait for it just as long.
     pub(super) fn refusal(&self) -> Option<(io::ErrorKind, String)> {
-        match &*self.lock() {
+        let mut state = self.lock();
+        while matches!(*state, State::Wanted) {
+            let (next, waited) =
+                self.changed.wait_timeout(state, RETRY).expect("no holder of this lock panics");
+            state = next;
+            if waited.timed_out() {
+                break;
+            }
+        }
+        match &*state {
             State::Refused(kind, text) => Some((*kind, text.clone())),
             State::Wanted | State::Ready(_) | State::Taken | State::Closed => None,
         }
