@@ -27,16 +27,17 @@ pub(super) fn run(draft: &mut Draft<'_>, service: &Service) {
                 succeeded = true;
                 continue;
             }
-            if let Some(due) = too_soon(draft, service, task) {
+            let allowed = !slot::ended_by_itself(task) || slot.may_restart(task, service);
+            // A global service's task is made where its node still wants one.
+            let wanted = matches!(slot.place, Place::Number(_)) || !moves;
+            let follow = allowed && wanted && !succeeded;
+            if let Some(due) = too_soon(draft, service, task).filter(|_| follow) {
                 draft.wake_at(due);
                 succeeded = true;
                 continue;
             }
             draft.desire(task, TaskState::Shutdown);
-            let allowed = !slot::ended_by_itself(task) || slot.may_restart(task, service);
-            // A global service's task is made where its node still wants one.
-            let wanted = matches!(slot.place, Place::Number(_)) || !moves;
-            if allowed && wanted && !succeeded {
+            if follow {
                 let (number, node) = slot.place.slot_and_node();
                 // `promote` starts it when its time has come, which may be at once.
                 draft.create(service, number, node, TaskState::Ready);
