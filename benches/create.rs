@@ -22,7 +22,6 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use tonic::transport::Channel;
 
 const PAYLOAD: usize = 1024;
 
@@ -76,11 +75,15 @@ fn fdatasync(dir: &Path, seconds: u64, zero_filled: bool) -> Figures {
     figures
 }
 
-async fn creates(channel: Channel, clients: usize, seconds: u64, round: usize) -> Figures {
+async fn creates(daemon: &Daemon, clients: usize, seconds: u64, round: usize) -> Figures {
+    let mut channels = Vec::new();
+    for _ in 0..clients {
+        channels.push(daemon.channel().await);
+    }
     let start = Instant::now();
     let tasks: Vec<_> = (0..clients)
         .map(|client| {
-            let mut control = ControlClient::new(channel.clone());
+            let mut control = ControlClient::new(channels[client].clone());
             tokio::spawn(async move {
                 let (id, mut times) = (ClientId::random(), Vec::new());
                 while start.elapsed() < Duration::from_secs(seconds) {
@@ -121,11 +124,10 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (one, many) = runtime.block_on(async {
-        let channel = daemon.channel().await;
-        creates(channel.clone(), 8, 1, 0).await; // warm-up
-        let one = creates(channel.clone(), 1, seconds, 1).await;
+        creates(&daemon, 8, 1, 0).await; // warm-up
+        let one = creates(&daemon, 1, seconds, 1).await;
         one.print("create through gRPC, 1 client");
-        let many = creates(channel, 64, seconds, 2).await;
+        let many = creates(&daemon, 64, seconds, 2).await;
         many.print("create through gRPC, 64 clients");
         (one, many)
     });
