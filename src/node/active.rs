@@ -29,7 +29,7 @@ use crate::{
         self, Authority, AuthorityError, Identity, IdentityError, IssueError, PrivateKey, Tls,
         TlsError,
     },
-    raft::{self, Leadership, Options, PeerError, Peers, ProposeError, Raft, StartError},
+    raft::{self, Leadership, Options, ProposeError, Raft, StartError},
     wire::{
         status::status,
         v1::{self, LocalState, ManagerEntry, StatusResponse, control_server::ControlServer},
@@ -37,7 +37,7 @@ use crate::{
 };
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
-use tonic::{Code, Status, async_trait};
+use tonic::{Code, Status};
 use tracing::{error, info, warn};
 
 /// How long to wait after a failed renewal; certificates live for days.
@@ -184,7 +184,7 @@ impl Active {
         let raft = Raft::found(
             options(around, &keys, 1),
             raft::Member { node, addr: addr.clone() },
-            Arc::new(NoPeers),
+            Arc::new(raft::Alone),
         )
         .await?;
         if let Err(error) = raft.propose(None, found).await {
@@ -224,7 +224,7 @@ impl Active {
         let listener = bind(listen).await?;
         let runtime = work::runtime(&around.settings, keys.node).await?;
         let raft_id = member.raft_id.unwrap_or(1);
-        let raft = Raft::open(options(around, &keys, raft_id), Arc::new(NoPeers)).await?;
+        let raft = Raft::open(options(around, &keys, raft_id), Arc::new(raft::Alone)).await?;
         info!(cluster = %keys.cluster, node = %keys.node, "took up the cluster");
         Self::start(around, keys, member, raft, listener, runtime).await.map(Some)
     }
@@ -530,17 +530,5 @@ async fn watch_store(raft: Raft, fatal: Stop, stop: Stop) {
             () = stop.cancelled() => return,
             changed = leadership.changed() => if changed.is_err() { return },
         }
-    }
-}
-
-/// The only manager has nobody to call.
-#[derive(Debug)]
-struct NoPeers;
-
-#[async_trait]
-impl Peers for NoPeers {
-    async fn channel(&self, member: &raft::Member) -> Result<tonic::transport::Channel, PeerError> {
-        let why = "this cluster has one manager".to_owned();
-        Err(PeerError { node: member.node, addr: member.addr.clone(), why })
     }
 }

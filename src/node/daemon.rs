@@ -113,18 +113,14 @@ impl Daemon {
             .layer(Gate::new())
             .add_service(NodeServer::new(Local(Arc::clone(self))))
             .add_service(self.control.clone());
-        let (stop, fatal) = (stop.clone(), self.around.fatal.clone());
-        let asked = async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = fatal.cancelled() => warn!("a part of this node had to stop"),
-            }
-        };
         let ended = Stop::new();
         let signal = {
-            let ended = ended.clone();
+            let (stop, fatal, ended) = (stop.clone(), self.around.fatal.clone(), ended.clone());
             async move {
-                asked.await;
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = fatal.cancelled() => warn!("a part of this node had to stop"),
+                }
                 ended.cancel();
             }
         };

@@ -87,11 +87,6 @@ impl DataDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
-
-    /// The folder of log, vote, state file and snapshots.
-    pub fn raft(&self) -> PathBuf {
-        self.path.join("raft")
-    }
 }
 
 #[cfg(test)]
