@@ -117,6 +117,8 @@ fn founding() -> Command {
             ca_key: sealed,
             keyring: Vec::new(),
             next_raft_id: 2,
+            rotation: None,
+            tokens: Vec::new(),
         }),
         node: Box::new(Node {
             id: node,
@@ -130,8 +132,10 @@ fn founding() -> Command {
                 message: String::new(),
                 addr: String::new(),
                 at: Clock::system().now(),
+                dispatcher: None,
             },
             manager: None,
+            certificate: None,
         }),
     }
 }

@@ -33,6 +33,8 @@ pub struct NodeSummary {
     pub leader: bool,
     /// It is the node that answered.
     pub this: bool,
+    /// Of a manager: whether the leader hears of it; unset if that is not known.
+    pub reachable: Option<bool>,
 }
 
 impl Client {
@@ -233,6 +235,6 @@ impl Client {
 }
 
 fn node(entry: v1::NodeEntry) -> Result<NodeSummary, Malformed> {
-    let v1::NodeEntry { node, leader, this } = entry;
-    Ok(NodeSummary { node: node.unwrap_or_default().try_into()?, leader, this })
+    let v1::NodeEntry { node, leader, this, reachable } = entry;
+    Ok(NodeSummary { node: node.unwrap_or_default().try_into()?, leader, this, reachable })
 }

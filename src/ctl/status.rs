@@ -118,11 +118,19 @@ fn fields(status: &StatusResponse) -> Value {
         protection,
         applied_index,
         certificate_expires_at_ms: _,
+        losses,
     } = status;
     let remote: Vec<Value> = managers
         .iter()
-        .map(|ManagerEntry { node_id, raft_id, addr, leader }| {
-            json!({"NodeID": node_id, "RaftID": raft_id, "Addr": addr, "Leader": leader})
+        .map(|ManagerEntry { node_id, raft_id, addr, leader, reachable, voter }| {
+            json!({
+                "NodeID": node_id,
+                "RaftID": raft_id,
+                "Addr": addr,
+                "Leader": leader,
+                "Reachable": reachable,
+                "Voter": voter,
+            })
         })
         .collect();
     json!({
@@ -146,6 +154,7 @@ fn fields(status: &StatusResponse) -> Value {
         "Protection": protection,
         "AppliedIndex": applied_index,
         "CertificateExpiresAt": expires,
+        "Losses": losses,
     })
 }
 
@@ -220,6 +229,8 @@ mod tests {
             raft_id: 1,
             addr: "10.0.0.1:2390".into(),
             leader: true,
+            reachable: Some(true),
+            voter: true,
         }];
         let run = |t: &str| Template::parse(t).unwrap().run(&fields(&status), Style::Row).unwrap();
         assert_eq!(run("{{.State}} {{.Role}} {{.Leader}} {{.Managers}}"), "active manager true 1");

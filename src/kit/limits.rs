@@ -34,5 +34,7 @@ pub const ANSWERS_PER_CLIENT: usize = 32;
 pub const CLIENTS_REMEMBERED: usize = 4096;
 /// Tasks kept per slot for `service ps`, the living one included (Swarm's default history).
 pub const TASK_HISTORY: usize = 5;
+/// Join tokens that are valid at the same time: they lie in one row of the store.
+pub const JOIN_TOKENS: usize = 100;
 /// Default port of the cluster listener.
 pub const DEFAULT_PORT: u16 = 2390;

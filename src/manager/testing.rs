@@ -67,6 +67,8 @@ impl Manager {
             ca_key: Sealed { term: 1, wrapped_key: vec![], body: vec![] },
             keyring: terms,
             next_raft_id: 2,
+            rotation: None,
+            tokens: Vec::new(),
         };
         let found = Command::Found { cluster: Box::new(cluster), node: Box::new(founder(node)) };
         raft.propose(None, found).await.unwrap();
@@ -204,8 +206,10 @@ fn founder(id: NodeId) -> Node {
             message: String::new(),
             addr: String::new(),
             at: Timestamp(1),
+            dispatcher: None,
         },
         manager: Some(ManagerStatus { raft_id: 1, addr: "127.0.0.1:2390".into() }),
+        certificate: None,
     }
 }
 

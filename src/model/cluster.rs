@@ -1,13 +1,16 @@
 //! The cluster itself: its settings, its CA, and the wrapped keys of its keyring.
 
-use super::Meta;
+use super::{Meta, node::Role};
 use crate::{
     crypto::{
         context::{Context, Subject},
         keyring::WrappedTerm,
         seal::Sealed,
     },
-    kit::id::{ClusterId, ObjectId},
+    kit::{
+        clock::Timestamp,
+        id::{ClusterId, ObjectId},
+    },
 };
 use std::time::Duration;
 
@@ -43,6 +46,33 @@ pub struct Cluster {
     pub keyring: Vec<WrappedTerm>,
     /// The Raft id the next manager gets; the first has 1.
     pub next_raft_id: u64,
+    /// While nodes move from the CA before to this one.
+    pub rotation: Option<AuthorityRotation>,
+    /// What new nodes may join with; those that expired are dropped when another is added.
+    pub tokens: Vec<Token>,
+}
+
+/// The CA is being replaced: both are trusted until every node has a certificate of the new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorityRotation {
+    /// The certificate of the CA before, DER.
+    pub previous: Vec<u8>,
+    /// The new CA's certificate signed by the one before, DER: for nodes that trust only that.
+    pub cross_signed: Vec<u8>,
+    pub started_at: Timestamp,
+}
+
+/// The right to join, as the cluster keeps it: enough to know the token again, not to make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// SHA-256 of its secret (`pki::TokenHash`).
+    pub hash: [u8; 32],
+    pub role: Role,
+    pub created_at: Timestamp,
+    /// Unset: never.
+    pub expires_at: Option<Timestamp>,
+    /// Unset: any number.
+    pub uses_left: Option<u64>,
 }
 
 /// What the CA's key is sealed to; a cluster has one, so its object id is all zeros.

@@ -2,8 +2,8 @@
 
 use super::{
     Labels,
-    cluster::Cluster,
-    node::{Availability, Node, NodeDescription, NodeStatus},
+    cluster::{AuthorityRotation, Cluster, Token},
+    node::{Availability, CertificateStatus, Node, NodeDescription, NodeStatus, Role},
     object::{Kind, VersionNumber},
     refusal::Refusal,
     service::{ServiceSpec, UpdateStatus},
@@ -93,11 +93,13 @@ pub enum Command {
     ChangeTasks {
         changes: Vec<TaskChange>,
     },
-    /// What a node says of itself and how the dispatcher sees it.
+    /// What a node says of itself and how a dispatcher sees it.
     ReportNode {
         id: NodeId,
         description: Option<NodeDescription>,
         status: NodeStatus,
+        /// Only if its session is still with this manager: the node may have turned to another meanwhile.
+        held_by: Option<NodeId>,
     },
     SetNode {
         id: NodeId,
@@ -105,6 +107,51 @@ pub enum Command {
         availability: Availability,
         labels: Labels,
     },
+    /// Adds a join token; with `revoke`, all others for its role are worth nothing any more.
+    AddToken {
+        token: Token,
+        revoke: bool,
+    },
+    /// A node joins with the token of this hash; counts as one use of it.
+    JoinNode {
+        token: [u8; 32],
+        node: Box<Node>,
+    },
+    /// Says what a node shall be; the leader then changes the Raft group.
+    SetRole {
+        id: NodeId,
+        index: Option<u64>,
+        role: Role,
+    },
+    /// Gives a node that shall be a manager a Raft id that was never used; answers with it.
+    AdmitManager {
+        id: NodeId,
+        /// `IP:PORT` at which the other nodes reach it.
+        addr: String,
+    },
+    /// The manager of this Raft id has been removed from the Raft group.
+    RetireManager {
+        id: NodeId,
+        raft_id: u64,
+    },
+    /// Removes a node for good. Without `force` only one that is down.
+    RemoveNode {
+        id: NodeId,
+        force: bool,
+    },
+    /// A node was given a certificate.
+    NoteCertificate {
+        id: NodeId,
+        certificate: CertificateStatus,
+    },
+    /// Replaces the CA; join tokens pin the one before and go.
+    RotateAuthority {
+        ca_certificate: Vec<u8>,
+        ca_key: Sealed,
+        rotation: AuthorityRotation,
+    },
+    /// Every node has moved to the new CA: the one before is trusted no longer.
+    FinishRotation,
 }
 
 /// One change to one task. A change to a task that is gone, or backwards, does nothing.
@@ -141,8 +188,17 @@ pub enum TaskChange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Done,
-    Object { id: ObjectId, version: VersionNumber },
-    Service { id: ServiceId },
+    Object {
+        id: ObjectId,
+        version: VersionNumber,
+    },
+    Service {
+        id: ServiceId,
+    },
+    /// The Raft id of a manager that was admitted.
+    Manager {
+        raft_id: u64,
+    },
 }
 
 /// What became of a command.

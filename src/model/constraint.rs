@@ -170,8 +170,10 @@ mod tests {
                 message: String::new(),
                 addr: "10.1.2.3".into(),
                 at: Timestamp(0),
+                dispatcher: None,
             },
             manager: None,
+            certificate: None,
         }
     }
 

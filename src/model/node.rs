@@ -85,6 +85,17 @@ pub struct NodeStatus {
     /// The address it was last seen at, without port.
     pub addr: String,
     pub at: Timestamp,
+    /// The manager whose dispatcher has its session, or had it last.
+    pub dispatcher: Option<NodeId>,
+}
+
+/// The certificate a node was given last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateStatus {
+    /// SHA-256 of the certificate of the CA that signed it.
+    pub issuer: [u8; 32],
+    pub role: Role,
+    pub expires_at: Timestamp,
 }
 
 /// What a manager has besides.
@@ -100,10 +111,14 @@ pub struct ManagerStatus {
 pub struct Node {
     pub id: NodeId,
     pub meta: Meta,
+    /// What it shall be. It is a manager once it has joined the Raft group.
     pub role: Role,
     pub availability: Availability,
     pub labels: Labels,
     pub description: NodeDescription,
     pub status: NodeStatus,
+    /// Set from its admission to the Raft group until it has been removed from it.
     pub manager: Option<ManagerStatus>,
+    /// Unset before it was told of.
+    pub certificate: Option<CertificateStatus>,
 }

@@ -343,6 +343,8 @@ impl Active {
                 raft_id: *id,
                 addr: member.addr.clone(),
                 leader: raft.leader == Some(*id),
+                reachable: None,
+                voter: raft.voters.contains(id),
             })
             .collect();
         status.listen_addr = self.listen.to_string();
@@ -422,6 +424,8 @@ fn founding(
         ca_key: keyring.seal(&authority_context(keys.cluster), ca_key),
         keyring: terms,
         next_raft_id: 2,
+        rotation: None,
+        tokens: Vec::new(),
     };
     let node = Node {
         id: keys.node,
@@ -435,8 +439,10 @@ fn founding(
             message: String::new(),
             addr: advertise.ip().to_string(),
             at: now,
+            dispatcher: None,
         },
         manager: Some(ManagerStatus { raft_id: 1, addr: advertise.to_string() }),
+        certificate: None,
     };
     Ok((Command::Found { cluster: Box::new(cluster), node: Box::new(node) }, identity))
 }

@@ -275,6 +275,27 @@ impl v1::raft_server::Raft for PeerService {
         }))
     }
 
+    async fn propose(
+        &self,
+        _request: Request<v1::ProposeRequest>,
+    ) -> Result<Response<v1::ProposeResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn read_index(
+        &self,
+        _request: Request<v1::ReadIndexRequest>,
+    ) -> Result<Response<v1::ReadIndexResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn contacts(
+        &self,
+        _request: Request<v1::ContactsRequest>,
+    ) -> Result<Response<v1::ContactsResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
     async fn install_snapshot(
         &self,
         request: Request<Streaming<v1::InstallSnapshotRequest>>,

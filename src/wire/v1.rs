@@ -475,6 +475,29 @@ pub struct NodeStatus {
     pub addr: ::prost::alloc::string::String,
     #[prost(int64, tag = "4")]
     pub at_ms: i64,
+    /// The manager whose dispatcher has its session, or had it last; empty: none yet.
+    #[prost(string, tag = "5")]
+    pub dispatcher_id: ::prost::alloc::string::String,
+}
+/// Where a manager is reached.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ManagerAddr {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    /// `IP:PORT`.
+    #[prost(string, tag = "2")]
+    pub addr: ::prost::alloc::string::String,
+}
+/// The certificate a node was given last.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CertificateStatus {
+    /// SHA-256 of the certificate of the CA that signed it.
+    #[prost(bytes = "vec", tag = "1")]
+    pub issuer: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "Role", tag = "2")]
+    pub role: i32,
+    #[prost(int64, tag = "3")]
+    pub expires_at_ms: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ManagerStatus {
@@ -505,6 +528,8 @@ pub struct NodeInfo {
     /// Unset for a worker.
     #[prost(message, optional, tag = "8")]
     pub manager: ::core::option::Option<ManagerStatus>,
+    #[prost(message, optional, tag = "9")]
+    pub certificate: ::core::option::Option<CertificateStatus>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClusterSettings {
@@ -531,6 +556,38 @@ pub struct Cluster {
     pub keyring: ::prost::alloc::vec::Vec<WrappedTerm>,
     #[prost(uint64, tag = "7")]
     pub next_raft_id: u64,
+    /// While nodes move from the CA before to this one.
+    #[prost(message, optional, tag = "8")]
+    pub rotation: ::core::option::Option<AuthorityRotation>,
+    #[prost(message, repeated, tag = "9")]
+    pub tokens: ::prost::alloc::vec::Vec<Token>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthorityRotation {
+    /// DER: the certificate of the CA before, and the new one's signed by it.
+    #[prost(bytes = "vec", tag = "1")]
+    pub previous: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub cross_signed: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "3")]
+    pub started_at_ms: i64,
+}
+/// The right to join, without the secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Token {
+    /// SHA-256.
+    #[prost(bytes = "vec", tag = "1")]
+    pub hash: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "Role", tag = "2")]
+    pub role: i32,
+    #[prost(int64, tag = "3")]
+    pub created_at_ms: i64,
+    /// Unset: never.
+    #[prost(int64, optional, tag = "4")]
+    pub expires_at_ms: ::core::option::Option<i64>,
+    /// Unset: any number.
+    #[prost(uint64, optional, tag = "5")]
+    pub uses_left: ::core::option::Option<u64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogOptions {
@@ -996,15 +1053,20 @@ impl Output {
         }
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IssueRequest {
     #[prost(message, optional, tag = "1")]
     pub token: ::core::option::Option<Payload>,
     /// DER; only its public key is used, and its proof of possession.
     #[prost(bytes = "vec", tag = "2")]
     pub csr: ::prost::alloc::vec::Vec<u8>,
+    /// What the node says of itself.
+    #[prost(message, optional, tag = "3")]
+    pub description: ::core::option::Option<NodeDescription>,
+    #[prost(enumeration = "Availability", tag = "4")]
+    pub availability: i32,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct IssueResponse {
     #[prost(string, tag = "1")]
     pub node_id: ::prost::alloc::string::String,
@@ -1013,9 +1075,31 @@ pub struct IssueResponse {
     /// DER, leaf first.
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub certificates: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// All that are to be trusted.
     #[prost(bytes = "vec", repeated, tag = "4")]
     pub ca_certificates: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    #[prost(string, tag = "5")]
+    pub cluster_id: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "6")]
+    pub managers: ::prost::alloc::vec::Vec<ManagerAddr>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdmitRequest {
+    /// `IP:PORT` at which the other nodes reach it.
+    #[prost(string, tag = "1")]
+    pub addr: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdmitResponse {
+    #[prost(uint64, tag = "1")]
+    pub raft_id: u64,
+    #[prost(message, optional, tag = "2")]
+    pub root_key: ::core::option::Option<Payload>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DepartRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DepartResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RenewRequest {
     /// DER, signed with the new key.
@@ -1156,6 +1240,45 @@ pub mod ca_client {
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Renew"));
             self.inner.unary(req, path, codec).await
         }
+        /// For a node that shall be a manager and has a manager's certificate: its Raft id and the cluster's root key.
+        /// It then starts its store and listens; the leader adds it to the Raft group by itself.
+        pub async fn admit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AdmitRequest>,
+        ) -> std::result::Result<tonic::Response<super::AdmitResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Admit");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Admit"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The node goes away for good by itself: a manager is demoted first, its tasks go elsewhere.
+        pub async fn depart(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DepartRequest>,
+        ) -> std::result::Result<tonic::Response<super::DepartResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Depart");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Depart"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1181,6 +1304,17 @@ pub mod ca_server {
             &self,
             request: tonic::Request<super::RenewRequest>,
         ) -> std::result::Result<tonic::Response<super::IssueResponse>, tonic::Status>;
+        /// For a node that shall be a manager and has a manager's certificate: its Raft id and the cluster's root key.
+        /// It then starts its store and listens; the leader adds it to the Raft group by itself.
+        async fn admit(
+            &self,
+            request: tonic::Request<super::AdmitRequest>,
+        ) -> std::result::Result<tonic::Response<super::AdmitResponse>, tonic::Status>;
+        /// The node goes away for good by itself: a manager is demoted first, its tasks go elsewhere.
+        async fn depart(
+            &self,
+            request: tonic::Request<super::DepartRequest>,
+        ) -> std::result::Result<tonic::Response<super::DepartResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct CaServer<T> {
@@ -1344,6 +1478,92 @@ pub mod ca_server {
                     };
                     Box::pin(fut)
                 }
+                "/secretd.v1.Ca/Admit" => {
+                    #[allow(non_camel_case_types)]
+                    struct AdmitSvc<T: Ca>(pub Arc<T>);
+                    impl<T: Ca> tonic::server::UnaryService<super::AdmitRequest>
+                    for AdmitSvc<T> {
+                        type Response = super::AdmitResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AdmitRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Ca>::admit(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AdmitSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Ca/Depart" => {
+                    #[allow(non_camel_case_types)]
+                    struct DepartSvc<T: Ca>(pub Arc<T>);
+                    impl<T: Ca> tonic::server::UnaryService<super::DepartRequest>
+                    for DepartSvc<T> {
+                        type Response = super::DepartResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DepartRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Ca>::depart(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DepartSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -1412,7 +1632,10 @@ pub struct Stamped {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Command {
-    #[prost(oneof = "command::Command", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(
+        oneof = "command::Command",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21"
+    )]
     pub command: ::core::option::Option<command::Command>,
 }
 /// Nested message and enum types in `Command`.
@@ -1498,6 +1721,9 @@ pub mod command {
         pub description: ::core::option::Option<super::NodeDescription>,
         #[prost(message, optional, tag = "3")]
         pub status: ::core::option::Option<super::NodeStatus>,
+        /// Only if its session is still with this manager; empty: whoever has it.
+        #[prost(string, tag = "4")]
+        pub held_by: ::prost::alloc::string::String,
     }
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct SetNode {
@@ -1532,6 +1758,68 @@ pub mod command {
         #[prost(message, optional, tag = "3")]
         pub status: ::core::option::Option<super::UpdateStatus>,
     }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct AddToken {
+        #[prost(message, optional, tag = "1")]
+        pub token: ::core::option::Option<super::Token>,
+        #[prost(bool, tag = "2")]
+        pub revoke: bool,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct JoinNode {
+        #[prost(bytes = "vec", tag = "1")]
+        pub token: ::prost::alloc::vec::Vec<u8>,
+        #[prost(message, optional, tag = "2")]
+        pub node: ::core::option::Option<super::NodeInfo>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct SetRole {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(uint64, optional, tag = "2")]
+        pub index: ::core::option::Option<u64>,
+        #[prost(enumeration = "super::Role", tag = "3")]
+        pub role: i32,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct AdmitManager {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub addr: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RetireManager {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub raft_id: u64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RemoveNode {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(bool, tag = "2")]
+        pub force: bool,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct NoteCertificate {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "2")]
+        pub certificate: ::core::option::Option<super::CertificateStatus>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RotateAuthority {
+        #[prost(bytes = "vec", tag = "1")]
+        pub ca_certificate: ::prost::alloc::vec::Vec<u8>,
+        #[prost(message, optional, tag = "2")]
+        pub ca_key: ::core::option::Option<super::Sealed>,
+        #[prost(message, optional, tag = "3")]
+        pub rotation: ::core::option::Option<super::AuthorityRotation>,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct FinishRotation {}
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         #[prost(message, tag = "1")]
@@ -1558,6 +1846,24 @@ pub mod command {
         RollBackService(RollBackService),
         #[prost(message, tag = "12")]
         NoteUpdate(NoteUpdate),
+        #[prost(message, tag = "13")]
+        AddToken(AddToken),
+        #[prost(message, tag = "14")]
+        JoinNode(JoinNode),
+        #[prost(message, tag = "15")]
+        SetRole(SetRole),
+        #[prost(message, tag = "16")]
+        AdmitManager(AdmitManager),
+        #[prost(message, tag = "17")]
+        RetireManager(RetireManager),
+        #[prost(message, tag = "18")]
+        RemoveNode(RemoveNode),
+        #[prost(message, tag = "19")]
+        NoteCertificate(NoteCertificate),
+        #[prost(message, tag = "20")]
+        RotateAuthority(RotateAuthority),
+        #[prost(message, tag = "21")]
+        FinishRotation(FinishRotation),
     }
 }
 /// One change to one task.
@@ -1621,7 +1927,7 @@ pub mod task_change {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Answer {
-    #[prost(oneof = "answer::Answer", tags = "1, 2, 3")]
+    #[prost(oneof = "answer::Answer", tags = "1, 2, 3, 4")]
     pub answer: ::core::option::Option<answer::Answer>,
 }
 /// Nested message and enum types in `Answer`.
@@ -1640,6 +1946,11 @@ pub mod answer {
         #[prost(string, tag = "1")]
         pub id: ::prost::alloc::string::String,
     }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct AdmittedManager {
+        #[prost(uint64, tag = "1")]
+        pub raft_id: u64,
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Answer {
         #[prost(message, tag = "1")]
@@ -1648,6 +1959,8 @@ pub mod answer {
         Object(MadeObject),
         #[prost(message, tag = "3")]
         Service(MadeService),
+        #[prost(message, tag = "4")]
+        Manager(AdmittedManager),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2212,6 +2525,9 @@ pub struct NodeEntry {
     /// The node that answered.
     #[prost(bool, tag = "3")]
     pub this: bool,
+    /// Of a manager: whether the leader hears of it. Unset: not known.
+    #[prost(bool, optional, tag = "4")]
+    pub reachable: ::core::option::Option<bool>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListNodesResponse {
@@ -2242,10 +2558,59 @@ pub struct SetNodeRequest {
         ::prost::alloc::string::String,
     >,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetNodeRoleRequest {
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<RequestId>,
+    #[prost(string, tag = "2")]
+    pub reference: ::prost::alloc::string::String,
+    #[prost(uint64, optional, tag = "3")]
+    pub index: ::core::option::Option<u64>,
+    #[prost(enumeration = "Role", tag = "4")]
+    pub role: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveNodeRequest {
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<RequestId>,
+    #[prost(string, tag = "2")]
+    pub reference: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub force: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateJoinTokenRequest {
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<RequestId>,
+    #[prost(enumeration = "Role", tag = "2")]
+    pub role: i32,
+    /// All tokens for this role made before are worth nothing any more.
+    #[prost(bool, tag = "3")]
+    pub revoke: bool,
+    /// Unset: it does not expire.
+    #[prost(message, optional, tag = "4")]
+    pub ttl: ::core::option::Option<Span>,
+    /// Unset: any number.
+    #[prost(uint64, optional, tag = "5")]
+    pub uses: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateJoinTokenResponse {
+    #[prost(message, optional, tag = "1")]
+    pub token: ::core::option::Option<Payload>,
+    /// Where to join.
+    #[prost(message, repeated, tag = "2")]
+    pub managers: ::prost::alloc::vec::Vec<ManagerAddr>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateAuthorityRequest {
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<RequestId>,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetClusterRequest {}
 /// The cluster without its keys.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClusterInfo {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
@@ -2255,6 +2620,23 @@ pub struct ClusterInfo {
     pub settings: ::core::option::Option<ClusterSettings>,
     #[prost(bytes = "vec", tag = "4")]
     pub ca_certificate: ::prost::alloc::vec::Vec<u8>,
+    /// While the CA is being replaced: how many nodes have moved, out of how many, and which have not.
+    #[prost(message, optional, tag = "5")]
+    pub rotation: ::core::option::Option<AuthorityProgress>,
+    /// For each valid join token, its role, age and bounds; the hash stays here.
+    #[prost(message, repeated, tag = "6")]
+    pub tokens: ::prost::alloc::vec::Vec<Token>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthorityProgress {
+    #[prost(uint64, tag = "1")]
+    pub moved: u64,
+    #[prost(uint64, tag = "2")]
+    pub nodes: u64,
+    #[prost(string, repeated, tag = "3")]
+    pub waiting_node_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(int64, tag = "4")]
+    pub started_at_ms: i64,
 }
 /// Generated client implementations.
 pub mod control_client {
@@ -2777,6 +3159,49 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "SetNode"));
             self.inner.unary(req, path, codec).await
         }
+        /// Promotes or demotes.
+        pub async fn set_node_role(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetNodeRoleRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodeEntry>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/SetNodeRole",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "SetNodeRole"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn remove_node(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveNodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::RemoveResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/RemoveNode",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "RemoveNode"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn get_cluster(
             &mut self,
             request: impl tonic::IntoRequest<super::GetClusterRequest>,
@@ -2796,6 +3221,53 @@ pub mod control_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("secretd.v1.Control", "GetCluster"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a join token. It is shown this once: the cluster keeps only its hash.
+        pub async fn create_join_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateJoinTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateJoinTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/CreateJoinToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "CreateJoinToken"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Replaces the CA; nodes move to the new one by themselves.
+        pub async fn rotate_authority(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateAuthorityRequest>,
+        ) -> std::result::Result<tonic::Response<super::ClusterInfo>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/RotateAuthority",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "RotateAuthority"));
             self.inner.unary(req, path, codec).await
         }
     }
@@ -2932,9 +3404,31 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::SetNodeRequest>,
         ) -> std::result::Result<tonic::Response<super::NodeEntry>, tonic::Status>;
+        /// Promotes or demotes.
+        async fn set_node_role(
+            &self,
+            request: tonic::Request<super::SetNodeRoleRequest>,
+        ) -> std::result::Result<tonic::Response<super::NodeEntry>, tonic::Status>;
+        async fn remove_node(
+            &self,
+            request: tonic::Request<super::RemoveNodeRequest>,
+        ) -> std::result::Result<tonic::Response<super::RemoveResponse>, tonic::Status>;
         async fn get_cluster(
             &self,
             request: tonic::Request<super::GetClusterRequest>,
+        ) -> std::result::Result<tonic::Response<super::ClusterInfo>, tonic::Status>;
+        /// Makes a join token. It is shown this once: the cluster keeps only its hash.
+        async fn create_join_token(
+            &self,
+            request: tonic::Request<super::CreateJoinTokenRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateJoinTokenResponse>,
+            tonic::Status,
+        >;
+        /// Replaces the CA; nodes move to the new one by themselves.
+        async fn rotate_authority(
+            &self,
+            request: tonic::Request<super::RotateAuthorityRequest>,
         ) -> std::result::Result<tonic::Response<super::ClusterInfo>, tonic::Status>;
     }
     #[derive(Debug)]
@@ -3858,6 +4352,96 @@ pub mod control_server {
                     };
                     Box::pin(fut)
                 }
+                "/secretd.v1.Control/SetNodeRole" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetNodeRoleSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::SetNodeRoleRequest>
+                    for SetNodeRoleSvc<T> {
+                        type Response = super::NodeEntry;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetNodeRoleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::set_node_role(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetNodeRoleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/RemoveNode" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveNodeSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::RemoveNodeRequest>
+                    for RemoveNodeSvc<T> {
+                        type Response = super::RemoveResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveNodeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::remove_node(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveNodeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/secretd.v1.Control/GetCluster" => {
                     #[allow(non_camel_case_types)]
                     struct GetClusterSvc<T: Control>(pub Arc<T>);
@@ -3888,6 +4472,96 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetClusterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/CreateJoinToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateJoinTokenSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::CreateJoinTokenRequest>
+                    for CreateJoinTokenSvc<T> {
+                        type Response = super::CreateJoinTokenResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateJoinTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::create_join_token(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateJoinTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/RotateAuthority" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateAuthoritySvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::RotateAuthorityRequest>
+                    for RotateAuthoritySvc<T> {
+                        type Response = super::ClusterInfo;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateAuthorityRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::rotate_authority(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateAuthoritySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -3980,14 +4654,6 @@ pub struct SessionState {
     /// Until the first heartbeat.
     #[prost(message, optional, tag = "5")]
     pub heartbeat: ::core::option::Option<Span>,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ManagerAddr {
-    #[prost(string, tag = "1")]
-    pub node_id: ::prost::alloc::string::String,
-    /// `IP:PORT`.
-    #[prost(string, tag = "2")]
-    pub addr: ::prost::alloc::string::String,
 }
 /// The manager wants the output of a task of this node, or no longer.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4768,6 +5434,12 @@ pub struct ManagerEntry {
     pub addr: ::prost::alloc::string::String,
     #[prost(bool, tag = "4")]
     pub leader: bool,
+    /// Unset: not known, for want of a leader.
+    #[prost(bool, optional, tag = "5")]
+    pub reachable: ::core::option::Option<bool>,
+    /// Takes part in elections; otherwise it is still catching up.
+    #[prost(bool, tag = "6")]
+    pub voter: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusRequest {}
@@ -4818,6 +5490,9 @@ pub struct StatusResponse {
     pub applied_index: u64,
     #[prost(int64, tag = "19")]
     pub certificate_expires_at_ms: i64,
+    /// How many more managers may be lost before nothing can be written; unset: not known, or no manager.
+    #[prost(uint32, optional, tag = "20")]
+    pub losses: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitRequest {
@@ -4845,6 +5520,8 @@ pub struct JoinRequest {
     pub managers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, optional, tag = "4")]
     pub token: ::core::option::Option<Payload>,
+    #[prost(enumeration = "Availability", tag = "5")]
+    pub availability: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JoinResponse {
@@ -4852,6 +5529,8 @@ pub struct JoinResponse {
     pub node_id: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub cluster_id: ::prost::alloc::string::String,
+    #[prost(enumeration = "Role", tag = "3")]
+    pub role: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UnlockRequest {
@@ -5466,6 +6145,59 @@ pub mod node_server {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposeRequest {
+    /// Whom the sender takes for the leader; another node refuses.
+    #[prost(uint64, tag = "1")]
+    pub target: u64,
+    /// Unset for chores, which look again instead of repeating themselves.
+    #[prost(message, optional, tag = "2")]
+    pub request: ::core::option::Option<RequestId>,
+    #[prost(message, optional, tag = "3")]
+    pub command: ::core::option::Option<Command>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProposeResponse {
+    #[prost(message, optional, tag = "1")]
+    pub outcome: ::core::option::Option<Outcome>,
+    /// The entry that carried the command.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadIndexRequest {
+    #[prost(uint64, tag = "1")]
+    pub target: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadIndexResponse {
+    /// A majority has confirmed the leader after the question, and everything up to here was committed before it.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContactsRequest {
+    #[prost(uint64, tag = "1")]
+    pub target: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ContactsResponse {
+    /// By Raft id, without the leader itself.
+    #[prost(btree_map = "uint64, message", tag = "1")]
+    pub contacts: ::prost::alloc::collections::BTreeMap<u64, contacts_response::Contact>,
+}
+/// Nested message and enum types in `ContactsResponse`.
+pub mod contacts_response {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Contact {
+        /// Time since the manager last answered; unset: not since this leader leads.
+        #[prost(uint64, optional, tag = "1")]
+        pub silent_ms: ::core::option::Option<u64>,
+        /// The last entry it is known to have.
+        #[prost(uint64, tag = "2")]
+        pub matched: u64,
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppendEntriesRequest {
     /// Whom the sender means to call; another node refuses.
     #[prost(uint64, tag = "1")]
@@ -5720,6 +6452,74 @@ pub mod raft_client {
                 .insert(GrpcMethod::new("secretd.v1.Raft", "InstallSnapshot"));
             self.inner.client_streaming(req, path, codec).await
         }
+        /// A follower asks the leader to carry out a command. It does so in its own name: a manager may propose anything.
+        pub async fn propose(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProposeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Raft/Propose");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Propose"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A follower asks how far it must have applied the log to read what was acknowledged before the question.
+        pub async fn read_index(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadIndexRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadIndexResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Raft/ReadIndex",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "ReadIndex"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Whom the leader has heard of lately.
+        pub async fn contacts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ContactsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ContactsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Raft/Contacts");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Contacts"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -5752,6 +6552,27 @@ pub mod raft_server {
             request: tonic::Request<tonic::Streaming<super::InstallSnapshotRequest>>,
         ) -> std::result::Result<
             tonic::Response<super::InstallSnapshotResponse>,
+            tonic::Status,
+        >;
+        /// A follower asks the leader to carry out a command. It does so in its own name: a manager may propose anything.
+        async fn propose(
+            &self,
+            request: tonic::Request<super::ProposeRequest>,
+        ) -> std::result::Result<tonic::Response<super::ProposeResponse>, tonic::Status>;
+        /// A follower asks how far it must have applied the log to read what was acknowledged before the question.
+        async fn read_index(
+            &self,
+            request: tonic::Request<super::ReadIndexRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadIndexResponse>,
+            tonic::Status,
+        >;
+        /// Whom the leader has heard of lately.
+        async fn contacts(
+            &self,
+            request: tonic::Request<super::ContactsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ContactsResponse>,
             tonic::Status,
         >;
     }
@@ -5963,6 +6784,135 @@ pub mod raft_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Raft/Propose" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProposeSvc<T: Raft>(pub Arc<T>);
+                    impl<T: Raft> tonic::server::UnaryService<super::ProposeRequest>
+                    for ProposeSvc<T> {
+                        type Response = super::ProposeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProposeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Raft>::propose(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProposeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Raft/ReadIndex" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadIndexSvc<T: Raft>(pub Arc<T>);
+                    impl<T: Raft> tonic::server::UnaryService<super::ReadIndexRequest>
+                    for ReadIndexSvc<T> {
+                        type Response = super::ReadIndexResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadIndexRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Raft>::read_index(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadIndexSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Raft/Contacts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ContactsSvc<T: Raft>(pub Arc<T>);
+                    impl<T: Raft> tonic::server::UnaryService<super::ContactsRequest>
+                    for ContactsSvc<T> {
+                        type Response = super::ContactsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ContactsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Raft>::contacts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ContactsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

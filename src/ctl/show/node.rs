@@ -34,7 +34,7 @@ pub(crate) const NODES: Listing = Listing {
 
 /// A row of `node ls`.
 pub(crate) fn node_row(summary: &NodeSummary) -> Value {
-    let NodeSummary { node, leader, this } = summary;
+    let NodeSummary { node, leader, this, reachable: _ } = summary;
     json!({
         "ID": node.id.to_string(),
         "Self": this,
@@ -146,8 +146,18 @@ struct Manager {
 
 impl From<&NodeSummary> for NodeView {
     fn from(summary: &NodeSummary) -> Self {
-        let NodeSummary { node, leader, this: _ } = summary;
-        let Node { id, meta, role, availability, labels, description, status, manager } = node;
+        let NodeSummary { node, leader, this: _, reachable: _ } = summary;
+        let Node {
+            id,
+            meta,
+            role,
+            availability,
+            labels,
+            description,
+            status,
+            manager,
+            certificate: _,
+        } = node;
         let NodeDescription {
             hostname,
             os,
@@ -270,11 +280,14 @@ mod tests {
                     message: String::new(),
                     addr: "10.0.0.1".into(),
                     at,
+                    dispatcher: None,
                 },
                 manager: Some(ManagerStatus { raft_id: 1, addr: "10.0.0.1:2390".into() }),
+                certificate: None,
             },
             leader: true,
             this: true,
+            reachable: Some(true),
         }
     }
 

@@ -3,6 +3,7 @@
 //! It is served on the local socket alone, behind the gate that knows the operators; as a second lock, a call that did
 //! not come over a Unix socket is refused here. No call returns a secret's payload.
 
+mod authority;
 mod lists;
 mod logs;
 mod nodes;
@@ -238,6 +239,34 @@ impl v1::control_server::Control for ControlService {
         request: Request<v1::SetNodeRequest>,
     ) -> Result<Response<v1::NodeEntry>, Status> {
         self.change_node(local(request)?).await.map(Response::new)
+    }
+
+    async fn set_node_role(
+        &self,
+        request: Request<v1::SetNodeRoleRequest>,
+    ) -> Result<Response<v1::NodeEntry>, Status> {
+        self.change_role(local(request)?).await.map(Response::new)
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<v1::RemoveNodeRequest>,
+    ) -> Result<Response<v1::RemoveResponse>, Status> {
+        self.drop_node(local(request)?).await.map(Response::new)
+    }
+
+    async fn create_join_token(
+        &self,
+        request: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
+        self.make_token(local(request)?).await.map(Response::new)
+    }
+
+    async fn rotate_authority(
+        &self,
+        request: Request<v1::RotateAuthorityRequest>,
+    ) -> Result<Response<v1::ClusterInfo>, Status> {
+        self.new_authority(local(request)?).await.map(Response::new)
     }
 
     async fn get_cluster(

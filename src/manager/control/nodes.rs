@@ -8,7 +8,10 @@ use super::{
 use crate::{
     kit::id::NodeId,
     model::{
-        check_labels, cluster::Cluster, command::Command, node::Availability, node::Node,
+        check_labels,
+        cluster::Cluster,
+        command::Command,
+        node::{Availability, Node, Role},
         refusal::Refusal,
     },
     raft::Leadership,
@@ -52,16 +55,50 @@ impl ControlService {
         Ok(self.node_entry(node, self.leader()))
     }
 
+    pub(super) async fn change_role(
+        &self,
+        request: v1::SetNodeRoleRequest,
+    ) -> Result<v1::NodeEntry, Status> {
+        let v1::SetNodeRoleRequest { request, reference, index, role } = request;
+        let request = request_id(request)?;
+        let role = Role::from_code(role).map_err(|fault| fault.within("role"))?;
+        let id = self.state().node(self.named(&reference))?.id;
+        self.propose(request, Command::SetRole { id, index, role }).await?;
+        self.node(id.as_str())
+    }
+
+    pub(super) async fn drop_node(
+        &self,
+        request: v1::RemoveNodeRequest,
+    ) -> Result<v1::RemoveResponse, Status> {
+        let v1::RemoveNodeRequest { request, reference, force } = request;
+        let request = request_id(request)?;
+        let id = self.state().node(self.named(&reference))?.id;
+        self.propose(request, Command::RemoveNode { id, force }).await?;
+        Ok(v1::RemoveResponse { id: id.to_string() })
+    }
+
     pub(super) fn cluster_info(&self) -> Result<v1::ClusterInfo, Status> {
         let state = self.state();
         let cluster = state.cluster().ok_or_else(|| Status::unavailable("no cluster yet"))?;
-        let Cluster { id, meta, settings, ca_certificate, ca_key: _, keyring: _, next_raft_id: _ } =
-            cluster.as_ref();
+        let Cluster {
+            id,
+            meta,
+            settings,
+            ca_certificate,
+            ca_key: _,
+            keyring: _,
+            next_raft_id: _,
+            rotation: _,
+            tokens: _,
+        } = cluster.as_ref();
         Ok(v1::ClusterInfo {
             id: id.to_string(),
             meta: Some(meta.into()),
             settings: Some(settings.into()),
             ca_certificate: ca_certificate.clone(),
+            rotation: None,
+            tokens: Vec::new(),
         })
     }
 
@@ -83,6 +120,7 @@ impl ControlService {
             node: Some(node.into()),
             leader: leader == Some(node.id),
             this: node.id == self.node,
+            reachable: None,
         }
     }
 }

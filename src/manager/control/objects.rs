@@ -56,7 +56,9 @@ impl ControlService {
                     existed: false,
                 })
             }
-            answer @ (Answer::Done | Answer::Service { .. }) => Err(mismatch(&answer)),
+            answer @ (Answer::Done | Answer::Service { .. } | Answer::Manager { .. }) => {
+                Err(mismatch(&answer))
+            }
         }
     }
 
@@ -134,7 +136,9 @@ impl ControlService {
                 tracing::info!(%kind, object = %id, "object removed");
                 Ok(v1::RemoveResponse { id: id.to_string() })
             }
-            answer @ (Answer::Done | Answer::Service { .. }) => Err(mismatch(&answer)),
+            answer @ (Answer::Done | Answer::Service { .. } | Answer::Manager { .. }) => {
+                Err(mismatch(&answer))
+            }
         }
     }
 

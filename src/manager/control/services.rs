@@ -38,7 +38,9 @@ impl ControlService {
                 tracing::info!(service = %id, "service created");
                 Ok(v1::CreateServiceResponse { id: id.to_string() })
             }
-            answer @ (Answer::Done | Answer::Object { .. }) => Err(mismatch(&answer)),
+            answer @ (Answer::Done | Answer::Object { .. } | Answer::Manager { .. }) => {
+                Err(mismatch(&answer))
+            }
         }
     }
 
@@ -96,7 +98,9 @@ impl ControlService {
                 tracing::info!(service = %id, "service removed");
                 Ok(v1::RemoveResponse { id: id.to_string() })
             }
-            answer @ (Answer::Done | Answer::Object { .. }) => Err(mismatch(&answer)),
+            answer @ (Answer::Done | Answer::Object { .. } | Answer::Manager { .. }) => {
+                Err(mismatch(&answer))
+            }
         }
     }
 

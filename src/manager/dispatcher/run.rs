@@ -253,7 +253,10 @@ impl Loop {
         let at = self.shared.clock.now();
         let addr = self.shared.raft.state().node_by_id(node).map(|node| node.status.addr.clone());
         let addr = addr.unwrap_or_default();
-        self.propose(node, NodeStatus { state, message: message.to_owned(), addr, at });
+        self.propose(
+            node,
+            NodeStatus { state, message: message.to_owned(), addr, at, dispatcher: None },
+        );
     }
 
     /// Proposes a report; one at a time for each node, so that they arrive in order.
@@ -264,7 +267,8 @@ impl Loop {
         let raft = self.shared.raft.clone();
         self.reports.push(Box::pin(async move {
             let state = status.state;
-            let command = Command::ReportNode { id: node, description: None, status };
+            let command =
+                Command::ReportNode { id: node, description: None, status, held_by: None };
             if let Err(error) = raft.propose(None, command).await {
                 tracing::warn!(%node, %state, %error, "cannot report the node's state");
             }

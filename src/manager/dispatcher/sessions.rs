@@ -200,7 +200,13 @@ impl Session {
 
     /// The report that the node is here.
     pub(super) fn ready(&self, at: crate::kit::clock::Timestamp) -> NodeStatus {
-        NodeStatus { state: NodeState::Ready, message: String::new(), addr: self.addr.clone(), at }
+        NodeStatus {
+            state: NodeState::Ready,
+            message: String::new(),
+            addr: self.addr.clone(),
+            at,
+            dispatcher: None,
+        }
     }
 }
 
@@ -302,6 +308,7 @@ pub(super) async fn open(
         id: node,
         description: Some(description),
         status: session.ready(shared.clock.now()),
+        held_by: None,
     };
     shared.raft.propose(None, command).await.map_err(answers::proposed)?;
     if let Some(old) = shared.sessions.put(Arc::clone(&session)) {

@@ -30,6 +30,8 @@ pub(in crate::manager) fn state(nodes: u8) -> State {
         ca_key: Sealed { term: 1, wrapped_key: Vec::new(), body: Vec::new() },
         keyring: Vec::new(),
         next_raft_id: 2,
+        rotation: None,
+        tokens: Vec::new(),
     };
     let rows = (1..=nodes).map(|n| Entity::Node(Arc::new(node(n))));
     State::from_entities(rows.chain([Entity::Cluster(Arc::new(cluster))]))
@@ -59,8 +61,10 @@ fn node(n: u8) -> Node {
             message: String::new(),
             addr: format!("10.0.0.{n}"),
             at: Timestamp(0),
+            dispatcher: None,
         },
         manager: Some(ManagerStatus { raft_id: n.into(), addr: String::new() }),
+        certificate: None,
     }
 }
 
@@ -143,7 +147,12 @@ impl World {
     pub(super) fn node_state(&mut self, n: u8, state: NodeState) {
         let before = self.state.node_by_id(node_id(n)).unwrap().status.clone();
         let status = NodeStatus { state, at: self.now, ..before };
-        self.apply(Command::ReportNode { id: node_id(n), description: None, status });
+        self.apply(Command::ReportNode {
+            id: node_id(n),
+            description: None,
+            status,
+            held_by: None,
+        });
     }
 
     /// One pass of the leader over everything; returns whether it decided anything.

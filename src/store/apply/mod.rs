@@ -1,6 +1,7 @@
 //! What a command does: checks first, then changes; a refusal changes nothing.
 
 mod answered;
+mod membership;
 mod nodes;
 mod objects;
 mod services;
@@ -79,12 +80,25 @@ impl Edit<'_> {
                 }
                 Ok(Answer::Done)
             }
-            Command::ReportNode { id, description, status } => {
-                nodes::report(self, *id, description.as_ref(), status)
+            Command::ReportNode { id, description, status, held_by } => {
+                nodes::report(self, *id, description.as_ref(), status, *held_by)
             }
             Command::SetNode { id, index, availability, labels } => {
                 nodes::set(self, *id, *index, *availability, labels)
             }
+            Command::AddToken { token, revoke } => membership::add_token(self, token, *revoke),
+            Command::JoinNode { token, node } => membership::join(self, token, node),
+            Command::SetRole { id, index, role } => membership::set_role(self, *id, *index, *role),
+            Command::AdmitManager { id, addr } => membership::admit(self, *id, addr),
+            Command::RetireManager { id, raft_id } => membership::retire(self, *id, *raft_id),
+            Command::RemoveNode { id, force } => membership::remove(self, *id, *force),
+            Command::NoteCertificate { id, certificate } => {
+                membership::note_certificate(self, *id, certificate)
+            }
+            Command::RotateAuthority { ca_certificate, ca_key, rotation } => {
+                membership::rotate(self, ca_certificate, ca_key, rotation)
+            }
+            Command::FinishRotation => membership::finish_rotation(self),
         }
     }
 

@@ -29,8 +29,12 @@ pub(super) fn report(
     id: NodeId,
     description: Option<&NodeDescription>,
     status: &NodeStatus,
+    held_by: Option<NodeId>,
 ) -> Outcome {
     let node = find(edit, id)?;
+    if held_by.is_some() && held_by != node.status.dispatcher {
+        return Ok(Answer::Done);
+    }
     let description = description.unwrap_or(&node.description);
     if *description != node.description || *status != node.status {
         edit.put(Entity::Node(Arc::new(Node {
@@ -64,7 +68,7 @@ pub(super) fn set(
     Ok(Answer::Done)
 }
 
-fn find(edit: &Edit<'_>, id: NodeId) -> Result<Arc<Node>, Refusal> {
+pub(super) fn find(edit: &Edit<'_>, id: NodeId) -> Result<Arc<Node>, Refusal> {
     let found = edit.state.node_by_id(id).cloned();
     found.ok_or_else(|| Refusal::not_found(format!("node {id} not found")))
 }

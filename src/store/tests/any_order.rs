@@ -81,6 +81,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             id: node_id(n),
             description: None,
             status: node(n).status,
+            held_by: None,
         }),
         1 => (1..4u8, index()).prop_map(|(n, index)| Command::SetNode {
             id: node_id(n),

@@ -121,8 +121,10 @@ fn node(n: u8) -> Node {
             message: String::new(),
             addr: "10.0.0.1".into(),
             at: Timestamp(0),
+            dispatcher: None,
         },
         manager: None,
+        certificate: None,
     }
 }
 
@@ -135,6 +137,8 @@ fn found() -> Command {
         ca_key: sealed(),
         keyring: Vec::new(),
         next_raft_id: 2,
+        rotation: None,
+        tokens: Vec::new(),
     };
     Command::Found { cluster: Box::new(cluster), node: Box::new(node(1)) }
 }

@@ -134,8 +134,12 @@ fn a_cluster_is_founded_once() {
 fn nodes_are_reported_on_and_set() {
     let mut store = Store::founded();
     let status = NodeStatus { state: NodeState::Down, ..node(1).status };
-    let report =
-        |n| Command::ReportNode { id: node_id(n), description: None, status: status.clone() };
+    let report = |n| Command::ReportNode {
+        id: node_id(n),
+        description: None,
+        status: status.clone(),
+        held_by: None,
+    };
     assert_eq!(store.refused(report(2)), format!("node {} not found", node_id(2)));
     store.done(report(1));
     assert_eq!(store.request(None, report(1)).changes, [], "nothing new is nothing to keep");

@@ -1,11 +1,15 @@
 //! The cluster with its settings and sealed keys.
 
 use super::{
-    Malformed,
-    parts::{convert, list, parse, wires},
+    Code, Malformed,
+    parts::{At, convert, digest, list, maybe, parse, wires},
 };
 use crate::{
-    model::cluster::{Cluster, ClusterSettings},
+    kit::clock::Timestamp,
+    model::{
+        cluster::{AuthorityRotation, Cluster, ClusterSettings, Token},
+        node::Role,
+    },
     wire::v1,
 };
 
@@ -34,7 +38,17 @@ impl TryFrom<v1::ClusterSettings> for ClusterSettings {
 
 impl From<&Cluster> for v1::Cluster {
     fn from(value: &Cluster) -> Self {
-        let Cluster { id, meta, settings, ca_certificate, ca_key, keyring, next_raft_id } = value;
+        let Cluster {
+            id,
+            meta,
+            settings,
+            ca_certificate,
+            ca_key,
+            keyring,
+            next_raft_id,
+            rotation,
+            tokens,
+        } = value;
         Self {
             id: id.to_string(),
             meta: Some(meta.into()),
@@ -43,6 +57,8 @@ impl From<&Cluster> for v1::Cluster {
             ca_key: Some(ca_key.into()),
             keyring: wires(keyring),
             next_raft_id: *next_raft_id,
+            rotation: rotation.as_ref().map(Into::into),
+            tokens: wires(tokens),
         }
     }
 }
@@ -50,8 +66,17 @@ impl From<&Cluster> for v1::Cluster {
 impl TryFrom<v1::Cluster> for Cluster {
     type Error = Malformed;
     fn try_from(wire: v1::Cluster) -> Result<Self, Malformed> {
-        let v1::Cluster { id, meta, settings, ca_certificate, ca_key, keyring, next_raft_id } =
-            wire;
+        let v1::Cluster {
+            id,
+            meta,
+            settings,
+            ca_certificate,
+            ca_key,
+            keyring,
+            next_raft_id,
+            rotation,
+            tokens,
+        } = wire;
         Ok(Self {
             id: parse(&id, "id")?,
             meta: convert(meta, "meta")?,
@@ -60,6 +85,54 @@ impl TryFrom<v1::Cluster> for Cluster {
             ca_key: convert(ca_key, "ca_key")?,
             keyring: list(keyring, "keyring")?,
             next_raft_id,
+            rotation: maybe(rotation, "rotation")?,
+            tokens: list(tokens, "tokens")?,
+        })
+    }
+}
+
+impl From<&AuthorityRotation> for v1::AuthorityRotation {
+    fn from(value: &AuthorityRotation) -> Self {
+        let AuthorityRotation { previous, cross_signed, started_at } = value;
+        Self {
+            previous: previous.clone(),
+            cross_signed: cross_signed.clone(),
+            started_at_ms: started_at.0,
+        }
+    }
+}
+
+impl TryFrom<v1::AuthorityRotation> for AuthorityRotation {
+    type Error = Malformed;
+    fn try_from(wire: v1::AuthorityRotation) -> Result<Self, Malformed> {
+        let v1::AuthorityRotation { previous, cross_signed, started_at_ms } = wire;
+        Ok(Self { previous, cross_signed, started_at: Timestamp(started_at_ms) })
+    }
+}
+
+impl From<&Token> for v1::Token {
+    fn from(value: &Token) -> Self {
+        let Token { hash, role, created_at, expires_at, uses_left } = value;
+        Self {
+            hash: hash.to_vec(),
+            role: role.code(),
+            created_at_ms: created_at.0,
+            expires_at_ms: expires_at.map(|at| at.0),
+            uses_left: *uses_left,
+        }
+    }
+}
+
+impl TryFrom<v1::Token> for Token {
+    type Error = Malformed;
+    fn try_from(wire: v1::Token) -> Result<Self, Malformed> {
+        let v1::Token { hash, role, created_at_ms, expires_at_ms, uses_left } = wire;
+        Ok(Self {
+            hash: digest(&hash, "hash")?,
+            role: Role::from_code(role).at("role")?,
+            created_at: Timestamp(created_at_ms),
+            expires_at: expires_at_ms.map(Timestamp),
+            uses_left,
         })
     }
 }

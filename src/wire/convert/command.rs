@@ -3,13 +3,13 @@
 use super::{
     Code, Malformed,
     object::number,
-    parts::{At, convert, list, maybe, need, parse, wires},
+    parts::{At, convert, digest, list, maybe, maybe_parse, need, parse, wires},
 };
 use crate::{
     kit::clock::Timestamp,
     model::{
         command::{Answer, Answered, Command, Outcome, Stamped, TaskChange},
-        node::Availability,
+        node::{Availability, Role},
         object::Kind,
         refusal::{Refusal, RefusalKind},
         task::TaskState,
@@ -103,11 +103,12 @@ impl From<&Command> for v1::Command {
             Command::ChangeTasks { changes } => {
                 c::Command::ChangeTasks(c::ChangeTasks { changes: wires(changes) })
             }
-            Command::ReportNode { id, description, status } => {
+            Command::ReportNode { id, description, status, held_by } => {
                 c::Command::ReportNode(c::ReportNode {
                     id: id.to_string(),
                     description: description.as_ref().map(Into::into),
                     status: Some(status.into()),
+                    held_by: held_by.map(|id| id.to_string()).unwrap_or_default(),
                 })
             }
             Command::SetNode { id, index, availability, labels } => {
@@ -118,6 +119,42 @@ impl From<&Command> for v1::Command {
                     labels: labels.clone(),
                 })
             }
+            Command::AddToken { token, revoke } => {
+                c::Command::AddToken(c::AddToken { token: Some(token.into()), revoke: *revoke })
+            }
+            Command::JoinNode { token, node } => c::Command::JoinNode(c::JoinNode {
+                token: token.to_vec(),
+                node: Some(node.as_ref().into()),
+            }),
+            Command::SetRole { id, index, role } => c::Command::SetRole(c::SetRole {
+                id: id.to_string(),
+                index: *index,
+                role: role.code(),
+            }),
+            Command::AdmitManager { id, addr } => {
+                c::Command::AdmitManager(c::AdmitManager { id: id.to_string(), addr: addr.clone() })
+            }
+            Command::RetireManager { id, raft_id } => c::Command::RetireManager(c::RetireManager {
+                id: id.to_string(),
+                raft_id: *raft_id,
+            }),
+            Command::RemoveNode { id, force } => {
+                c::Command::RemoveNode(c::RemoveNode { id: id.to_string(), force: *force })
+            }
+            Command::NoteCertificate { id, certificate } => {
+                c::Command::NoteCertificate(c::NoteCertificate {
+                    id: id.to_string(),
+                    certificate: Some(certificate.into()),
+                })
+            }
+            Command::RotateAuthority { ca_certificate, ca_key, rotation } => {
+                c::Command::RotateAuthority(c::RotateAuthority {
+                    ca_certificate: ca_certificate.clone(),
+                    ca_key: Some(ca_key.into()),
+                    rotation: Some(rotation.into()),
+                })
+            }
+            Command::FinishRotation => c::Command::FinishRotation(c::FinishRotation {}),
         };
         Self { command: Some(command) }
     }
@@ -186,17 +223,57 @@ impl TryFrom<v1::Command> for Command {
             c::Command::ChangeTasks(c::ChangeTasks { changes }) => {
                 Self::ChangeTasks { changes: list(changes, "changes")? }
             }
-            c::Command::ReportNode(c::ReportNode { id, description, status }) => Self::ReportNode {
-                id: parse(&id, "id")?,
-                description: maybe(description, "description")?,
-                status: convert(status, "status")?,
-            },
+            c::Command::ReportNode(c::ReportNode { id, description, status, held_by }) => {
+                Self::ReportNode {
+                    id: parse(&id, "id")?,
+                    description: maybe(description, "description")?,
+                    status: convert(status, "status")?,
+                    held_by: maybe_parse(&held_by, "held_by")?,
+                }
+            }
             c::Command::SetNode(c::SetNode { id, index, availability, labels }) => Self::SetNode {
                 id: parse(&id, "id")?,
                 index,
                 availability: Availability::from_code(availability).at("availability")?,
                 labels,
             },
+            c::Command::AddToken(c::AddToken { token, revoke }) => {
+                Self::AddToken { token: convert(token, "token")?, revoke }
+            }
+            c::Command::JoinNode(c::JoinNode { token, node }) => Self::JoinNode {
+                token: digest(&token, "token")?,
+                node: Box::new(convert(node, "node")?),
+            },
+            c::Command::SetRole(c::SetRole { id, index, role }) => Self::SetRole {
+                id: parse(&id, "id")?,
+                index,
+                role: Role::from_code(role).at("role")?,
+            },
+            c::Command::AdmitManager(c::AdmitManager { id, addr }) => {
+                Self::AdmitManager { id: parse(&id, "id")?, addr }
+            }
+            c::Command::RetireManager(c::RetireManager { id, raft_id }) => {
+                Self::RetireManager { id: parse(&id, "id")?, raft_id }
+            }
+            c::Command::RemoveNode(c::RemoveNode { id, force }) => {
+                Self::RemoveNode { id: parse(&id, "id")?, force }
+            }
+            c::Command::NoteCertificate(c::NoteCertificate { id, certificate }) => {
+                Self::NoteCertificate {
+                    id: parse(&id, "id")?,
+                    certificate: convert(certificate, "certificate")?,
+                }
+            }
+            c::Command::RotateAuthority(c::RotateAuthority {
+                ca_certificate,
+                ca_key,
+                rotation,
+            }) => Self::RotateAuthority {
+                ca_certificate,
+                ca_key: convert(ca_key, "ca_key")?,
+                rotation: convert(rotation, "rotation")?,
+            },
+            c::Command::FinishRotation(c::FinishRotation {}) => Self::FinishRotation,
         })
     }
 }
@@ -262,6 +339,9 @@ impl From<&Answer> for v1::Answer {
             Answer::Service { id } => {
                 v1::answer::Answer::Service(v1::answer::MadeService { id: id.to_string() })
             }
+            Answer::Manager { raft_id } => {
+                v1::answer::Answer::Manager(v1::answer::AdmittedManager { raft_id: *raft_id })
+            }
         };
         Self { answer: Some(answer) }
     }
@@ -278,6 +358,9 @@ impl TryFrom<v1::Answer> for Answer {
             }
             v1::answer::Answer::Service(v1::answer::MadeService { id }) => {
                 Self::Service { id: parse(&id, "id")? }
+            }
+            v1::answer::Answer::Manager(v1::answer::AdmittedManager { raft_id }) => {
+                Self::Manager { raft_id }
             }
         })
     }

@@ -2,12 +2,13 @@
 
 use super::{
     Code, Malformed,
-    parts::{At, convert, maybe, parse},
+    parts::{At, convert, digest, maybe, maybe_parse, parse},
 };
 use crate::{
     kit::clock::Timestamp,
     model::node::{
-        Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role,
+        Availability, CertificateStatus, ManagerStatus, Node, NodeDescription, NodeState,
+        NodeStatus, Role,
     },
     wire::v1,
 };
@@ -69,20 +70,27 @@ impl TryFrom<v1::NodeDescription> for NodeDescription {
 
 impl From<&NodeStatus> for v1::NodeStatus {
     fn from(value: &NodeStatus) -> Self {
-        let NodeStatus { state, message, addr, at } = value;
-        Self { state: state.code(), message: message.clone(), addr: addr.clone(), at_ms: at.0 }
+        let NodeStatus { state, message, addr, at, dispatcher } = value;
+        Self {
+            state: state.code(),
+            message: message.clone(),
+            addr: addr.clone(),
+            at_ms: at.0,
+            dispatcher_id: dispatcher.map(|id| id.to_string()).unwrap_or_default(),
+        }
     }
 }
 
 impl TryFrom<v1::NodeStatus> for NodeStatus {
     type Error = Malformed;
     fn try_from(wire: v1::NodeStatus) -> Result<Self, Malformed> {
-        let v1::NodeStatus { state, message, addr, at_ms } = wire;
+        let v1::NodeStatus { state, message, addr, at_ms, dispatcher_id } = wire;
         Ok(Self {
             state: NodeState::from_code(state).at("state")?,
             message,
             addr,
             at: Timestamp(at_ms),
+            dispatcher: maybe_parse(&dispatcher_id, "dispatcher_id")?,
         })
     }
 }
@@ -102,9 +110,38 @@ impl TryFrom<v1::ManagerStatus> for ManagerStatus {
     }
 }
 
+impl From<&CertificateStatus> for v1::CertificateStatus {
+    fn from(value: &CertificateStatus) -> Self {
+        let CertificateStatus { issuer, role, expires_at } = value;
+        Self { issuer: issuer.to_vec(), role: role.code(), expires_at_ms: expires_at.0 }
+    }
+}
+
+impl TryFrom<v1::CertificateStatus> for CertificateStatus {
+    type Error = Malformed;
+    fn try_from(wire: v1::CertificateStatus) -> Result<Self, Malformed> {
+        let v1::CertificateStatus { issuer, role, expires_at_ms } = wire;
+        Ok(Self {
+            issuer: digest(&issuer, "issuer")?,
+            role: Role::from_code(role).at("role")?,
+            expires_at: Timestamp(expires_at_ms),
+        })
+    }
+}
+
 impl From<&Node> for v1::NodeInfo {
     fn from(value: &Node) -> Self {
-        let Node { id, meta, role, availability, labels, description, status, manager } = value;
+        let Node {
+            id,
+            meta,
+            role,
+            availability,
+            labels,
+            description,
+            status,
+            manager,
+            certificate,
+        } = value;
         Self {
             id: id.to_string(),
             meta: Some(meta.into()),
@@ -114,6 +151,7 @@ impl From<&Node> for v1::NodeInfo {
             description: Some(description.into()),
             status: Some(status.into()),
             manager: manager.as_ref().map(Into::into),
+            certificate: certificate.as_ref().map(Into::into),
         }
     }
 }
@@ -121,8 +159,17 @@ impl From<&Node> for v1::NodeInfo {
 impl TryFrom<v1::NodeInfo> for Node {
     type Error = Malformed;
     fn try_from(wire: v1::NodeInfo) -> Result<Self, Malformed> {
-        let v1::NodeInfo { id, meta, role, availability, labels, description, status, manager } =
-            wire;
+        let v1::NodeInfo {
+            id,
+            meta,
+            role,
+            availability,
+            labels,
+            description,
+            status,
+            manager,
+            certificate,
+        } = wire;
         Ok(Self {
             id: parse(&id, "id")?,
             meta: convert(meta, "meta")?,
@@ -132,6 +179,7 @@ impl TryFrom<v1::NodeInfo> for Node {
             description: convert(description, "description")?,
             status: convert(status, "status")?,
             manager: maybe(manager, "manager")?,
+            certificate: maybe(certificate, "certificate")?,
         })
     }
 }

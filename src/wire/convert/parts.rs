@@ -50,6 +50,20 @@ where
     text.parse().map_err(|fault| Malformed::new(fault).within(field))
 }
 
+/// An id that may be missing, as an empty text.
+pub(super) fn maybe_parse<T>(text: &str, field: &str) -> Result<Option<T>, Malformed>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    if text.is_empty() { Ok(None) } else { parse(text, field).map(Some) }
+}
+
+/// A SHA-256.
+pub(super) fn digest(bytes: &[u8], field: &str) -> Result<[u8; 32], Malformed> {
+    bytes.try_into().map_err(|_| Malformed::new("must have 32 bytes").within(field))
+}
+
 /// A list, converted one by one.
 pub(super) fn list<M, T>(values: Vec<M>, field: &str) -> Result<Vec<T>, Malformed>
 where

@@ -9,10 +9,13 @@ use crate::{
     },
     model::{
         Labels, Meta,
-        cluster::ClusterSettings,
+        cluster::{AuthorityRotation, ClusterSettings, Token},
         command::{Answer, Command, RequestId, TaskChange},
         constraint::{Constraint, Operator},
-        node::{Availability, ManagerStatus, NodeDescription, NodeState, NodeStatus, Role},
+        node::{
+            Availability, CertificateStatus, ManagerStatus, NodeDescription, NodeState, NodeStatus,
+            Role,
+        },
         object::{Kind, Version, VersionNumber},
         reference::{FileMode, OnChange, Owner, Reference, Target, VersionPick},
         refusal::{Refusal, RefusalKind},
@@ -387,6 +390,7 @@ impl Draw {
             message: self.text(),
             addr: self.text(),
             at: self.time(),
+            dispatcher: self.maybe(|d| d.id(NodeId::from_random)),
         }
     }
 
@@ -398,12 +402,13 @@ impl Draw {
         Node {
             id: self.id(NodeId::from_random),
             meta: self.meta(),
-            role: self.pick(&[Role::Worker, Role::Manager]),
+            role: self.role(),
             availability: self.availability(),
             labels: self.labels(),
             description: self.description(),
             status: self.node_status(),
             manager: self.maybe(|d| ManagerStatus { raft_id: d.u64(), addr: d.text() }),
+            certificate: self.maybe(Self::certificate),
         }
     }
 
@@ -420,6 +425,38 @@ impl Draw {
             ca_key: self.sealed(),
             keyring: self.many(|d| WrappedTerm { term: d.u32(), wrapped: d.bytes() }),
             next_raft_id: self.u64(),
+            rotation: self.maybe(Self::rotation),
+            tokens: self.many(Self::token),
+        }
+    }
+
+    fn role(&mut self) -> Role {
+        self.pick(&[Role::Worker, Role::Manager])
+    }
+
+    fn digest(&mut self) -> [u8; 32] {
+        std::array::from_fn(|_| self.below(256) as u8)
+    }
+
+    fn certificate(&mut self) -> CertificateStatus {
+        CertificateStatus { issuer: self.digest(), role: self.role(), expires_at: self.time() }
+    }
+
+    fn token(&mut self) -> Token {
+        Token {
+            hash: self.digest(),
+            role: self.role(),
+            created_at: self.time(),
+            expires_at: self.maybe(Self::time),
+            uses_left: self.maybe(Self::u64),
+        }
+    }
+
+    fn rotation(&mut self) -> AuthorityRotation {
+        AuthorityRotation {
+            previous: self.bytes(),
+            cross_signed: self.bytes(),
+            started_at: self.time(),
         }
     }
 
@@ -441,7 +478,7 @@ impl Draw {
         let object = self.id(ObjectId::from_random);
         let service = self.id(ServiceId::from_random);
         let node = self.id(NodeId::from_random);
-        match self.below(12) {
+        match self.below(21) {
             0 => Command::Found { cluster: Box::new(self.cluster()), node: Box::new(self.node()) },
             1 => Command::CreateObject {
                 kind: self.kind(),
@@ -472,13 +509,27 @@ impl Draw {
                 id: node,
                 description: self.maybe(Self::description),
                 status: self.node_status(),
+                held_by: self.maybe(|d| d.id(NodeId::from_random)),
             },
-            _ => Command::SetNode {
+            11 => Command::SetNode {
                 id: node,
                 index,
                 availability: self.availability(),
                 labels: self.labels(),
             },
+            12 => Command::AddToken { token: self.token(), revoke: self.below(2) == 0 },
+            13 => Command::JoinNode { token: self.digest(), node: Box::new(self.node()) },
+            14 => Command::SetRole { id: node, index, role: self.role() },
+            15 => Command::AdmitManager { id: node, addr: self.text() },
+            16 => Command::RetireManager { id: node, raft_id: self.u64() },
+            17 => Command::RemoveNode { id: node, force: self.below(2) == 0 },
+            18 => Command::NoteCertificate { id: node, certificate: self.certificate() },
+            19 => Command::RotateAuthority {
+                ca_certificate: self.bytes(),
+                ca_key: self.sealed(),
+                rotation: self.rotation(),
+            },
+            _ => Command::FinishRotation,
         }
     }
 
@@ -489,12 +540,13 @@ impl Draw {
     }
 
     fn answered(&mut self) -> Answered {
-        let outcome = |d: &mut Self| match d.below(4) {
+        let outcome = |d: &mut Self| match d.below(5) {
             0 => Ok(Answer::Done),
             1 => {
                 Ok(Answer::Object { id: d.id(ObjectId::from_random), version: d.version_number() })
             }
             2 => Ok(Answer::Service { id: d.id(ServiceId::from_random) }),
+            3 => Ok(Answer::Manager { raft_id: d.u64() }),
             _ => Err(Refusal {
                 kind: d.pick(&[
                     RefusalKind::Invalid,

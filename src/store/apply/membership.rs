@@ -1,0 +1,197 @@
+//! Who may join, who belongs to the cluster, as what, and under which CA.
+
+use super::{Edit, Entity, Key, check_index, nodes::find};
+use crate::{
+    crypto::seal::Sealed,
+    kit::{clock::Timestamp, id::NodeId, limits::JOIN_TOKENS},
+    model::{
+        Meta, check_labels,
+        cluster::{AuthorityRotation, Cluster, Token},
+        command::{Answer, Outcome},
+        node::{CertificateStatus, ManagerStatus, Node, NodeState, Role},
+        refusal::{Refusal, RefusalKind},
+    },
+};
+use std::sync::Arc;
+
+pub(super) fn add_token(edit: &mut Edit<'_>, token: &Token, revoke: bool) -> Outcome {
+    let cluster = cluster(edit)?;
+    let kept = |old: &&Token| is_valid(old, edit.at) && !(revoke && old.role == token.role);
+    let mut tokens: Vec<Token> = cluster.tokens.iter().filter(kept).cloned().collect();
+    if tokens.len() >= JOIN_TOKENS {
+        let message = format!("there are {JOIN_TOKENS} join tokens already");
+        return Err(Refusal::new(RefusalKind::Precondition, message)
+            .hint("revoke those for a role with `secretctl join-token --rotate ROLE`, or give new ones a --ttl"));
+    }
+    if tokens.iter().any(|old| old.hash == token.hash) {
+        return Err(Refusal::new(RefusalKind::Exists, "there is such a join token already"));
+    }
+    tokens.push(token.clone());
+    put_cluster(edit, Cluster { tokens, ..Cluster::clone(&cluster) });
+    Ok(Answer::Done)
+}
+
+pub(super) fn join(edit: &mut Edit<'_>, hash: &[u8; 32], node: &Node) -> Outcome {
+    let cluster = cluster(edit)?;
+    // It does not say whether the token was wrong, worn out or revoked: whoever asks may be guessing.
+    let invalid = || {
+        Refusal::new(RefusalKind::Denied, "a valid join token is necessary to join this cluster")
+        .hint("make one with `secretctl join-token worker` (or manager) on a manager; tokens expire and may be revoked")
+    };
+    let valid = |token: &&Token| token.hash == *hash && is_valid(token, edit.at);
+    let role = cluster.tokens.iter().find(valid).ok_or_else(invalid)?.role;
+    if role != node.role {
+        return Err(invalid());
+    }
+    if edit.state.node_by_id(node.id).is_some() {
+        return Err(Refusal::new(RefusalKind::Exists, format!("node {} exists already", node.id)));
+    }
+    check_labels(&node.labels).map_err(|error| Refusal::invalid(error.to_string()))?;
+    let mut tokens = cluster.tokens.clone();
+    for token in tokens.iter_mut().filter(|token| token.hash == *hash) {
+        token.uses_left = token.uses_left.map(|left| left.saturating_sub(1));
+    }
+    if tokens != cluster.tokens {
+        put_cluster(edit, Cluster { tokens, ..Cluster::clone(&cluster) });
+    }
+    let meta = Meta::new(edit.at);
+    edit.put(Entity::Node(Arc::new(Node { meta, manager: None, ..node.clone() })));
+    Ok(Answer::Done)
+}
+
+pub(super) fn set_role(edit: &mut Edit<'_>, id: NodeId, index: Option<u64>, role: Role) -> Outcome {
+    let node = find(edit, id)?;
+    check_index(index, node.meta.index)?;
+    let last = || edit.state.nodes().all(|other| other.id == id || other.role != Role::Manager);
+    if node.role == Role::Manager && role == Role::Worker && last() {
+        let message = "attempting to demote the last manager of the cluster";
+        return Err(Refusal::new(RefusalKind::Precondition, message).hint(
+            "promote another node first, or end the cluster with `secretctl leave --force`",
+        ));
+    }
+    if node.role != role {
+        put_node(edit, Node { role, ..Node::clone(&node) });
+    }
+    Ok(Answer::Done)
+}
+
+pub(super) fn admit(edit: &mut Edit<'_>, id: NodeId, addr: &str) -> Outcome {
+    let node = find(edit, id)?;
+    if node.role != Role::Manager {
+        let message = format!("node {id} shall be a worker, not a manager");
+        return Err(Refusal::new(RefusalKind::Denied, message));
+    }
+    let taken = |other: &Arc<Node>| {
+        other.id != id && other.manager.as_ref().is_some_and(|manager| manager.addr == addr)
+    };
+    if let Some(other) = edit.state.nodes().find(|other| taken(other)) {
+        let message = format!("manager {} has the address {addr} already", other.id);
+        return Err(Refusal::new(RefusalKind::Precondition, message).hint(
+            "give another address with --advertise-addr, or demote and remove that node first",
+        ));
+    }
+    let cluster = cluster(edit)?;
+    // A fresh one each time: whoever asks again may have lost the store that voted under the last.
+    let raft_id = cluster.next_raft_id;
+    put_cluster(edit, Cluster { next_raft_id: raft_id + 1, ..Cluster::clone(&cluster) });
+    let manager = Some(ManagerStatus { raft_id, addr: addr.to_owned() });
+    put_node(edit, Node { manager, ..Node::clone(&node) });
+    Ok(Answer::Manager { raft_id })
+}
+
+pub(super) fn retire(edit: &mut Edit<'_>, id: NodeId, raft_id: u64) -> Outcome {
+    let node = find(edit, id)?;
+    if node.manager.as_ref().is_some_and(|manager| manager.raft_id == raft_id) {
+        put_node(edit, Node { manager: None, ..Node::clone(&node) });
+    }
+    Ok(Answer::Done)
+}
+
+pub(super) fn remove(edit: &mut Edit<'_>, id: NodeId, force: bool) -> Outcome {
+    let node = find(edit, id)?;
+    let refuse = |message: String, hint: &str| {
+        Err(Refusal::new(RefusalKind::Precondition, message).hint(hint))
+    };
+    if node.role == Role::Manager || node.manager.is_some() {
+        return refuse(
+            format!(
+                "node {id} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal"
+            ),
+            "demote it with `secretctl node demote`",
+        );
+    }
+    if node.status.state == NodeState::Ready && !force {
+        return refuse(
+            format!("node {id} is not down and can't be removed"),
+            "let it leave with `secretctl leave` there, or remove it with --force",
+        );
+    }
+    edit.delete(Key::Node(id));
+    Ok(Answer::Done)
+}
+
+pub(super) fn note_certificate(
+    edit: &mut Edit<'_>,
+    id: NodeId,
+    certificate: &CertificateStatus,
+) -> Outcome {
+    let node = find(edit, id)?;
+    if node.certificate.as_ref() != Some(certificate) {
+        put_node(edit, Node { certificate: Some(certificate.clone()), ..Node::clone(&node) });
+    }
+    Ok(Answer::Done)
+}
+
+pub(super) fn rotate(
+    edit: &mut Edit<'_>,
+    ca_certificate: &[u8],
+    ca_key: &Sealed,
+    rotation: &AuthorityRotation,
+) -> Outcome {
+    let cluster = cluster(edit)?;
+    if cluster.rotation.is_some() {
+        return Err(Refusal::new(RefusalKind::Precondition, "a rotation of the CA is under way")
+            .hint("see how far it is with `secretctl ca`; nodes that will not come back must be removed"));
+    }
+    if cluster.ca_certificate != rotation.previous {
+        return Err(Refusal::new(RefusalKind::Conflict, "the CA has been replaced meanwhile"));
+    }
+    put_cluster(
+        edit,
+        Cluster {
+            ca_certificate: ca_certificate.to_vec(),
+            ca_key: ca_key.clone(),
+            rotation: Some(AuthorityRotation { started_at: edit.at, ..rotation.clone() }),
+            tokens: Vec::new(),
+            ..Cluster::clone(&cluster)
+        },
+    );
+    Ok(Answer::Done)
+}
+
+pub(super) fn finish_rotation(edit: &mut Edit<'_>) -> Outcome {
+    let cluster = cluster(edit)?;
+    if cluster.rotation.is_some() {
+        put_cluster(edit, Cluster { rotation: None, ..Cluster::clone(&cluster) });
+    }
+    Ok(Answer::Done)
+}
+
+fn is_valid(token: &Token, at: Timestamp) -> bool {
+    token.expires_at.is_none_or(|end| at < end) && token.uses_left != Some(0)
+}
+
+fn cluster(edit: &Edit<'_>) -> Result<Arc<Cluster>, Refusal> {
+    let none = || Refusal::new(RefusalKind::Precondition, "no cluster has been founded");
+    edit.state.cluster().cloned().ok_or_else(none)
+}
+
+fn put_cluster(edit: &mut Edit<'_>, cluster: Cluster) {
+    let meta = cluster.meta.changed(edit.at);
+    edit.put(Entity::Cluster(Arc::new(Cluster { meta, ..cluster })));
+}
+
+fn put_node(edit: &mut Edit<'_>, node: Node) {
+    let meta = node.meta.changed(edit.at);
+    edit.put(Entity::Node(Arc::new(Node { meta, ..node })));
+}
