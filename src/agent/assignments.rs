@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub(super) struct Update {
     /// Everything there is; what is not in it goes.
     pub(super) complete: bool,
+    /// Nothing comes after it: once it is carried out the worker is done.
+    pub(super) last: bool,
     pub(super) payloads: Vec<(ObjectVersion, Content)>,
     pub(super) tasks: Vec<Arc<Task>>,
     pub(super) removed_tasks: Vec<TaskId>,
@@ -81,6 +83,11 @@ impl Chain {
 }
 
 impl Update {
+    /// This node is to hold nothing any more.
+    pub(super) fn farewell() -> Self {
+        Self { complete: true, last: true, ..Self::default() }
+    }
+
     fn take(&mut self, change: v1::AssignmentChange) -> Result<(), Malformed> {
         use v1::assignment_change::Change;
         let v1::AssignmentChange { change } = change;

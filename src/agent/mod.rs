@@ -27,4 +27,4 @@ mod session_tests;
 #[cfg(test)]
 mod testing;
 
-pub use run::{Agent, AgentConfig, Handle, Manager, Seen};
+pub use run::{Agent, AgentConfig, Ended, Handle, Manager, Seen};

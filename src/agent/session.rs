@@ -10,12 +10,14 @@ use super::{
 };
 use crate::{
     kit::{
+        id::NodeId,
         limits::MESSAGE_SIZE,
         task::{self, Running},
     },
     model::{node::NodeDescription, task::TaskStatus},
     wire::{
         Malformed,
+        status::is_removed,
         v1::{self, dispatcher_client::DispatcherClient, session_response::Event},
     },
 };
@@ -48,6 +50,17 @@ pub(super) enum SessionError {
     Malformed(#[from] Malformed),
     #[error("this machine has changed")]
     Changed,
+}
+
+impl SessionError {
+    /// Whether a manager said that `node` is no member any more. Managers are reached by mutual TLS only, so this is
+    /// the word of our cluster.
+    pub(super) fn is_removal(&self, node: NodeId) -> bool {
+        match self {
+            Self::Call(status) => is_removed(status, node),
+            Self::Late | Self::Closed | Self::Malformed(_) | Self::Changed => false,
+        }
+    }
 }
 
 fn reason(status: &Status) -> String {

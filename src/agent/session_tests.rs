@@ -1,7 +1,7 @@
 //! The whole agent against a manager that only pretends: real gRPC over loopback.
 
 use super::{
-    run::{Agent, Handle, Manager},
+    run::{Agent, Ended, Handle, Manager},
     testing::{self, FakeRuntime},
 };
 use crate::{
@@ -43,6 +43,10 @@ struct Fake {
     refuse: usize,
     logs: Vec<v1::PublishLogsRequest>,
     logs_ended: usize,
+    /// What it says of the managers.
+    managers: Vec<v1::ManagerAddr>,
+    /// Says of this node that it is no member.
+    removed: Option<NodeId>,
     assignments: Option<mpsc::Sender<Result<v1::AssignmentsResponse, Status>>>,
     events: Option<mpsc::Sender<Result<v1::SessionResponse, Status>>>,
 }
@@ -94,11 +98,15 @@ impl Dispatcher for FakeManager {
         &self,
         request: Request<v1::SessionRequest>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        if let Some(node) = self.change(|f| f.removed) {
+            return Err(crate::wire::status::removed(node));
+        }
         let (sender, receiver) = mpsc::channel(8);
         let id = SessionId::random().to_string();
         let state = v1::SessionState {
             session_id: id.clone(),
             heartbeat: Some((&Duration::from_millis(20)).into()),
+            managers: self.change(|f| f.managers.clone()),
             ..Default::default()
         };
         sender.send(Ok(v1::SessionResponse { event: Some(Event::State(state)) })).await.unwrap();
@@ -168,18 +176,22 @@ impl Dispatcher for FakeManager {
 }
 
 struct World {
+    node: NodeId,
     manager: FakeManager,
     addr: SocketAddr,
     serving: Option<Running<()>>,
     runtime: FakeRuntime,
     handle: Handle,
     stop: Stop,
-    agent: Running<()>,
+    agent: Running<Ended>,
 }
 
 impl World {
     async fn start() -> Self {
-        let manager = FakeManager(Arc::new(watch::Sender::default()));
+        Self::with(FakeManager(Arc::new(watch::Sender::default()))).await
+    }
+
+    async fn with(manager: FakeManager) -> Self {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = tcp.local_addr().unwrap();
         let runtime = FakeRuntime::new();
@@ -197,7 +209,7 @@ impl World {
         let stop = Stop::new();
         let agent = task::start("agent", agent.run(stop.clone()));
         let serving = Some(serve(manager.clone(), tcp));
-        Self { manager, addr, serving, runtime, handle, stop, agent }
+        Self { node, manager, addr, serving, runtime, handle, stop, agent }
     }
 
     /// The manager's process ends, and its connections with it.
@@ -361,7 +373,80 @@ async fn a_stopped_agent_leaves_its_tasks_running() {
     world.manager.send(step(true, 0, vec![assigned(&task)])).await;
     world.manager.until_state(task.id, TaskState::Running).await;
     world.stop.cancel();
-    world.agent.wait().await;
+    assert_eq!(world.agent.wait().await, Ended::Stopped);
     let calls = world.runtime.look(|f| f.calls.clone());
     assert!(!calls.iter().any(|c| ["stop", "remove", "wipe"].contains(c)), "{calls:?}");
+}
+
+#[tokio::test]
+async fn an_agent_turns_to_another_manager_when_its_own_goes_away() {
+    let other = FakeManager(Arc::new(watch::Sender::default()));
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = tcp.local_addr().unwrap().to_string();
+    let _serving = serve(other.clone(), tcp);
+    let manager = FakeManager(Arc::new(watch::Sender::default()));
+    let node_id = NodeId::random().to_string();
+    // It has to learn of the other from this one.
+    manager.change(|f| f.managers = vec![v1::ManagerAddr { node_id, addr }]);
+    let mut world = World::with(manager).await;
+    let task = testing::task("web");
+    world.manager.send(step(true, 0, vec![assigned(&task)])).await;
+    world.manager.until_state(task.id, TaskState::Running).await;
+    assert_eq!(other.change(|f| f.sessions.len()), 0);
+    world.cut().await;
+    other.send(step(true, 0, vec![assigned(&task)])).await;
+    // It knows less than we have told before, so it is told again.
+    other.until_state(task.id, TaskState::Running).await;
+    assert_eq!(world.runtime.look(|f| f.containers[&task.id].starts), 1);
+}
+
+#[tokio::test]
+async fn a_removed_agent_takes_everything_away_and_says_so() {
+    let mut world = World::start().await;
+    let (ours, stray) = (testing::task("web"), testing::task("old"));
+    world.manager.send(step(true, 0, vec![assigned(&ours), assigned(&stray)])).await;
+    world.manager.until_state(ours.id, TaskState::Running).await;
+    world.manager.until_state(stray.id, TaskState::Running).await;
+    // A refusal that is about another node, or about something else, is none of ours.
+    world.manager.change(|f| f.removed = Some(NodeId::random()));
+    world.cut().await;
+    world.come_back().await;
+    let mut handle = world.handle.clone();
+    for _ in 0..2 {
+        handle.changed().await.unwrap();
+    }
+    assert_eq!(world.runtime.look(|f| f.containers.len()), 2);
+    let node = world.node;
+    world.manager.change(|f| f.removed = Some(node));
+    assert_eq!(world.agent.wait().await, Ended::Removed);
+    assert!(world.handle.seen().removed);
+    world.runtime.look(|f| {
+        assert!(f.containers.is_empty());
+        assert!(f.calls.contains(&"stop"), "its processes get their grace");
+    });
+}
+
+#[tokio::test]
+async fn a_removed_agent_takes_away_what_an_agent_before_it_left() {
+    let world = World::start().await;
+    let task = testing::task("web");
+    world.manager.send(step(true, 0, vec![assigned(&task)])).await;
+    world.manager.until_state(task.id, TaskState::Running).await;
+    world.stop.cancel();
+    assert_eq!(world.agent.wait().await, Ended::Stopped);
+    let node = world.node;
+    world.manager.change(|f| f.removed = Some(node));
+    let addr = world.addr.to_string();
+    let (agent, handle) = Agent::dialling(
+        node,
+        vec![Manager { node: NodeId::random(), addr }],
+        Arc::new(world.runtime.clone()),
+        Clock::system(),
+        Box::new(|manager| {
+            Endpoint::from_shared(format!("http://{}", manager.addr)).unwrap().connect_lazy()
+        }),
+    );
+    assert_eq!(agent.run(Stop::new()).await, Ended::Removed);
+    assert!(handle.seen().removed);
+    assert!(world.runtime.look(|f| f.containers.is_empty()));
 }

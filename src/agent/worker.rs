@@ -41,6 +41,8 @@ pub(super) struct Worker {
     shelf: Shelf,
     /// The assignment; nothing until the manager has sent all of it once.
     want: Option<BTreeMap<TaskId, Arc<Task>>>,
+    /// The assignment will not change any more.
+    leaving: bool,
     /// Tasks of the assignment that we cannot understand: left as they are.
     unreadable: BTreeSet<TaskId>,
     /// Containers of an agent before us that no controller looks after yet.
@@ -73,6 +75,7 @@ impl Worker {
             inbox,
             shelf: Shelf::default(),
             want: None,
+            leaving: false,
             unreadable: BTreeSet::new(),
             unclaimed: BTreeMap::new(),
             controlled: BTreeMap::new(),
@@ -80,13 +83,14 @@ impl Worker {
         }
     }
 
-    /// Runs until `stop`, or until nobody can send updates any more. Tasks go on without it.
+    /// Runs until `stop`, or until nobody can send updates any more; tasks go on without it. Or until it has carried
+    /// out the last update.
     pub(super) async fn run(mut self, stop: Stop) {
         if !self.find_held(&stop).await {
             return;
         }
         self.act();
-        loop {
+        while !self.is_done() {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -100,6 +104,10 @@ impl Worker {
                 },
             }
         }
+    }
+
+    fn is_done(&self) -> bool {
+        self.leaving && self.controlled.is_empty() && self.unclaimed.is_empty()
     }
 
     /// Asks the runtime what it holds, until it answers: a task must not be made before we know that it is not here.
@@ -164,8 +172,9 @@ impl Worker {
 
     /// Brings assignment and shelf up to date. Returns the payloads that are to go.
     fn note(&mut self, update: Update) -> Vec<ObjectVersion> {
-        let Update { complete, payloads, tasks, removed_tasks, removed_payloads, unreadable } =
+        let Update { complete, last, payloads, tasks, removed_tasks, removed_payloads, unreadable } =
             update;
+        self.leaving |= last;
         let before = if complete { self.want.take() } else { None };
         if complete {
             self.shelf = Shelf::default();

@@ -3,7 +3,7 @@
 use super::settings::{RuntimeChoice, Settings};
 use crate::{
     agent::{
-        Agent, AgentConfig, Handle, Manager,
+        Agent, AgentConfig, Ended, Handle, Manager,
         place::{Place, PlaceError},
         runtime::{
             Runtime, RuntimeError,
@@ -55,7 +55,7 @@ impl WorkError {
 pub(super) struct Work {
     runtime: Arc<dyn Runtime>,
     handle: Handle,
-    agent: Running<()>,
+    agent: Running<Ended>,
     stop: Stop,
 }
 
@@ -96,7 +96,7 @@ impl Work {
     /// Ends the agent; tasks go on.
     pub(super) async fn stop(self) {
         self.stop.cancel();
-        self.agent.wait().await;
+        let _: Ended = self.agent.wait().await;
     }
 }
 

@@ -1,16 +1,19 @@
 //! Errors on the wire: a gRPC code, a message for people, and a hint beside it in the trailers.
 
 use crate::{
+    kit::id::NodeId,
     model::refusal::{Refusal, RefusalKind},
     wire::Malformed,
 };
 use tonic::{
     Code, Status,
-    metadata::{BinaryMetadataValue, MetadataMap},
+    metadata::{BinaryMetadataValue, MetadataMap, MetadataValue},
 };
 
 /// The trailer that carries the hint; `-bin` because hints are any text.
 const HINT: &str = "secretd-hint-bin";
+/// The trailer that tells a node, by its id, that it is no member any more; a node that hears so gives up all it holds.
+const REMOVED: &str = "secretd-removed";
 /// Longest message and hint that are sent, in bytes: trailers share a frame of 16 KiB, and a message grows to three
 /// times its length when it is escaped.
 const TEXT_LEN: usize = 3000;
@@ -28,6 +31,23 @@ pub fn status(code: Code, message: impl Into<String>, hint: Option<String>) -> S
 pub fn hint(status: &Status) -> Option<String> {
     let value = status.metadata().get_bin(HINT)?.to_bytes().ok()?;
     String::from_utf8(value.to_vec()).ok()
+}
+
+/// Tells a node that it is no member. To be said only on a confirmed state: the node wipes everything.
+pub fn removed(node: NodeId) -> Status {
+    let refusal =
+        Refusal::new(RefusalKind::Denied, format!("node {node} is not a member of the cluster"))
+            .hint("a node that was removed has to join again, as a new one");
+    let mut status = Status::from(refusal);
+    let value = MetadataValue::try_from(node.to_string()).expect("an id is ASCII");
+    status.metadata_mut().insert(REMOVED, value);
+    status
+}
+
+/// Whether a manager says with this that `node` is no member any more.
+pub fn is_removed(status: &Status, node: NodeId) -> bool {
+    status.code() == Code::PermissionDenied
+        && status.metadata().get(REMOVED).is_some_and(|value| value == node.to_string().as_str())
 }
 
 impl From<Refusal> for Status {
@@ -112,6 +132,17 @@ mod tests {
         }
         let bare = Refusal::not_found("no such secret");
         assert_eq!(refusal(&Status::from(bare.clone())), Some(bare));
+    }
+
+    #[test]
+    fn only_who_is_meant_counts_as_removed() {
+        let node = NodeId::random();
+        let heard = removed(node).into_http::<tonic::body::Body>();
+        let heard = Status::from_header_map(heard.headers()).unwrap();
+        assert!(is_removed(&heard, node));
+        assert!(!is_removed(&heard, NodeId::random()));
+        let denied = Refusal::new(RefusalKind::Denied, heard.message()).into();
+        assert!(!is_removed(&denied, node));
     }
 
     #[test]
