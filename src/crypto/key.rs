@@ -3,6 +3,7 @@
 use super::{
     OpenError,
     envelope::{self, Binding},
+    plaintext::Plaintext,
 };
 use crate::kit::id::{ClusterId, NodeId};
 use std::{fmt, marker::PhantomData};
@@ -66,6 +67,24 @@ pub(super) fn storage_binding(cluster: ClusterId, node: NodeId) -> Binding {
     Binding::new("secretd/storage-key/1")
         .field(cluster.as_str().as_bytes())
         .field(node.as_str().as_bytes())
+}
+
+impl Key<Root> {
+    /// Gives the cluster's root key away: to a manager that was admitted, for its own keystore. Nothing else may ask.
+    pub fn dangerous_export(&self) -> Plaintext {
+        Plaintext::new(self.bytes().to_vec())
+    }
+
+    /// Takes what [`Key::dangerous_export`] gave.
+    ///
+    /// # Errors
+    /// [`OpenError::Short`] if it has another length.
+    pub fn import(exported: &Plaintext) -> Result<Self, OpenError> {
+        let bytes: &[u8; 32] = exported.expose().try_into().map_err(|_| OpenError::Short)?;
+        let mut key = Self::blank();
+        key.bytes_mut().copy_from_slice(bytes);
+        Ok(key)
+    }
 }
 
 impl Key<Storage> {

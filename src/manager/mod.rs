@@ -3,6 +3,7 @@
 //! Decisions are plain functions of the state and the time (`orchestrator`, `scheduler`); `chores` is the shell that
 //! runs them on the leader and proposes what they decide. `control` serves operators, `dispatcher` serves workers.
 
+pub mod ca;
 pub mod chores;
 pub mod control;
 pub mod dispatcher;

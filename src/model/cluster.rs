@@ -75,6 +75,13 @@ pub struct Token {
     pub uses_left: Option<u64>,
 }
 
+impl Token {
+    /// Whether somebody may join with it at `at`.
+    pub fn is_valid(&self, at: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| at < end) && self.uses_left != Some(0)
+    }
+}
+
 /// What the CA's key is sealed to; a cluster has one, so its object id is all zeros.
 pub fn authority_context(cluster: ClusterId) -> Context {
     Context {

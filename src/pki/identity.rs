@@ -1,6 +1,7 @@
 //! A node's own identity: its certificate chain and the private key that belongs to it.
 
 use super::{
+    former::statement,
     peer::{BadCertificate, Peer},
     private_key::{BadKey, PrivateKey},
 };
@@ -73,6 +74,11 @@ impl Identity {
         let leaf = chain.first().ok_or(BadCertificate::Unreadable)?;
         let key = PrivateKey::open(storage, &aad(&Peer::parse(leaf)?), sealed_key)??;
         Self::new(key, chain)
+    }
+
+    /// Signs a request for the next certificate, for when TLS no longer shows this one.
+    pub fn renewal(&self, request: &[u8]) -> Vec<u8> {
+        self.key.sign(&statement(request))
     }
 
     pub(super) fn certified(&self) -> Arc<CertifiedKey> {

@@ -17,6 +17,8 @@ mod identity;
 
 mod token;
 
+mod former;
+
 mod tls;
 
 mod verify;
@@ -32,6 +34,7 @@ mod vectors;
 
 pub use authority::{Authority, AuthorityError, CaDigest, IssueError};
 pub use connector::{ConnectError, Contact, channel, connect, first_contact};
+pub use former::{former, signed};
 pub use identity::{Identity, IdentityError};
 pub use listener::{Conn, Incoming, Io, listen, server};
 pub use peer::{BadCertificate, Peer, Serial};

@@ -29,6 +29,10 @@ pub enum BadCertificate {
     Cluster(ClusterId),
     #[error("node {0} is no manager")]
     NoManager(NodeId),
+    #[error("the certificate is signed by none of the cluster's CAs")]
+    Issuer,
+    #[error("whoever shows the certificate does not hold its key")]
+    Possession,
 }
 
 /// A certificate's serial number, big-endian; the CA gives each certificate another.

@@ -74,6 +74,11 @@ impl PrivateKey {
             .map_err(|_| BadKey)
     }
 
+    /// Signs a statement.
+    pub(super) fn sign(&self, statement: &[u8]) -> Vec<u8> {
+        self.signer().sign(statement).expect("ring signs whatever it is given")
+    }
+
     /// Makes what TLS signs with.
     pub(super) fn tls(&self) -> Arc<dyn rustls::sign::SigningKey> {
         let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.0.expose()));

@@ -1,6 +1,7 @@
 //! Join tokens: `SECRETD-1-<digest of the CA>-<secret>`. Pins the CA for the first contact and proves the right to join.
 
 use super::authority::CaDigest;
+use crate::crypto::plaintext::Plaintext;
 use sha2::{Digest as _, Sha256};
 use std::{fmt, fmt::Write as _, str::FromStr};
 use subtle::ConstantTimeEq as _;
@@ -9,6 +10,9 @@ use zeroize::Zeroizing;
 const PREFIX: &str = "SECRETD-1-";
 /// 160 bits: beyond guessing, whatever the rate.
 const SECRET: usize = 20;
+
+/// A token has 115 characters; some space around it is forgiven.
+const TEXT_LEN: usize = 256;
 
 /// A text that is no join token; it is not repeated here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +47,23 @@ impl JoinToken {
             write!(text, "{byte:02x}").expect("strings take everything");
         }
         text
+    }
+
+    /// The token as it goes over the wire.
+    pub fn carry(&self) -> Plaintext {
+        Plaintext::new(self.reveal().as_bytes().to_vec())
+    }
+
+    /// Reads what came over the wire.
+    ///
+    /// # Errors
+    /// [`BadToken`]; what came is wiped.
+    pub fn read(carried: &Plaintext) -> Result<Self, BadToken> {
+        // Looked at before it is looked through: strangers send what they like.
+        if carried.len() > TEXT_LEN {
+            return Err(BadToken);
+        }
+        std::str::from_utf8(carried.expose()).map_err(|_| BadToken)?.parse()
     }
 
     /// The form to store.
@@ -113,6 +134,7 @@ mod tests {
         assert_eq!(read.ca, token.ca);
         assert!(token.hash().matches(&read));
         assert!(!token.hash().matches(&other));
+        assert!(token.hash().matches(&JoinToken::read(&token.carry()).unwrap()));
     }
 
     #[test]

@@ -8,7 +8,10 @@ fn certificate(vector: &Vector) -> Result<(), &'static str> {
         BadCertificate::Unreadable => "unreadable",
         BadCertificate::Names => "names",
         BadCertificate::Usage => "usage",
-        BadCertificate::Cluster(_) | BadCertificate::NoManager(_) => "not for parse to say",
+        BadCertificate::Cluster(_)
+        | BadCertificate::NoManager(_)
+        | BadCertificate::Issuer
+        | BadCertificate::Possession => "not for parse to say",
     })?;
     let Peer { cluster, node, role, not_before, not_after, serial } = peer;
     let moment = |name| Timestamp(i64::try_from(vector.number(name)).unwrap());

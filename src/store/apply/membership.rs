@@ -3,7 +3,7 @@
 use super::{Edit, Entity, Key, check_index, nodes::find};
 use crate::{
     crypto::seal::Sealed,
-    kit::{clock::Timestamp, id::NodeId, limits::JOIN_TOKENS},
+    kit::{id::NodeId, limits::JOIN_TOKENS},
     model::{
         Meta, check_labels,
         cluster::{AuthorityRotation, Cluster, Token},
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub(super) fn add_token(edit: &mut Edit<'_>, token: &Token, revoke: bool) -> Outcome {
     let cluster = cluster(edit)?;
-    let kept = |old: &&Token| is_valid(old, edit.at) && !(revoke && old.role == token.role);
+    let kept = |old: &&Token| old.is_valid(edit.at) && !(revoke && old.role == token.role);
     let mut tokens: Vec<Token> = cluster.tokens.iter().filter(kept).cloned().collect();
     if tokens.len() >= JOIN_TOKENS {
         let message = format!("there are {JOIN_TOKENS} join tokens already");
@@ -38,7 +38,7 @@ pub(super) fn join(edit: &mut Edit<'_>, hash: &[u8; 32], node: &Node) -> Outcome
         Refusal::new(RefusalKind::Denied, "a valid join token is necessary to join this cluster")
         .hint("make one with `secretctl join-token worker` (or manager) on a manager; tokens expire and may be revoked")
     };
-    let valid = |token: &&Token| token.hash == *hash && is_valid(token, edit.at);
+    let valid = |token: &&Token| token.hash == *hash && token.is_valid(edit.at);
     let role = cluster.tokens.iter().find(valid).ok_or_else(invalid)?.role;
     if role != node.role {
         return Err(invalid());
@@ -175,10 +175,6 @@ pub(super) fn finish_rotation(edit: &mut Edit<'_>) -> Outcome {
         put_cluster(edit, Cluster { rotation: None, ..Cluster::clone(&cluster) });
     }
     Ok(Answer::Done)
-}
-
-fn is_valid(token: &Token, at: Timestamp) -> bool {
-    token.expires_at.is_none_or(|end| at < end) && token.uses_left != Some(0)
 }
 
 fn cluster(edit: &Edit<'_>) -> Result<Arc<Cluster>, Refusal> {

@@ -1,0 +1,431 @@
+//! Lets machines in: certificates for join tokens, the next certificate for nodes, admission of managers, farewell.
+//!
+//! Strangers call here, so little is done before a token was found good: a small message, a bounded number of tries for
+//! each address. What they are told is the same whatever was wrong; the log says more. Who belongs to the cluster and
+//! as what is always read from the store, never from a certificate: that may be three days old.
+
+mod rate;
+
+use super::answers;
+use crate::{
+    crypto::{
+        key::{Key, Root},
+        keyring::Keyring,
+    },
+    kit::{chain::chain, clock::Clock, id::NodeId},
+    model::{
+        Meta,
+        cluster::{Cluster, Token, authority_context},
+        command::{Answer, Command},
+        node::{
+            Availability, CertificateStatus, Node, NodeDescription, NodeState, NodeStatus, Role,
+        },
+        refusal::{Refusal, RefusalKind},
+    },
+    pki::{self, Authority, CaDigest, Conn, IssueError, JoinToken, Peer},
+    raft::{ProposeError, Raft},
+    store::State,
+    wire::{
+        convert::Code as _,
+        status::status,
+        v1::{self, ca_server::CaServer},
+    },
+};
+use rate::Rate;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+use subtle::ConstantTimeEq as _;
+use tonic::{Code, Request, Response, Status};
+use tracing::{info, warn};
+
+/// A call has at most this many bytes: a description with its labels is the most of it.
+const MESSAGE: usize = 64 * 1024;
+/// What a node that left is said to be.
+const LEFT: &str = "the node has left";
+
+/// Serves `Ca` on any manager. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct CaService {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    raft: Raft,
+    keyring: Arc<Keyring>,
+    root: Arc<Key<Root>>,
+    clock: Clock,
+    rate: Mutex<Rate>,
+}
+
+/// A certificate that was signed and not handed out yet.
+struct Signed {
+    chain: Vec<Vec<u8>>,
+    status: CertificateStatus,
+}
+
+impl CaService {
+    pub fn new(raft: Raft, keyring: Arc<Keyring>, root: Arc<Key<Root>>, clock: Clock) -> Self {
+        let rate = Mutex::new(Rate::new(clock.now()));
+        Self { shared: Arc::new(Shared { raft, keyring, root, clock, rate }) }
+    }
+
+    /// The service with its message sizes, for the cluster listener.
+    pub fn server(&self) -> CaServer<Self> {
+        CaServer::new(self.clone()).max_decoding_message_size(MESSAGE)
+    }
+}
+
+impl Shared {
+    /// Lets a stranger try, unless there were too many tries.
+    fn take_try(&self, addr: SocketAddr) -> Result<(), Status> {
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        if rate.take(addr.ip(), self.clock.now()) {
+            return Ok(());
+        }
+        drop(rate);
+        warn!(%addr, "refused a call without a certificate: too many tries");
+        Err(status(Code::ResourceExhausted, "too many tries", Some("try again in a moment".into())))
+    }
+
+    fn give_try_back(&self, addr: SocketAddr) {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner).give_back(addr.ip());
+    }
+
+    /// The newest state, for a caller who is nobody yet: where the leader is stays with us.
+    async fn state_for_stranger(&self) -> Result<Arc<State>, Status> {
+        let linear = self.raft.linear().await.map_err(|error| {
+            warn!(%error, "cannot judge a call without a certificate");
+            Status::unavailable("the cluster is not ready: it has no leader at the moment")
+        })?;
+        Ok(Arc::clone(linear.state()))
+    }
+
+    /// The caller's row in the newest state.
+    async fn member(
+        &self,
+        peer: &Peer,
+        addr: SocketAddr,
+    ) -> Result<(Arc<State>, Arc<Node>), Status> {
+        if peer.cluster != self.keyring.cluster() {
+            return Err(Status::permission_denied("the certificate is of another cluster"));
+        }
+        let linear = self.raft.linear().await.map_err(|error| answers::read(&error))?;
+        let state = Arc::clone(linear.state());
+        let node = row(&state, peer.node, addr)?;
+        Ok((state, node))
+    }
+
+    /// Signs with the CA, whose key is open only here.
+    fn sign(
+        &self,
+        cluster: &Cluster,
+        request: &[u8],
+        node: NodeId,
+        role: Role,
+    ) -> Result<Signed, Status> {
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            warn!(error = %chain(error), "cannot use the cluster's CA");
+            Status::internal("the manager cannot use the cluster's CA")
+        };
+        let id = self.keyring.cluster();
+        let key = self.keyring.open_sealed(&authority_context(id), &cluster.ca_key);
+        let key = key.map_err(|error| failed(&error))?;
+        let authority = Authority::open(id, &cluster.ca_certificate, key);
+        let authority = authority.map_err(|error| failed(&error))?;
+        let (now, life) = (self.clock.now(), cluster.settings.certificate_life);
+        let chain =
+            authority.issue(request, node, role, now, life).map_err(|error| match error {
+                IssueError::BadRequest | IssueError::BadKey => {
+                    Status::from(Refusal::invalid(error.to_string()))
+                }
+                IssueError::BadLife => failed(&error),
+            })?;
+        let peer = chain.first().and_then(|leaf| Peer::parse(leaf).ok());
+        let expires_at = peer.map_or(now, |peer| peer.not_after);
+        let issuer = authority.digest().0;
+        Ok(Signed { chain, status: CertificateStatus { issuer, role, expires_at } })
+    }
+
+    async fn join(
+        &self,
+        addr: SocketAddr,
+        request: v1::IssueRequest,
+    ) -> Result<v1::IssueResponse, Status> {
+        let v1::IssueRequest { token, csr, description, availability } = request;
+        let refused = |why: &str| {
+            warn!(%addr, why, "refused a machine that wants to join");
+            Status::from(no_token())
+        };
+        self.take_try(addr)?;
+        let token = token.and_then(|token| JoinToken::read(&token.into_plaintext()).ok());
+        let token = token.ok_or_else(|| refused("what it sent is no join token"))?;
+        let state = self.state_for_stranger().await?;
+        let cluster = state.cluster().ok_or_else(no_cluster)?;
+        let hash = token.hash().0;
+        let known = find(&cluster.tokens, &hash).ok_or_else(|| {
+            refused(if token.ca == CaDigest::of(&cluster.ca_certificate) {
+                "its join token is revoked, forgotten or made up"
+            } else {
+                "its join token is one of another cluster or CA"
+            })
+        })?;
+        if !known.is_valid(self.clock.now()) {
+            return Err(refused("its join token has expired or is used up"));
+        }
+        self.give_try_back(addr);
+
+        let role = known.role;
+        let availability = Availability::from_code(availability);
+        let availability = availability.map_err(|fault| fault.within("availability"))?;
+        let description = NodeDescription::try_from(description.unwrap_or_default());
+        let description = description.map_err(|fault| fault.within("description"))?;
+        let (id, now) = (NodeId::random(), self.clock.now());
+        // Signed first: a request that cannot be signed then leaves no row and uses nothing up. Nobody has the
+        // certificate before the store has the node.
+        let signed = self.sign(cluster, &csr, id, role)?;
+        let node = Node {
+            id,
+            meta: Meta::default(),
+            role,
+            availability,
+            labels: Default::default(),
+            description,
+            status: NodeStatus {
+                state: NodeState::Unknown,
+                message: "joined".to_owned(),
+                addr: addr.ip().to_canonical().to_string(),
+                at: now,
+                dispatcher: None,
+            },
+            manager: None,
+            certificate: Some(signed.status),
+        };
+        let hostname = node.description.hostname.clone();
+        // Without an id of a request: asked twice it would be two nodes, and the first would be nobody.
+        let joined =
+            self.raft.propose(None, Command::JoinNode { token: hash, node: Box::new(node) });
+        joined.await.map_err(|error| match error {
+            ProposeError::Refused(refusal) if refusal.kind == RefusalKind::Denied => {
+                refused("its join token was revoked or used up meanwhile")
+            }
+            error => {
+                warn!(%addr, %error, "a machine that wants to join could not be entered");
+                answers::proposed(error)
+            }
+        })?;
+        info!(node = %id, %role, %addr, hostname, "a node joined");
+        Ok(response(&state, cluster, id, role, signed.chain))
+    }
+
+    async fn next_certificate(
+        &self,
+        state: &State,
+        node: &Node,
+        csr: &[u8],
+        addr: SocketAddr,
+    ) -> Result<v1::IssueResponse, Status> {
+        let cluster = state.cluster().ok_or_else(no_cluster)?;
+        let (id, role) = (node.id, node.role);
+        let signed = self.sign(cluster, csr, id, role)?;
+        let note = Command::NoteCertificate { id, certificate: signed.status };
+        // Refused if the node was removed meanwhile.
+        self.raft.propose(None, note).await.map_err(|error| match error {
+            ProposeError::Refused(refusal) if refusal.kind == RefusalKind::NotFound => {
+                removed(id, addr)
+            }
+            error => answers::proposed(error),
+        })?;
+        info!(node = %id, %role, %addr, "renewed a node's certificate");
+        Ok(response(state, cluster, id, role, signed.chain))
+    }
+
+    async fn renew_expired(
+        &self,
+        addr: SocketAddr,
+        request: v1::RenewRequest,
+    ) -> Result<v1::IssueResponse, Status> {
+        let v1::RenewRequest { csr, old_certificate, old_key_signature } = request;
+        self.take_try(addr)?;
+        let state = self.state_for_stranger().await?;
+        let cluster = state.cluster().ok_or_else(no_cluster)?;
+        let roots = roots(cluster);
+        let roots: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
+        let id = self.keyring.cluster();
+        let peer = pki::former(id, &roots, &old_certificate, &csr, &old_key_signature);
+        let peer = peer.map_err(|error| {
+            warn!(%addr, error = %chain(&error), "refused to renew a certificate");
+            Status::permission_denied("a certificate of this cluster and its key are required")
+        })?;
+        self.give_try_back(addr);
+        let node = row(&state, peer.node, addr)?;
+        self.next_certificate(&state, &node, &csr, addr).await
+    }
+
+    async fn admit(
+        &self,
+        addr: SocketAddr,
+        peer: &Peer,
+        at: &str,
+    ) -> Result<v1::AdmitResponse, Status> {
+        let (_, node) = self.member(peer, addr).await?;
+        let reachable = at.parse().is_ok_and(|at: SocketAddr| {
+            at.port() != 0 && !at.ip().is_unspecified() && !at.ip().is_multicast()
+        });
+        // Both: a certificate from before a demotion, and a worker's that was promoted and must renew first.
+        if peer.role != Role::Manager || node.role != Role::Manager {
+            warn!(node = %peer.node, %addr, "refused to admit a node that is no manager");
+            let message = format!("node {} is no manager of the cluster", peer.node);
+            return Err(Refusal::new(RefusalKind::Denied, message)
+                .hint("promote it on a manager with `secretctl node promote`")
+                .into());
+        }
+        if !reachable {
+            let message = format!("{at:?} is no address at which other nodes reach a manager");
+            return Err(Refusal::invalid(message)
+                .hint("an address looks like 10.0.0.7:2390")
+                .into());
+        }
+        let command = Command::AdmitManager { id: peer.node, addr: at.to_owned() };
+        let answer = self.raft.propose(None, command).await.map_err(answers::proposed)?;
+        let Answer::Manager { raft_id } = answer else {
+            return Err(Status::internal("the store answered to another question"));
+        };
+        info!(node = %peer.node, raft_id, addr = at, "admitted a manager");
+        let root_key = Some(v1::Payload::carry(&self.root.dangerous_export()));
+        Ok(v1::AdmitResponse { raft_id, root_key })
+    }
+
+    async fn depart(&self, addr: SocketAddr, peer: &Peer) -> Result<(), Status> {
+        let (_, node) = self.member(peer, addr).await?;
+        let id = node.id;
+        if node.role == Role::Manager {
+            let command = Command::SetRole { id, index: None, role: Role::Worker };
+            self.raft.propose(None, command).await.map_err(answers::proposed)?;
+        }
+        let status = NodeStatus {
+            state: NodeState::Down,
+            message: LEFT.to_owned(),
+            at: self.clock.now(),
+            ..node.status.clone()
+        };
+        let command = Command::ReportNode { id, description: None, status, held_by: None };
+        self.raft.propose(None, command).await.map_err(answers::proposed)?;
+        info!(node = %id, %addr, "a node left");
+        Ok(())
+    }
+}
+
+/// Looks at every token, so that the time taken does not say how near a guess came.
+fn find<'a>(tokens: &'a [Token], hash: &[u8; 32]) -> Option<&'a Token> {
+    tokens.iter().fold(
+        None,
+        |found, token| {
+            if bool::from(token.hash.ct_eq(hash)) { Some(token) } else { found }
+        },
+    )
+}
+
+fn row(state: &State, id: NodeId, addr: SocketAddr) -> Result<Arc<Node>, Status> {
+    state.node_by_id(id).cloned().ok_or_else(|| removed(id, addr))
+}
+
+/// The CAs that nodes are to trust.
+fn roots(cluster: &Cluster) -> Vec<Vec<u8>> {
+    let before = cluster.rotation.iter().map(|rotation| rotation.previous.clone());
+    std::iter::once(cluster.ca_certificate.clone()).chain(before).collect()
+}
+
+fn response(
+    state: &State,
+    cluster: &Cluster,
+    node: NodeId,
+    role: Role,
+    certificates: Vec<Vec<u8>>,
+) -> v1::IssueResponse {
+    v1::IssueResponse {
+        node_id: node.to_string(),
+        role: role.code(),
+        certificates,
+        ca_certificates: roots(cluster),
+        cluster_id: cluster.id.to_string(),
+        managers: managers(state),
+    }
+}
+
+/// Where the managers are, as others reach them.
+pub(super) fn managers(state: &State) -> Vec<v1::ManagerAddr> {
+    let addr = |node: &Arc<Node>| {
+        let manager = node.manager.as_ref()?;
+        Some(v1::ManagerAddr { node_id: node.id.to_string(), addr: manager.addr.clone() })
+    };
+    state.nodes().filter_map(addr).collect()
+}
+
+fn no_token() -> Refusal {
+    Refusal::new(RefusalKind::Denied, "a valid join token is necessary to join this cluster")
+        .hint("make one with `secretctl join-token worker` (or manager) on a manager; tokens expire and may be revoked")
+}
+
+fn no_cluster() -> Status {
+    Status::unavailable("no cluster has been founded")
+}
+
+fn removed(node: NodeId, addr: SocketAddr) -> Status {
+    warn!(%node, %addr, "refused a node that is not a member of the cluster");
+    Refusal::new(RefusalKind::Denied, format!("node {node} is not a member of the cluster"))
+        .hint("a node that was removed has to join again, as a new one")
+        .into()
+}
+
+/// Where a call comes from.
+fn from<T>(request: &Request<T>) -> Result<SocketAddr, Status> {
+    let conn = request.extensions().get::<Conn>();
+    conn.map(|conn| conn.addr).ok_or_else(|| Status::internal("a call from nowhere"))
+}
+
+#[tonic::async_trait]
+impl v1::ca_server::Ca for CaService {
+    async fn issue(
+        &self,
+        request: Request<v1::IssueRequest>,
+    ) -> Result<Response<v1::IssueResponse>, Status> {
+        let addr = from(&request)?;
+        self.shared.join(addr, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn renew(
+        &self,
+        request: Request<v1::RenewRequest>,
+    ) -> Result<Response<v1::IssueResponse>, Status> {
+        let addr = from(&request)?;
+        let Ok(peer) = Conn::peer(&request).cloned() else {
+            return self.shared.renew_expired(addr, request.into_inner()).await.map(Response::new);
+        };
+        let (state, node) = self.shared.member(&peer, addr).await?;
+        let v1::RenewRequest { csr, old_certificate: _, old_key_signature: _ } =
+            request.into_inner();
+        self.shared.next_certificate(&state, &node, &csr, addr).await.map(Response::new)
+    }
+
+    async fn admit(
+        &self,
+        request: Request<v1::AdmitRequest>,
+    ) -> Result<Response<v1::AdmitResponse>, Status> {
+        let (addr, peer) = (from(&request)?, Arc::clone(Conn::peer(&request)?));
+        let v1::AdmitRequest { addr: at } = request.into_inner();
+        self.shared.admit(addr, &peer, &at).await.map(Response::new)
+    }
+
+    async fn depart(
+        &self,
+        request: Request<v1::DepartRequest>,
+    ) -> Result<Response<v1::DepartResponse>, Status> {
+        let (addr, peer) = (from(&request)?, Arc::clone(Conn::peer(&request)?));
+        let v1::DepartRequest {} = request.into_inner();
+        self.shared.depart(addr, &peer).await?;
+        Ok(Response::new(v1::DepartResponse {}))
+    }
+}
