@@ -125,7 +125,7 @@ impl Agent {
         if ended == Ended::Removed {
             tracing::warn!(%node, "this node was removed from the cluster: removing its tasks");
             // Fails only if the worker has ended, which then was told to stop.
-            let _: Result<(), _> = updates.send(Update::farewell()).await;
+            drop(updates.send(Update::farewell()).await);
         }
         worker.wait().await;
         if ended == Ended::Removed && !stop.is_cancelled() {

@@ -11,7 +11,7 @@ use crate::{
     },
     model::{
         Meta,
-        cluster::{Cluster, ClusterSettings},
+        cluster::{Cluster, ClusterSettings, Token},
         command::{Command, TaskChange},
         node::{Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role},
         task::{Task, TaskState, TaskStatus},
@@ -32,11 +32,43 @@ pub(crate) struct Manager {
     pub(crate) node: NodeId,
     pub(crate) control: ControlService,
     ca: Authority,
+    keyring: Arc<Keyring>,
     clock: Clock,
     addr: SocketAddr,
     dir: tempfile::TempDir,
     stop: Stop,
     running: Vec<Running<()>>,
+}
+
+/// A second manager, with nothing but its dispatcher.
+pub(crate) struct Beside {
+    pub(crate) node: NodeId,
+    addr: SocketAddr,
+    stop: Stop,
+    running: Vec<Running<()>>,
+}
+
+impl Beside {
+    pub(crate) fn stop(self) {
+        self.stop.cancel();
+        drop(self.running);
+    }
+}
+
+async fn serve(
+    dispatcher: &DispatcherService,
+    node: NodeId,
+    ca: &Authority,
+    clock: &Clock,
+    stop: &Stop,
+) -> (SocketAddr, Vec<Running<()>>) {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = tcp.local_addr().unwrap();
+    let tls = Tls::new(ca.cluster(), &[ca.certificate()], clock.clone()).unwrap();
+    tls.set_identity(&issue(ca, node, Role::Manager, clock.now())).unwrap();
+    let (incoming, accepting) = pki::listen(tcp, &tls, stop.clone());
+    let workers = pki::server().add_service(dispatcher.server()).serve_with_incoming(incoming);
+    (addr, vec![accepting, start("workers", async move { workers.await.unwrap() })])
 }
 
 impl Manager {
@@ -75,27 +107,64 @@ impl Manager {
 
         let stop = Stop::new();
         let keyring = Arc::new(keyring);
-        let dispatcher =
-            DispatcherService::new(raft.clone(), Arc::clone(&keyring), clock.clone(), stop.clone());
-        let control =
-            ControlService::new(raft.clone(), keyring, node, dispatcher.logs(), stop.clone());
+        let dispatcher = DispatcherService::new(
+            raft.clone(),
+            node,
+            Arc::clone(&keyring),
+            clock.clone(),
+            stop.clone(),
+        );
+        let control = ControlService::new(
+            raft.clone(),
+            Arc::clone(&keyring),
+            node,
+            dispatcher.logs(),
+            stop.clone(),
+        );
         let socket = UnixListener::bind(dir.path().join("s.sock")).unwrap();
         let operators = Server::builder()
             .add_service(ControlServer::new(control.clone()))
             .serve_with_incoming(UnixListenerStream::new(socket));
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = tcp.local_addr().unwrap();
-        let tls = Tls::new(ca.cluster(), &[ca.certificate()], clock.clone()).unwrap();
-        tls.set_identity(&issue(&ca, node, Role::Manager, clock.now())).unwrap();
-        let (incoming, accepting) = pki::listen(tcp, &tls, stop.clone());
-        let workers = pki::server().add_service(dispatcher.server()).serve_with_incoming(incoming);
-        let running = vec![
-            accepting,
+        let (addr, mut running) = serve(&dispatcher, node, &ca, &clock, &stop).await;
+        running.extend([
             start("operators", async move { operators.await.unwrap() }),
-            start("workers", async move { workers.await.unwrap() }),
             start("dispatcher", dispatcher.run()),
-        ];
-        Self { raft, node, control, ca, clock, addr, dir, stop, running }
+        ]);
+        Self { raft, node, control, ca, keyring, clock, addr, dir, stop, running }
+    }
+
+    /// A second manager's dispatcher on the same store, with a row of its own.
+    pub(crate) async fn beside(&self) -> Beside {
+        let node = NodeId::random();
+        let token = Token {
+            hash: [7; 32],
+            role: Role::Manager,
+            created_at: Timestamp(1),
+            expires_at: None,
+            uses_left: None,
+        };
+        let (hash, row) = (token.hash, Node { manager: None, ..founder(node) });
+        for command in [
+            Command::AddToken { token, revoke: false },
+            Command::JoinNode { token: hash, node: Box::new(row) },
+            Command::AdmitManager { id: node, addr: "127.0.0.1:2391".into() },
+        ] {
+            self.raft.propose(None, command).await.unwrap();
+        }
+        let stop = Stop::new();
+        let keyring = Arc::clone(&self.keyring);
+        let (raft, clock) = (self.raft.clone(), self.clock.clone());
+        let dispatcher = DispatcherService::new(raft, node, keyring, clock, stop.clone());
+        let (addr, mut running) = serve(&dispatcher, node, &self.ca, &self.clock, &stop).await;
+        running.push(start("dispatcher", dispatcher.run()));
+        Beside { node, addr, stop, running }
+    }
+
+    /// A connection of this manager's node to another manager.
+    pub(crate) fn elsewhere(&self, other: &Beside) -> DispatcherClient<Channel> {
+        let tls = self.stranger();
+        tls.set_identity(&issue(&self.ca, self.node, Role::Worker, self.clock.now())).unwrap();
+        DispatcherClient::new(pki::channel(&tls, &other.addr.to_string(), other.node))
     }
 
     /// An operator's connection.

@@ -250,8 +250,13 @@ impl Active {
         let (listen, advertise) = (parse(&listen_addr)?, parse(&advertise_addr)?);
 
         let stop = Stop::new();
-        let dispatcher =
-            DispatcherService::new(raft.clone(), Arc::clone(&keyring), clock.clone(), stop.clone());
+        let dispatcher = DispatcherService::new(
+            raft.clone(),
+            keys.node,
+            Arc::clone(&keyring),
+            clock.clone(),
+            stop.clone(),
+        );
         let control = ControlService::new(
             raft.clone(),
             Arc::clone(&keyring),

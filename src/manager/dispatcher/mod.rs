@@ -1,4 +1,7 @@
-//! Gives each worker its work: sessions, heartbeats, assignments with their payloads, reports, logs. On the leader only.
+//! Gives each worker its work: sessions, heartbeats, assignments with their payloads, reports, logs. On every manager.
+//!
+//! A node has one session, with any manager; its row names that manager, which alone tells of the node's silence. For
+//! a manager that is silent itself the leader speaks. A manager that has lost the cluster sends its nodes to others.
 //!
 //! Who calls is read from the certificate of the very connection, and every call asks again whether that node is still
 //! a member. [`DispatcherService`] answers the calls; its [`run`](DispatcherService::run) hears of changes and silence:
@@ -21,18 +24,23 @@ use super::answers;
 use crate::{
     crypto::keyring::Keyring,
     kit::{clock::Clock, id::NodeId, limits::MESSAGE_SIZE, task::Stop},
-    model::refusal::{Refusal, RefusalKind},
     pki::{Conn, Peer},
     raft::Raft,
     wire::{
-        status::status,
+        status::{removed, status},
         v1::{self, dispatcher_server::DispatcherServer},
     },
 };
 use assignments::Flow;
 use futures::stream::{self, BoxStream, StreamExt};
 use sessions::{Session, Sessions};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 /// Heartbeats are asked for within a period that differs by up to a tenth, so that nodes do not beat in step.
@@ -49,6 +57,10 @@ pub struct DispatcherService {
 #[derive(Debug)]
 struct Shared {
     raft: Raft,
+    /// This manager.
+    node: NodeId,
+    /// Whether a majority of the managers was reached lately, by itself or through the leader.
+    in_touch: AtomicBool,
     keyring: Arc<Keyring>,
     clock: Clock,
     sessions: Arc<Sessions>,
@@ -56,7 +68,7 @@ struct Shared {
     stop: Stop,
 }
 
-/// A caller who was found to be a member just now.
+/// A caller; who comes from [`Shared::member`] was found to be a member just now.
 struct Member {
     peer: Arc<Peer>,
     /// Where it calls from, without port.
@@ -64,11 +76,14 @@ struct Member {
 }
 
 impl DispatcherService {
-    /// Makes the service; somebody must also [`run`](Self::run) it.
-    pub fn new(raft: Raft, keyring: Arc<Keyring>, clock: Clock, stop: Stop) -> Self {
+    /// Makes the service of the manager `node`; somebody must also [`run`](Self::run) it.
+    pub fn new(raft: Raft, node: NodeId, keyring: Arc<Keyring>, clock: Clock, stop: Stop) -> Self {
         let sessions = Arc::new(Sessions::default());
         let logs = LogBroker::new(Arc::clone(&sessions));
-        Self { shared: Arc::new(Shared { raft, keyring, clock, sessions, logs, stop }) }
+        let in_touch = AtomicBool::new(true);
+        Self {
+            shared: Arc::new(Shared { raft, node, in_touch, keyring, clock, sessions, logs, stop }),
+        }
     }
 
     /// The service with its message sizes, for the cluster listener.
@@ -83,7 +98,7 @@ impl DispatcherService {
         self.shared.logs.clone()
     }
 
-    /// Ends every session when the manager stops or leads no longer, routes changes, and notices silent nodes.
+    /// Ends every session when the manager stops or loses the cluster, routes changes, and notices silent nodes.
     pub async fn run(self) {
         run::run(self.shared).await;
     }
@@ -91,34 +106,32 @@ impl DispatcherService {
 
 impl Shared {
     /// Judges who calls.
-    fn member<T>(&self, request: &Request<T>) -> Result<Member, Status> {
-        let peer = Arc::clone(Conn::peer(request)?);
-        let addr = request.extensions().get::<Conn>().map(|conn| conn.addr.ip().to_string());
-        self.check(&peer)?;
-        Ok(Member { peer, addr: addr.unwrap_or_default() })
-    }
-
-    fn check(&self, peer: &Peer) -> Result<(), Status> {
+    async fn member(&self, caller: Result<Member, Status>) -> Result<Member, Status> {
+        let member = caller?;
+        let peer = &member.peer;
         if peer.cluster != self.keyring.cluster() {
             return Err(Status::permission_denied("the certificate is of another cluster"));
         }
-        if !self.raft.leadership().borrow().is_leading() {
-            let leader = crate::raft::ReadError::NotLeader { leader: self.leader() };
-            return Err(answers::read(&leader));
-        }
+        self.check_touch()?;
         if self.raft.state().node_by_id(peer.node).is_none() {
-            return Err(removed(peer.node));
-        }
-        Ok(())
-    }
-
-    fn leader(&self) -> Option<crate::raft::Member> {
-        match &*self.raft.leadership().borrow() {
-            crate::raft::Leadership::Following { leader } => leader.clone(),
-            crate::raft::Leadership::Leading { .. } | crate::raft::Leadership::Failed { .. } => {
-                None
+            // It may have joined a moment ago at another manager, and who is told of its removal wipes everything.
+            let linear = self.raft.linear().await.map_err(|error| answers::read(&error))?;
+            if linear.state().node_by_id(peer.node).is_none() {
+                return Err(self.stranger(&member));
             }
         }
+        Ok(member)
+    }
+
+    /// To be said only on a confirmed state.
+    fn stranger(&self, member: &Member) -> Status {
+        let Member { peer, addr } = member;
+        tracing::warn!(node = %peer.node, role = %peer.role, addr, "refused a node that is not a member");
+        removed(peer.node)
+    }
+
+    fn check_touch(&self) -> Result<(), Status> {
+        if self.in_touch.load(Ordering::Relaxed) { Ok(()) } else { Err(sessions::out_of_touch()) }
     }
 
     /// Finds the session a member speaks of, which must be its present one.
@@ -147,10 +160,10 @@ impl Shared {
     }
 }
 
-fn removed(node: NodeId) -> Status {
-    Refusal::new(RefusalKind::Denied, format!("node {node} is not a member of the cluster"))
-        .hint("a node that was removed has to join again, as a new one")
-        .into()
+fn caller<T>(request: &Request<T>) -> Result<Member, Status> {
+    let peer = Arc::clone(Conn::peer(request)?);
+    let addr = request.extensions().get::<Conn>().map(|conn| conn.addr.ip().to_string());
+    Ok(Member { peer, addr: addr.unwrap_or_default() })
 }
 
 #[tonic::async_trait]
@@ -162,7 +175,7 @@ impl v1::dispatcher_server::Dispatcher for DispatcherService {
         &self,
         request: Request<v1::SessionRequest>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let member = self.shared.member(&request)?;
+        let member = self.shared.member(caller(&request)).await?;
         let v1::SessionRequest { description } = request.into_inner();
         let stream = sessions::open(&self.shared, &member, description).await?;
         Ok(Response::new(stream))
@@ -172,7 +185,7 @@ impl v1::dispatcher_server::Dispatcher for DispatcherService {
         &self,
         request: Request<v1::HeartbeatRequest>,
     ) -> Result<Response<v1::HeartbeatResponse>, Status> {
-        let member = self.shared.member(&request)?;
+        let member = self.shared.member(caller(&request)).await?;
         let v1::HeartbeatRequest { session_id } = request.into_inner();
         let session = self.shared.session(&member, &session_id)?;
         let period = self.shared.period();
@@ -184,7 +197,7 @@ impl v1::dispatcher_server::Dispatcher for DispatcherService {
         &self,
         request: Request<v1::AssignmentsRequest>,
     ) -> Result<Response<Self::AssignmentsStream>, Status> {
-        let member = self.shared.member(&request)?;
+        let member = self.shared.member(caller(&request)).await?;
         let v1::AssignmentsRequest { session_id } = request.into_inner();
         let session = self.shared.session(&member, &session_id)?;
         let flow = Flow::new(Arc::clone(&self.shared), session);
@@ -195,7 +208,7 @@ impl v1::dispatcher_server::Dispatcher for DispatcherService {
         &self,
         request: Request<v1::UpdateTaskStatusRequest>,
     ) -> Result<Response<v1::UpdateTaskStatusResponse>, Status> {
-        let member = self.shared.member(&request)?;
+        let member = self.shared.member(caller(&request)).await?;
         let v1::UpdateTaskStatusRequest { session_id, updates } = request.into_inner();
         let session = self.shared.session(&member, &session_id)?;
         reports::take(&self.shared, session.node(), updates).await?;
@@ -206,7 +219,7 @@ impl v1::dispatcher_server::Dispatcher for DispatcherService {
         &self,
         request: Request<Streaming<v1::PublishLogsRequest>>,
     ) -> Result<Response<v1::PublishLogsResponse>, Status> {
-        let member = self.shared.member(&request)?;
+        let member = self.shared.member(caller(&request)).await?;
         logs::take(&self.shared, &member, request.into_inner()).await?;
         Ok(Response::new(v1::PublishLogsResponse {}))
     }

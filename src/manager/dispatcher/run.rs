@@ -1,4 +1,4 @@
-//! The dispatcher's loop: routes changes to the nodes concerned, notices silence, follows leadership.
+//! The dispatcher's loop: routes changes to the nodes concerned, notices silence of nodes and managers.
 
 use super::{
     GRACE, Shared,
@@ -8,7 +8,7 @@ use crate::{
     kit::id::{NodeId, TaskId},
     model::{
         command::Command,
-        node::{NodeState, NodeStatus},
+        node::{Node, NodeState, NodeStatus},
     },
     raft::Changes,
     store::{Change, Entity, Key, State},
@@ -19,7 +19,7 @@ use futures::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -29,18 +29,40 @@ use tokio::{
 
 /// How often deadlines are looked at; a small part of any sensible heartbeat.
 const TICK: Duration = Duration::from_millis(250);
+/// How often we make sure that a majority of the managers is there.
+const PROBE: Duration = Duration::from_secs(1);
+/// A manager that did not reach it for this long sends its nodes elsewhere.
+const LOST: Duration = Duration::from_secs(5);
 
 /// What the loop knows.
 struct Loop {
     shared: Arc<Shared>,
-    leading: bool,
+    leading_since: Option<Instant>,
+    /// When a majority was last there.
+    touched: Instant,
+    probe_at: Instant,
+    /// The probe under way, at most one.
+    probes: FuturesUnordered<BoxFuture<'static, Probe>>,
     /// The node of each task; a deleted task no longer says it.
     placed: BTreeMap<TaskId, NodeId>,
-    /// Nodes not heard of since this manager leads, and how long they may take.
+    /// Nodes of this manager that are not here, and how long they may take.
     awaited: BTreeMap<NodeId, Instant>,
+    /// Nodes of another manager that is gone or silent, and since when; kept by the leader.
+    strays: BTreeMap<NodeId, Stray>,
     /// Reports on their way. A report that fails is made again when the node's row or the next tick asks for it.
     reports: FuturesUnordered<BoxFuture<'static, NodeId>>,
     reporting: BTreeSet<NodeId>,
+}
+
+/// What a probe found.
+struct Probe {
+    began: Instant,
+    reached: bool,
+}
+
+struct Stray {
+    manager: NodeId,
+    since: Instant,
 }
 
 pub(super) async fn run(shared: Arc<Shared>) {
@@ -49,15 +71,21 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut changes = shared.raft.changes();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let now = Instant::now();
     let mut it = Loop {
         shared,
-        leading: false,
+        leading_since: None,
+        touched: now,
+        probe_at: now,
+        probes: FuturesUnordered::new(),
         placed: BTreeMap::new(),
         awaited: BTreeMap::new(),
+        strays: BTreeMap::new(),
         reports: FuturesUnordered::new(),
         reporting: BTreeSet::new(),
     };
     it.lead(leadership.borrow_and_update().is_leading());
+    it.take_up();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -73,7 +101,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 Err(RecvError::Lagged(_)) => it.resync(),
                 Err(RecvError::Closed) => break,
             },
-            _ = tick.tick() => it.expire(Instant::now()),
+            _ = tick.tick() => it.tick(Instant::now()),
+            Some(probe) = it.probes.next() => it.probed(&probe),
             Some(node) = it.reports.next() => {
                 it.reporting.remove(&node);
             }
@@ -96,35 +125,79 @@ impl Shared {
             self.logs.session_over(&session);
         }
     }
+
+    fn is_in_touch(&self) -> bool {
+        self.in_touch.load(Ordering::Relaxed)
+    }
+
+    /// Whether a manager that is in touch speaks for this node: the one that had its session last, or for a node that
+    /// never had one the leader.
+    fn is_ours(&self, node: &Node, leading: bool) -> bool {
+        node.status.dispatcher.map_or(leading, |manager| manager == self.node)
+    }
 }
 
 impl Loop {
     fn lead(&mut self, leading: bool) {
-        if self.leading == leading {
+        if self.leading_since.is_some() == leading {
             return;
         }
-        self.leading = leading;
-        if !leading {
-            self.shared.end_all();
-            self.awaited.clear();
-            return;
+        self.leading_since = leading.then(Instant::now);
+        self.strays.clear();
+        if leading {
+            self.take_up();
         }
-        // Nobody tells a new leader who was here: whoever was gets twice the usual time to come back.
+    }
+
+    /// Nobody tells us who was here before: whoever was gets twice the usual time to come back.
+    fn take_up(&mut self) {
         let until = Instant::now() + self.shared.heartbeat() * GRACE * 2;
         let state = self.shared.raft.state();
         for node in state.nodes() {
+            let ours = self.shared.is_ours(node, self.leading_since.is_some());
+            if !ours || self.shared.sessions.get(node.id).is_some() {
+                continue;
+            }
             match node.status.state {
                 NodeState::Ready | NodeState::Unknown | NodeState::Disconnected => {
-                    self.awaited.insert(node.id, until);
+                    self.awaited.entry(node.id).or_insert(until);
                 }
                 NodeState::Down => {}
             }
-            if node.status.state == NodeState::Ready && self.shared.sessions.get(node.id).is_none()
-            {
-                self.report(node.id, NodeState::Unknown, "not heard of since the leader changed");
+            if node.status.state == NodeState::Ready {
+                self.report(node, NodeState::Unknown, "not heard of since its manager started");
             }
         }
         self.resync();
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if self.probes.is_empty() && self.probe_at <= now {
+            self.probe_at = now + PROBE;
+            let raft = self.shared.raft.clone();
+            self.probes.push(Box::pin(async move {
+                Probe { began: now, reached: raft.linear().await.is_ok() }
+            }));
+        }
+        self.expire(now);
+    }
+
+    fn probed(&mut self, probe: &Probe) {
+        let Probe { began, reached } = probe;
+        if *reached {
+            self.touched = *began;
+            if !self.shared.in_touch.swap(true, Ordering::Relaxed) {
+                tracing::info!("in touch with the cluster again: nodes may come back");
+                self.take_up();
+            }
+        } else if self.touched.elapsed() > LOST
+            && self.shared.in_touch.swap(false, Ordering::Relaxed)
+        {
+            tracing::warn!("lost touch with the cluster: sending the nodes to other managers");
+            self.shared.end_all();
+            self.awaited.clear();
+            self.strays.clear();
+        }
     }
 
     /// Looks at everything anew.
@@ -167,6 +240,8 @@ impl Loop {
                     }
                 }
                 Change::Put(Entity::Node(node)) => {
+                    // The newest state: the row in an older change may still name the manager before us.
+                    let state = self.shared.raft.state();
                     let sessions = &self.shared.sessions;
                     // What a manager is called concerns everyone.
                     let told = if node.manager.is_some() {
@@ -175,17 +250,19 @@ impl Loop {
                         sessions.get(node.id).into_iter().collect()
                     };
                     for session in told {
-                        self.keep_ready(&changes.state, &session);
+                        self.keep_ready(&state, &session);
                     }
                 }
                 Change::Put(Entity::Cluster(_)) => {
+                    let state = self.shared.raft.state();
                     for session in self.shared.sessions.all() {
-                        self.keep_ready(&changes.state, &session);
+                        self.keep_ready(&state, &session);
                     }
                 }
                 Change::Delete(Key::Node(id)) => {
                     self.shared.cut_off(*id);
                     self.awaited.remove(id);
+                    self.strays.remove(id);
                 }
                 Change::Put(Entity::Object(_) | Entity::Service(_) | Entity::Answered(_))
                 | Change::Delete(
@@ -204,17 +281,29 @@ impl Loop {
         }
     }
 
-    /// Tells an agent what is new about it. A node that is here is ready, whatever an older report said.
+    /// Tells an agent what is new about it. A node that is here is ready, whatever an older report said, unless it has
+    /// turned to another manager.
     fn keep_ready(&mut self, state: &State, session: &Arc<Session>) {
+        let Some(node) = state.node_by_id(session.node()) else { return };
+        if session.is_over() {
+            return;
+        }
+        if let Some(other) = node.status.dispatcher.filter(|manager| *manager != self.shared.node) {
+            tracing::info!(node = %node.id, session = %session.id(), manager = %other, "session ended: the node is with another manager");
+            session.end(End::Replaced);
+            self.shared.logs.session_over(session);
+            return;
+        }
         session.refresh(state, self.shared.heartbeat());
-        let seen = state.node_by_id(session.node()).map(|node| node.status.state);
-        let here = !session.is_over() && self.leading;
-        if here && seen.is_some_and(|seen| seen != NodeState::Ready) {
-            self.propose(session.node(), session.ready(self.shared.clock.now()));
+        let told = node.status.state == NodeState::Ready && node.status.dispatcher.is_some();
+        if self.shared.is_in_touch() && !told {
+            let status = session.ready(self.shared.node, self.shared.clock.now());
+            self.propose(node.id, status, node.status.dispatcher);
         }
     }
 
     fn expire(&mut self, now: Instant) {
+        let grace = self.shared.heartbeat() * GRACE;
         for session in self.shared.sessions.expire(now) {
             let why = session.why();
             tracing::warn!(node = %session.node(), session = %session.id(), ?why, "session ended");
@@ -222,53 +311,97 @@ impl Loop {
             // One that was only too slow is heard from again at once.
             let grace = match why {
                 Some(End::Silent) => Duration::ZERO,
-                Some(End::Replaced | End::Removed | End::Slow | End::Moved) | None => {
-                    self.shared.heartbeat() * GRACE
-                }
+                Some(End::Replaced | End::Removed | End::Slow | End::Moved) | None => grace,
             };
             self.awaited.insert(session.node(), now + grace);
         }
-        if !self.leading {
+        if !self.shared.is_in_touch() {
             return;
         }
         let due: Vec<_> =
             self.awaited.iter().filter(|(_, until)| **until <= now).map(|(id, _)| *id).collect();
         let state = self.shared.raft.state();
         for id in due {
-            let seen = state.node_by_id(id).map(|node| node.status.state);
             let here = self.shared.sessions.get(id).is_some();
-            if here || seen.is_none_or(|seen| seen == NodeState::Down) {
-                self.awaited.remove(&id);
-            } else {
-                self.report(id, NodeState::Down, "heartbeat failure");
+            let missing = state.node_by_id(id).filter(|node| {
+                !here
+                    && node.status.state != NodeState::Down
+                    && self.shared.is_ours(node, self.leading_since.is_some())
+            });
+            match missing {
+                Some(node) => self.report(node, NodeState::Down, "heartbeat failure"),
+                None => drop(self.awaited.remove(&id)),
             }
         }
         // A report that was lost: the node is here and its row does not say so.
         for session in self.shared.sessions.all() {
             self.keep_ready(&state, &session);
         }
+        if let Some(leading_since) = self.leading_since {
+            self.find_strays(&state, leading_since, now, grace);
+        }
     }
 
-    fn report(&mut self, node: NodeId, state: NodeState, message: &str) {
+    /// The leader speaks for managers that cannot: their nodes are down unless they turn to another in time.
+    fn find_strays(
+        &mut self,
+        state: &State,
+        leading_since: Instant,
+        now: Instant,
+        grace: Duration,
+    ) {
+        for node in state.nodes() {
+            let with = node.status.dispatcher.filter(|manager| *manager != self.shared.node);
+            let lost = with.filter(|_| node.status.state != NodeState::Down).and_then(|manager| {
+                Some(Stray { manager, since: self.lost_since(state, manager, leading_since, now)? })
+            });
+            let Some(Stray { manager, since }) = lost else {
+                self.strays.remove(&node.id);
+                continue;
+            };
+            let stray = self.strays.entry(node.id).or_insert(Stray { manager, since });
+            if stray.manager != manager {
+                *stray = Stray { manager, since };
+            }
+            if now.duration_since(stray.since.max(leading_since)) > grace {
+                let why =
+                    "the manager it was connected to is gone, and it has not turned to another";
+                self.report(node, NodeState::Down, why);
+            }
+        }
+    }
+
+    /// Since when a manager does not speak for its nodes; nothing while it does.
+    fn lost_since(
+        &self,
+        state: &State,
+        manager: NodeId,
+        _leading_since: Instant,
+        now: Instant,
+    ) -> Option<Instant> {
+        match state.node_by_id(manager).and_then(|node| node.manager.as_ref()) {
+            Some(_) => None,
+            None => Some(now),
+        }
+    }
+
+    /// Reports a state of a node that is not here, unless it has turned to another manager meanwhile.
+    fn report(&mut self, node: &Node, state: NodeState, message: &str) {
+        let NodeStatus { state: _, message: _, addr, at: _, dispatcher } = node.status.clone();
         let at = self.shared.clock.now();
-        let addr = self.shared.raft.state().node_by_id(node).map(|node| node.status.addr.clone());
-        let addr = addr.unwrap_or_default();
-        self.propose(
-            node,
-            NodeStatus { state, message: message.to_owned(), addr, at, dispatcher: None },
-        );
+        let message = message.to_owned();
+        self.propose(node.id, NodeStatus { state, message, addr, at, dispatcher }, dispatcher);
     }
 
     /// Proposes a report; one at a time for each node, so that they arrive in order.
-    fn propose(&mut self, node: NodeId, status: NodeStatus) {
+    fn propose(&mut self, node: NodeId, status: NodeStatus, held_by: Option<NodeId>) {
         if !self.reporting.insert(node) {
             return;
         }
         let raft = self.shared.raft.clone();
         self.reports.push(Box::pin(async move {
             let state = status.state;
-            let command =
-                Command::ReportNode { id: node, description: None, status, held_by: None };
+            let command = Command::ReportNode { id: node, description: None, status, held_by };
             if let Err(error) = raft.propose(None, command).await {
                 tracing::warn!(%node, %state, %error, "cannot report the node's state");
             }

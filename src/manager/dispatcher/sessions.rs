@@ -1,17 +1,22 @@
 //! The sessions of all nodes: who is here, until when a heartbeat is due, and what each has to be told.
 
-use super::{GRACE, Member, Shared, answers, removed};
+use super::{GRACE, Member, Shared, answers};
 use crate::{
     kit::{
+        clock::Timestamp,
         id::{NodeId, SessionId, TaskId},
         task::Stop,
     },
     model::{
+        cluster::Cluster,
         command::Command,
         node::{Node, NodeDescription, NodeState, NodeStatus},
     },
     store::State,
-    wire::{status::status, v1},
+    wire::{
+        status::{removed, status},
+        v1,
+    },
 };
 use futures::stream::{self, BoxStream, StreamExt};
 use std::{
@@ -59,7 +64,7 @@ pub(super) enum End {
     Silent,
     /// The agent does not take what it is told.
     Slow,
-    /// This manager stops, or leads no longer.
+    /// This manager stops, or has lost the cluster.
     Moved,
 }
 
@@ -137,7 +142,7 @@ impl Session {
             End::Replaced => status(Code::Aborted, "the node has opened another session", None),
             End::Silent => status(Code::Aborted, "no heartbeat came in time", None),
             End::Slow => status(Code::Aborted, "the agent does not keep up", None),
-            End::Moved => status(Code::Unavailable, "this manager leads no longer", None),
+            End::Moved => out_of_touch(),
         }
     }
 
@@ -189,25 +194,27 @@ impl Session {
             session_id: self.id.to_string(),
             node: Some(node.into()),
             managers: state.nodes().filter_map(manager).collect(),
-            ca_certificates: state
-                .cluster()
-                .map(|c| c.ca_certificate.clone())
-                .into_iter()
-                .collect(),
+            ca_certificates: state.cluster().map(trusted).unwrap_or_default(),
             heartbeat: Some((&heartbeat).into()),
         })
     }
 
-    /// The report that the node is here.
-    pub(super) fn ready(&self, at: crate::kit::clock::Timestamp) -> NodeStatus {
+    /// The report that the node is here, with `manager`.
+    pub(super) fn ready(&self, manager: NodeId, at: Timestamp) -> NodeStatus {
         NodeStatus {
             state: NodeState::Ready,
             message: String::new(),
             addr: self.addr.clone(),
             at,
-            dispatcher: None,
+            dispatcher: Some(manager),
         }
     }
+}
+
+/// The CAs that nodes trust: two while one takes the place of the other.
+fn trusted(cluster: &Arc<Cluster>) -> Vec<Vec<u8>> {
+    let previous = cluster.rotation.as_ref().map(|rotation| rotation.previous.clone());
+    std::iter::once(cluster.ca_certificate.clone()).chain(previous).collect()
 }
 
 /// Without what changes with every report of the node itself.
@@ -276,6 +283,15 @@ impl Sessions {
     }
 }
 
+/// What a node hears that is to turn to another manager.
+pub(super) fn out_of_touch() -> Status {
+    status(
+        Code::Unavailable,
+        "this manager stops, or has lost the cluster",
+        Some("turn to another manager".to_owned()),
+    )
+}
+
 /// Registers the node as ready and returns its stream of events.
 pub(super) async fn open(
     shared: &Arc<Shared>,
@@ -289,7 +305,7 @@ pub(super) async fn open(
     // A removed node must not slip in on a state that is old.
     let linear = shared.raft.linear().await.map_err(|error| answers::read(&error))?;
     if linear.state().node_by_id(node).is_none() {
-        return Err(removed(node));
+        return Err(shared.stranger(member));
     }
     let heartbeat = shared.heartbeat();
     let (events, receiver) = mpsc::channel(EVENTS);
@@ -307,19 +323,27 @@ pub(super) async fn open(
     let command = Command::ReportNode {
         id: node,
         description: Some(description),
-        status: session.ready(shared.clock.now()),
+        status: session.ready(shared.node, shared.clock.now()),
         held_by: None,
     };
     shared.raft.propose(None, command).await.map_err(answers::proposed)?;
     if let Some(old) = shared.sessions.put(Arc::clone(&session)) {
         shared.logs.session_over(&old);
     }
-    // From here on the end of this manager's term ends the session; it may have come in between.
-    if let Err(status) = shared.check(&member.peer) {
+    // From here on the run loop ends the session when it must; what was to end it may have come in between.
+    let state = shared.raft.state();
+    let why = match state.node_by_id(node) {
+        // Whether it was removed is for a confirmed state to say.
+        None => Some(End::Moved),
+        Some(row) if row.status.dispatcher != Some(shared.node) => Some(End::Replaced),
+        Some(_) => shared.check_touch().err().map(|_| End::Moved),
+    };
+    if let Some(why) = why {
+        session.end(why);
         shared.sessions.forget(&session);
-        return Err(status);
+        return Err(session.over().await);
     }
-    session.refresh(&shared.raft.state(), heartbeat);
+    session.refresh(&state, heartbeat);
     tracing::info!(%node, session = %session.id, "session opened");
     let stream = Events { session, receiver, over: false };
     Ok(stream::unfold(stream, Events::next).boxed())

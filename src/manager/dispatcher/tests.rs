@@ -29,7 +29,10 @@ struct Agent {
 
 impl Agent {
     async fn open(manager: &Manager) -> Self {
-        let mut calls = manager.worker(manager.node);
+        Self::with(manager, manager.worker(manager.node)).await
+    }
+
+    async fn with(manager: &Manager, mut calls: DispatcherClient<Channel>) -> Self {
         let mut events = calls.session(described("box")).await.unwrap().into_inner();
         let Some(Event::State(state)) = events.message().await.unwrap().unwrap().event else {
             panic!("the first event is the state")
@@ -223,9 +226,10 @@ async fn only_members_with_a_certificate_are_served() {
     let manager = Manager::start().await;
     let nobody = manager.nobody().session(described("x")).await.unwrap_err();
     assert_eq!(nobody.code(), Code::Unauthenticated);
-    let mut stranger = manager.worker(NodeId::random());
+    let id = NodeId::random();
+    let mut stranger = manager.worker(id);
     let refused = stranger.session(described("x")).await.unwrap_err();
-    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(crate::wire::status::is_removed(&refused, id), "{refused}");
     let agent = Agent::open(&manager).await;
     let request = v1::AssignmentsRequest { session_id: agent.session.clone() };
     assert_eq!(
@@ -247,6 +251,74 @@ async fn a_second_session_ends_the_first() {
     assert_eq!(first.events.message().await.unwrap_err().code(), Code::Aborted);
     assert_eq!(first.beat().await.unwrap_err().message(), "session invalid");
     second.beat().await.unwrap();
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_with_another_manager_ends_the_one_before() {
+    let manager = Manager::start().await;
+    let other = manager.beside().await;
+    let mut first = Agent::open(&manager).await;
+    let mut second = Agent::with(&manager, manager.elsewhere(&other)).await;
+    let ended = loop {
+        match first.events.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ends with a reason"),
+            Err(ended) => break ended,
+        }
+    };
+    assert_eq!(ended.code(), Code::Aborted);
+    assert_eq!(first.beat().await.unwrap_err().message(), "session invalid");
+    second.beat().await.unwrap();
+    let state = manager.raft.state();
+    assert_eq!(state.node_by_id(manager.node).unwrap().status.dispatcher, Some(other.node));
+    // And back.
+    let mut third = Agent::open(&manager).await;
+    third.beat().await.unwrap();
+    while second.beat().await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    third.beat().await.unwrap();
+    other.stop();
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_moved_is_down_only_with_the_manager_it_moved_to() {
+    let manager = Manager::with_heartbeat(Duration::from_millis(400)).await;
+    let other = manager.beside().await;
+    let _silent = Agent::open(&manager).await;
+    let mut moved = Agent::with(&manager, manager.elsewhere(&other)).await;
+    let row = || manager.raft.state().node_by_id(manager.node).unwrap().clone();
+    let mut changes = manager.raft.changes();
+    for _ in 0..20 {
+        moved.beat().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(90)).await;
+    }
+    // What its first manager says late is no longer asked.
+    let status = crate::model::node::NodeStatus { state: NodeState::Down, ..row().status.clone() };
+    let held_by = Some(manager.node);
+    let late = crate::model::command::Command::ReportNode {
+        id: manager.node,
+        description: None,
+        status,
+        held_by,
+    };
+    manager.raft.propose(None, late).await.unwrap();
+    while let Ok(change) = changes.try_recv() {
+        assert_eq!(change.state.node_by_id(manager.node).unwrap().status.state, NodeState::Ready);
+    }
+    // Nobody there to say that the node is silent: the leader does, once the manager is none any more.
+    let id = other.node;
+    other.stop();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(row().status.state, NodeState::Ready);
+    let raft_id = manager.raft.state().node_by_id(id).unwrap().manager.as_ref().unwrap().raft_id;
+    let retire = crate::model::command::Command::RetireManager { id, raft_id };
+    manager.raft.propose(None, retire).await.unwrap();
+    manager.until_node_is(NodeState::Down).await;
+    assert!(row().status.message.contains("manager"), "{}", row().status.message);
+    assert_eq!(row().status.dispatcher, Some(id));
     manager.stop().await;
 }
 
