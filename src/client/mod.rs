@@ -6,6 +6,7 @@
 mod error;
 mod host;
 mod node;
+mod nodes;
 mod objects;
 mod operator;
 mod services;
@@ -13,9 +14,10 @@ mod streams;
 
 pub use error::ClientError;
 pub use host::{BadHost, Host};
+pub use nodes::NodeSummary;
 pub use objects::Ensured;
 pub use operator::Client;
-pub use services::{NodeSummary, ServiceSummary};
+pub use services::ServiceSummary;
 pub use streams::{LogStream, Seen, ServiceWatch};
 
 #[cfg(test)]

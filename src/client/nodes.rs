@@ -1,0 +1,94 @@
+//! Nodes and the cluster.
+
+use super::{
+    Client, ClientError,
+    objects::{Control, first_page, next_page, wire_filters},
+};
+use crate::{
+    model::{
+        Labels,
+        filter::Filters,
+        node::{Availability, Node},
+    },
+    wire::{Malformed, convert::Code, v1},
+};
+
+/// A node with what the manager that was asked knows besides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeSummary {
+    pub node: Node,
+    pub leader: bool,
+    /// It is the node that answered.
+    pub this: bool,
+    /// Of a manager: whether the leader hears of it; unset if that is not known.
+    pub reachable: Option<bool>,
+}
+
+impl Client {
+    /// All nodes that pass the filters.
+    ///
+    /// # Errors
+    /// A filter is unknown or makes no sense.
+    pub async fn list_nodes(&self, filters: &Filters) -> Result<Vec<NodeSummary>, ClientError> {
+        let mut all = Vec::new();
+        let mut page = first_page();
+        loop {
+            let request = v1::ListNodesRequest { filters: wire_filters(filters), page: Some(page) };
+            let send = |mut c: Control, request| async move { c.list_nodes(request).await };
+            let v1::ListNodesResponse { nodes, next } = self.call(request, send).await?;
+            for entry in nodes {
+                all.push(node(entry)?);
+            }
+            match next_page(next) {
+                Some(next) => page = next,
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// One node by id, host name, the beginning of its id, or `self`.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub async fn node(&self, reference: &str) -> Result<NodeSummary, ClientError> {
+        let request = v1::GetNodeRequest { reference: reference.to_owned() };
+        let send = |mut c: Control, request| async move { c.get_node(request).await };
+        Ok(node(self.call(request, send).await?)?)
+    }
+
+    /// Sets a node's availability and labels.
+    ///
+    /// # Errors
+    /// There is no such node, or somebody changed it.
+    pub async fn set_node(
+        &self,
+        reference: &str,
+        index: Option<u64>,
+        availability: Availability,
+        labels: Labels,
+    ) -> Result<NodeSummary, ClientError> {
+        let request = v1::SetNodeRequest {
+            request: self.request_id(),
+            reference: reference.to_owned(),
+            index,
+            availability: availability.code(),
+            labels,
+        };
+        let send = |mut c: Control, request| async move { c.set_node(request).await };
+        Ok(node(self.call(request, send).await?)?)
+    }
+
+    /// The cluster, without its keys.
+    ///
+    /// # Errors
+    /// The node belongs to none.
+    pub async fn cluster(&self) -> Result<v1::ClusterInfo, ClientError> {
+        let send = |mut c: Control, request| async move { c.get_cluster(request).await };
+        self.call(v1::GetClusterRequest {}, send).await
+    }
+}
+
+fn node(entry: v1::NodeEntry) -> Result<NodeSummary, Malformed> {
+    let v1::NodeEntry { node, leader, this, reachable } = entry;
+    Ok(NodeSummary { node: node.unwrap_or_default().try_into()?, leader, this, reachable })
+}
