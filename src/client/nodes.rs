@@ -8,7 +8,7 @@ use crate::{
     model::{
         Labels,
         filter::Filters,
-        node::{Availability, Node},
+        node::{Availability, Node, Role},
     },
     wire::{Malformed, convert::Code, v1},
 };
@@ -76,6 +76,41 @@ impl Client {
         };
         let send = |mut c: Control, request| async move { c.set_node(request).await };
         Ok(node(self.call(request, send).await?)?)
+    }
+
+    /// Promotes or demotes a node; it becomes what it shall be soon after.
+    ///
+    /// # Errors
+    /// There is no such node, somebody changed it, or the managers that remain could not agree on anything.
+    pub async fn set_node_role(
+        &self,
+        reference: &str,
+        index: Option<u64>,
+        role: Role,
+    ) -> Result<NodeSummary, ClientError> {
+        let request = v1::SetNodeRoleRequest {
+            request: self.request_id(),
+            reference: reference.to_owned(),
+            index,
+            role: role.code(),
+        };
+        let send = |mut c: Control, request| async move { c.set_node_role(request).await };
+        Ok(node(self.call(request, send).await?)?)
+    }
+
+    /// Removes a node for good; with `force` also one that is up.
+    ///
+    /// # Errors
+    /// There is no such node, it is a manager, or it is up.
+    pub async fn remove_node(&self, reference: &str, force: bool) -> Result<(), ClientError> {
+        let request = v1::RemoveNodeRequest {
+            request: self.request_id(),
+            reference: reference.to_owned(),
+            force,
+        };
+        let send = |mut c: Control, request| async move { c.remove_node(request).await };
+        self.call(request, send).await?;
+        Ok(())
     }
 
     /// The cluster, without its keys.

@@ -1,15 +1,27 @@
 //! `secretctl node`.
 
 use super::{
-    cli::{ListArgs, NodeCommand, NodeInspectArgs},
+    cli::{
+        AvailabilityFlag, ListArgs, NodeCommand, NodeInspectArgs, NodeNames, NodeUpdateArgs,
+        RoleFlag, TaskListArgs,
+    },
     connect::{Context, explain},
-    exit::Failure,
+    exit::{Code, Failure},
     format::documents,
     object::Failures,
     output,
+    service::print_tasks,
     show::{NODES, NodeView, node_row},
 };
-use crate::{client::Client, kit::id::NodeId, model::filter::Filters};
+use crate::{
+    client::Client,
+    kit::id::NodeId,
+    model::{
+        Labels,
+        filter::Filters,
+        node::{Availability, Node, Role},
+    },
+};
 use std::collections::BTreeMap;
 
 /// Carries out one `secretctl node …`.
@@ -20,6 +32,11 @@ pub(crate) async fn run(command: NodeCommand, context: &Context) -> Result<(), F
     match command {
         NodeCommand::Ls(args) => list(&args, context).await,
         NodeCommand::Inspect(args) => inspect(&args, context).await,
+        NodeCommand::Ps { nodes, args } => tasks(&nodes, &args, context).await,
+        NodeCommand::Update(args) => update(&args, context).await,
+        NodeCommand::Promote(nodes) => set_roles(&nodes, Role::Manager, context).await,
+        NodeCommand::Demote(nodes) => set_roles(&nodes, Role::Worker, context).await,
+        NodeCommand::Rm { names, force } => remove(&names, force, context).await,
     }
 }
 
@@ -48,6 +65,148 @@ async fn inspect(args: &NodeInspectArgs, context: &Context) -> Result<(), Failur
         output::text(texts.join("\n"))?;
     } else {
         output::text(documents(&found, args.format.as_deref())?)?;
+    }
+    failures.result()
+}
+
+async fn tasks(nodes: &[String], args: &TaskListArgs, context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let mut failures = Failures::default();
+    let mut filters: Filters = args.list.filter.iter().cloned().collect();
+    let mut known = false;
+    for reference in nodes {
+        match client.node(reference).await {
+            Ok(summary) => {
+                filters.add("node", summary.node.id.to_string());
+                known = true;
+            }
+            Err(error) => failures.add(explain(&client, error).await)?,
+        }
+    }
+    if known {
+        print_tasks(&client, &filters, args, context).await?;
+    }
+    failures.result()
+}
+
+/// How often a change is tried again when somebody else changed the node in between.
+const TRIES: usize = 5;
+
+async fn update(args: &NodeUpdateArgs, context: &Context) -> Result<(), Failure> {
+    let NodeUpdateArgs { name, availability, role, label_add, label_rm } = args;
+    if availability.is_none() && role.is_none() && label_add.is_empty() && label_rm.is_empty() {
+        return Err(Failure::usage("nothing to change")
+            .hint("give --availability, --role, --label-add or --label-rm"));
+    }
+    let client = context.connect().await?;
+    let doing = format!("cannot update node '{name}'");
+    let change = |node: &Node| {
+        let mut labels = node.labels.clone();
+        for key in label_rm {
+            labels.remove(key).ok_or_else(|| {
+                Failure::refused(format!("key {key} doesn't exist in node's labels"))
+            })?;
+        }
+        labels.extend(label_add.iter().cloned());
+        let availability = match availability {
+            Some(AvailabilityFlag::Active) => Availability::Active,
+            Some(AvailabilityFlag::Pause) => Availability::Pause,
+            Some(AvailabilityFlag::Drain) => Availability::Drain,
+            None => node.availability,
+        };
+        Ok((availability, labels))
+    };
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match update_once(&client, name, &change, *role).await {
+            Ok(()) => return output::line(name),
+            Err(failure) if failure.code == Code::Exists && tries < TRIES => {}
+            Err(failure) => return Err(failure.doing(doing)),
+        }
+    }
+}
+
+/// Labels and availability first: who drains a manager and demotes it gets at least the harmless half.
+async fn update_once(
+    client: &Client,
+    name: &str,
+    change: &impl Fn(&Node) -> Result<(Availability, Labels), Failure>,
+    role: Option<RoleFlag>,
+) -> Result<(), Failure> {
+    let mut node = match client.node(name).await {
+        Ok(summary) => summary.node,
+        Err(error) => return Err(explain(client, error).await),
+    };
+    let id = node.id.to_string();
+    let (availability, labels) = change(&node)?;
+    if (availability, &labels) != (node.availability, &node.labels) {
+        let index = Some(node.meta.index);
+        node = match client.set_node(&id, index, availability, labels).await {
+            Ok(summary) => summary.node,
+            Err(error) => return Err(explain(client, error).await),
+        };
+    }
+    let role = match role {
+        Some(RoleFlag::Worker) => Role::Worker,
+        Some(RoleFlag::Manager) => Role::Manager,
+        None => return Ok(()),
+    };
+    if node.role != role
+        && let Err(error) = client.set_node_role(&id, None, role).await
+    {
+        return Err(explain(client, error).await);
+    }
+    Ok(())
+}
+
+async fn set_roles(nodes: &NodeNames, role: Role, context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let mut failures = Failures::default();
+    for name in &nodes.names {
+        match set_role(&client, name, role).await {
+            Ok(text) => output::line(text)?,
+            Err(failure) => {
+                let verb = match role {
+                    Role::Manager => "promote",
+                    Role::Worker => "demote",
+                };
+                failures.add(failure.doing(format_args!("cannot {verb} node '{name}'")))?;
+            }
+        }
+    }
+    failures.result()
+}
+
+/// Sets a role; the texts are docker's.
+async fn set_role(client: &Client, name: &str, role: Role) -> Result<String, Failure> {
+    let node = match client.node(name).await {
+        Ok(summary) => summary.node,
+        Err(error) => return Err(explain(client, error).await),
+    };
+    if node.role == role {
+        return Ok(format!("Node {name} is already a {role}."));
+    }
+    match client.set_node_role(node.id.as_str(), None, role).await {
+        Ok(_) => Ok(match role {
+            Role::Manager => format!("Node {name} promoted to a manager in the cluster."),
+            Role::Worker => format!("Manager {name} demoted in the cluster."),
+        }),
+        Err(error) => Err(explain(client, error).await),
+    }
+}
+
+async fn remove(nodes: &NodeNames, force: bool, context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let mut failures = Failures::default();
+    for name in &nodes.names {
+        match client.remove_node(name, force).await {
+            Ok(()) => output::line(name)?,
+            Err(error) => {
+                let failure = explain(&client, error).await;
+                failures.add(failure.doing(format_args!("cannot remove node '{name}'")))?;
+            }
+        }
     }
     failures.result()
 }

@@ -6,7 +6,7 @@ use crate::{
     ctl::format::Listing,
     model::{
         Labels,
-        node::{ManagerStatus, Node, NodeDescription},
+        node::{CertificateStatus, ManagerStatus, Node, NodeDescription},
     },
 };
 use serde::Serialize;
@@ -34,14 +34,14 @@ pub(crate) const NODES: Listing = Listing {
 
 /// A row of `node ls`.
 pub(crate) fn node_row(summary: &NodeSummary) -> Value {
-    let NodeSummary { node, leader, this, reachable: _ } = summary;
+    let NodeSummary { node, leader, this, reachable } = summary;
     json!({
         "ID": node.id.to_string(),
         "Self": this,
         "Hostname": node.description.hostname,
         "Status": capital(&node.status.state.to_string()),
         "Availability": capital(&node.availability.to_string()),
-        "ManagerStatus": manager_status(node, *leader),
+        "ManagerStatus": manager_status(node, *leader, *reachable),
         "EngineVersion": engine(&node.description),
         "Role": node.role.to_string(),
         "Runtime": node.description.runtime,
@@ -51,11 +51,20 @@ pub(crate) fn node_row(summary: &NodeSummary) -> Value {
     })
 }
 
-fn manager_status(node: &Node, leader: bool) -> &'static str {
+fn manager_status(node: &Node, leader: bool, reachable: Option<bool>) -> String {
     match (&node.manager, leader) {
-        (None, _) => "",
-        (Some(_), true) => "Leader",
-        (Some(_), false) => "Reachable",
+        (None, _) => String::new(),
+        (Some(_), true) => "Leader".to_owned(),
+        (Some(_), false) => capital(reachability(reachable)),
+    }
+}
+
+/// Swarm's words.
+fn reachability(reachable: Option<bool>) -> &'static str {
+    match reachable {
+        Some(true) => "reachable",
+        Some(false) => "unreachable",
+        None => "unknown",
     }
 }
 
@@ -82,6 +91,8 @@ pub(crate) struct NodeView {
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     manager_status: Option<Manager>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<Certificate>,
 }
 
 #[derive(Debug, Serialize)]
@@ -144,9 +155,26 @@ struct Manager {
     raft_id: u64,
 }
 
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Certificate {
+    role: String,
+    expires_at: String,
+    /// SHA-256 of the CA's certificate.
+    issuer: String,
+}
+
+impl From<&CertificateStatus> for Certificate {
+    fn from(certificate: &CertificateStatus) -> Self {
+        let CertificateStatus { issuer, role, expires_at } = certificate;
+        let issuer = issuer.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { role: role.to_string(), expires_at: expires_at.to_string(), issuer }
+    }
+}
+
 impl From<&NodeSummary> for NodeView {
     fn from(summary: &NodeSummary) -> Self {
-        let NodeSummary { node, leader, this: _, reachable: _ } = summary;
+        let NodeSummary { node, leader, this: _, reachable } = summary;
         let Node {
             id,
             meta,
@@ -156,7 +184,7 @@ impl From<&NodeSummary> for NodeView {
             description,
             status,
             manager,
-            certificate: _,
+            certificate,
         } = node;
         let NodeDescription {
             hostname,
@@ -194,10 +222,11 @@ impl From<&NodeSummary> for NodeView {
             },
             manager_status: manager.as_ref().map(|ManagerStatus { raft_id, addr }| Manager {
                 leader: *leader,
-                reachability: "reachable",
+                reachability: reachability(*reachable),
                 addr: addr.clone(),
                 raft_id: *raft_id,
             }),
+            certificate: certificate.as_ref().map(Certificate::from),
         }
     }
 }
@@ -214,6 +243,7 @@ impl fmt::Display for NodeView {
             description,
             status,
             manager_status,
+            certificate,
         } = self;
         writeln!(f, "ID:                     {id}")?;
         if !spec.labels.is_empty() {
@@ -222,6 +252,7 @@ impl fmt::Display for NodeView {
             write!(f, "Labels:\n{labels}")?;
         }
         writeln!(f, "Hostname:               {}", description.hostname)?;
+        writeln!(f, "Role:                   {}", capital(&spec.role))?;
         writeln!(f, "Joined at:              {created_at}")?;
         writeln!(f, "Status:")?;
         writeln!(f, " State:                 {}", capital(&status.state))?;
@@ -236,6 +267,11 @@ impl fmt::Display for NodeView {
             writeln!(f, " Raft Status:           {}", capital(reachability))?;
             writeln!(f, " Raft ID:               {raft_id}")?;
             writeln!(f, " Leader:                {}", if *leader { "Yes" } else { "No" })?;
+        }
+        if let Some(Certificate { role, expires_at, issuer: _ }) = certificate {
+            writeln!(f, "Certificate:")?;
+            writeln!(f, " Role:                  {}", capital(role))?;
+            writeln!(f, " Expires at:            {expires_at}")?;
         }
         writeln!(f, "Platform:")?;
         writeln!(f, " Operating System:      {}", description.platform.os)?;
@@ -302,6 +338,27 @@ mod tests {
              0000000000000000000000000 *   node1      Ready     Active         Leader           28.2.2\n\
              0000000000000000000000000     node1      Ready     Active                          28.2.2\n"
         );
+    }
+
+    #[test]
+    fn managers_are_told_by_whether_the_leader_hears_of_them() {
+        let mut other = summary();
+        other.leader = false;
+        for (reachable, text) in
+            [(Some(true), "Reachable"), (Some(false), "Unreachable"), (None, "Unknown")]
+        {
+            other.reachable = reachable;
+            assert_eq!(node_row(&other)["ManagerStatus"], text);
+        }
+        other.node.certificate = Some(CertificateStatus {
+            issuer: [0xab; 32],
+            role: Role::Manager,
+            expires_at: Timestamp(0),
+        });
+        let view = NodeView::from(&other);
+        assert!(view.to_string().contains(" Expires at:            1970-01-01T00:00:00"));
+        let view = serde_json::to_value(view).unwrap();
+        assert_eq!(view["Certificate"]["Issuer"].as_str().unwrap()[..4], *"abab");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The operators' API: parse, look up, seal, propose, answer. Reads come from this manager's state.
+//! The operators' API: parse, look up, seal, propose, answer. Every manager serves it; what is read is confirmed by the
+//! leader first, so that it does not matter which one was asked. Only watches show this manager's own state.
 //!
 //! It is served on the local socket alone, behind the gate that knows the operators; as a second lock, a call that did
 //! not come over a Unix socket is refused here. No call returns a secret's payload.
@@ -6,6 +7,7 @@
 mod authority;
 mod lists;
 mod logs;
+mod managers;
 mod nodes;
 mod objects;
 mod services;
@@ -23,7 +25,7 @@ use crate::{
         command::{Answer, Command, RequestId},
         refusal::{Refusal, RefusalKind},
     },
-    raft::Raft,
+    raft::{ProposeError, Raft},
     store::State,
     wire::v1,
 };
@@ -58,6 +60,14 @@ impl ControlService {
         self.raft.state()
     }
 
+    /// The newest state of the cluster, whichever manager was asked: what people see and refer to.
+    async fn newest(&self) -> Result<Arc<State>, Status> {
+        match self.raft.linear().await {
+            Ok(linear) => Ok(Arc::clone(linear.state())),
+            Err(error) => Err(self.unreadable(&error).await),
+        }
+    }
+
     fn cluster(&self) -> ClusterId {
         self.keyring.cluster()
     }
@@ -67,7 +77,10 @@ impl ControlService {
         request: Option<RequestId>,
         command: Command,
     ) -> Result<Answer, Status> {
-        self.raft.propose(request, command).await.map_err(answers::proposed)
+        match self.raft.propose(request, command).await {
+            Err(ProposeError::NotLeader { leader: None }) => Err(self.leaderless().await),
+            answer => answer.map_err(answers::proposed),
+        }
     }
 }
 
@@ -115,14 +128,14 @@ impl v1::control_server::Control for ControlService {
         &self,
         request: Request<v1::ListObjectsRequest>,
     ) -> Result<Response<v1::ListObjectsResponse>, Status> {
-        self.objects(local(request)?).map(Response::new)
+        self.objects(local(request)?).await.map(Response::new)
     }
 
     async fn get_object(
         &self,
         request: Request<v1::GetObjectRequest>,
     ) -> Result<Response<v1::Object>, Status> {
-        self.object(local(request)?).map(Response::new)
+        self.object(local(request)?).await.map(Response::new)
     }
 
     async fn set_object_labels(
@@ -157,7 +170,7 @@ impl v1::control_server::Control for ControlService {
         &self,
         request: Request<v1::ListServicesRequest>,
     ) -> Result<Response<v1::ListServicesResponse>, Status> {
-        self.services(local(request)?).map(Response::new)
+        self.services(local(request)?).await.map(Response::new)
     }
 
     async fn get_service(
@@ -165,7 +178,7 @@ impl v1::control_server::Control for ControlService {
         request: Request<v1::GetServiceRequest>,
     ) -> Result<Response<v1::Service>, Status> {
         let v1::GetServiceRequest { reference } = local(request)?;
-        let state = self.state();
+        let state = self.newest().await?;
         Ok(Response::new(state.service(&reference)?.as_ref().into()))
     }
 
@@ -208,7 +221,7 @@ impl v1::control_server::Control for ControlService {
         &self,
         request: Request<v1::ListTasksRequest>,
     ) -> Result<Response<v1::ListTasksResponse>, Status> {
-        self.tasks(local(request)?).map(Response::new)
+        self.tasks(local(request)?).await.map(Response::new)
     }
 
     async fn get_task(
@@ -216,7 +229,7 @@ impl v1::control_server::Control for ControlService {
         request: Request<v1::GetTaskRequest>,
     ) -> Result<Response<v1::Task>, Status> {
         let v1::GetTaskRequest { reference } = local(request)?;
-        let state = self.state();
+        let state = self.newest().await?;
         Ok(Response::new(state.task(&reference)?.as_ref().into()))
     }
 
@@ -224,14 +237,14 @@ impl v1::control_server::Control for ControlService {
         &self,
         request: Request<v1::ListNodesRequest>,
     ) -> Result<Response<v1::ListNodesResponse>, Status> {
-        self.nodes(local(request)?).map(Response::new)
+        self.nodes(local(request)?).await.map(Response::new)
     }
 
     async fn get_node(
         &self,
         request: Request<v1::GetNodeRequest>,
     ) -> Result<Response<v1::NodeEntry>, Status> {
-        self.node(&local(request)?.reference).map(Response::new)
+        self.node(&local(request)?.reference).await.map(Response::new)
     }
 
     async fn set_node(
@@ -274,7 +287,7 @@ impl v1::control_server::Control for ControlService {
         request: Request<v1::GetClusterRequest>,
     ) -> Result<Response<v1::ClusterInfo>, Status> {
         let v1::GetClusterRequest {} = local(request)?;
-        self.cluster_info().map(Response::new)
+        self.cluster_info().await.map(Response::new)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     ControlService, invalid,
     lists::{Cut, cut, filters},
+    managers::Heard,
     request_id,
 };
 use crate::{
@@ -12,30 +13,35 @@ use crate::{
         cluster::Cluster,
         command::Command,
         node::{Availability, Node, Role},
-        refusal::Refusal,
+        refusal::{Refusal, RefusalKind},
     },
-    raft::Leadership,
+    store::State,
     wire::{convert::Code, v1},
 };
+use std::{sync::Arc, time::Duration};
+use tokio::sync::broadcast::error::RecvError;
 use tonic::Status;
 
+/// How long the leader may take to take a demoted manager out of the Raft group before a removal gives up.
+const RETIREMENT: Duration = Duration::from_secs(10);
+
 impl ControlService {
-    pub(super) fn nodes(
+    pub(super) async fn nodes(
         &self,
         request: v1::ListNodesRequest,
     ) -> Result<v1::ListNodesResponse, Status> {
         let v1::ListNodesRequest { filters: wanted, page } = request;
-        let all = self.state().list_nodes(&filters(wanted))?;
-        let leader = self.leader();
+        let all = self.newest().await?.list_nodes(&filters(wanted))?;
+        let heard = self.heard().await;
         let Cut { entries, next } =
-            cut(&all, page, |n| n.id.as_str(), |n| self.node_entry(n, leader))?;
+            cut(&all, page, |n| n.id.as_str(), |n| self.node_entry(n, &heard))?;
         Ok(v1::ListNodesResponse { nodes: entries, next })
     }
 
-    pub(super) fn node(&self, reference: &str) -> Result<v1::NodeEntry, Status> {
-        let state = self.state();
+    pub(super) async fn node(&self, reference: &str) -> Result<v1::NodeEntry, Status> {
+        let state = self.newest().await?;
         let node = state.node(self.named(reference))?;
-        Ok(self.node_entry(node, self.leader()))
+        Ok(self.node_entry(node, &self.heard().await))
     }
 
     pub(super) async fn change_node(
@@ -47,12 +53,9 @@ impl ControlService {
         let availability = Availability::from_code(availability);
         let availability = availability.map_err(|fault| fault.within("availability"))?;
         check_labels(&labels).map_err(invalid)?;
-        let id = self.state().node(self.named(&reference))?.id;
+        let id = self.newest().await?.node(self.named(&reference))?.id;
         self.propose(request, Command::SetNode { id, index, availability, labels }).await?;
-        let state = self.state();
-        let gone = || Refusal::not_found(format!("node {reference} not found"));
-        let node = state.node_by_id(id).ok_or_else(gone)?;
-        Ok(self.node_entry(node, self.leader()))
+        self.node_now(id).await
     }
 
     pub(super) async fn change_role(
@@ -62,9 +65,16 @@ impl ControlService {
         let v1::SetNodeRoleRequest { request, reference, index, role } = request;
         let request = request_id(request)?;
         let role = Role::from_code(role).map_err(|fault| fault.within("role"))?;
-        let id = self.state().node(self.named(&reference))?.id;
+        let state = self.newest().await?;
+        let node = state.node(self.named(&reference))?;
+        let id = node.id;
+        // The store has the last word on the last manager; who answers only the leader knows.
+        if role == Role::Worker {
+            self.check_dispensable(&state, node).await?;
+        }
         self.propose(request, Command::SetRole { id, index, role }).await?;
-        self.node(id.as_str())
+        tracing::info!(node = %id, %role, "role set");
+        self.node_now(id).await
     }
 
     pub(super) async fn drop_node(
@@ -73,13 +83,45 @@ impl ControlService {
     ) -> Result<v1::RemoveResponse, Status> {
         let v1::RemoveNodeRequest { request, reference, force } = request;
         let request = request_id(request)?;
-        let id = self.state().node(self.named(&reference))?.id;
+        let state = self.newest().await?;
+        if let Some(outcome) = request.and_then(|request| state.recall(request)) {
+            outcome?;
+            return Ok(v1::RemoveResponse { id: reference });
+        }
+        let id = state.node(self.named(&reference))?.id;
+        self.until_retired(id).await?;
         self.propose(request, Command::RemoveNode { id, force }).await?;
+        tracing::info!(node = %id, force, "node removed");
         Ok(v1::RemoveResponse { id: id.to_string() })
     }
 
-    pub(super) fn cluster_info(&self) -> Result<v1::ClusterInfo, Status> {
-        let state = self.state();
+    /// Waits a moment for a manager that was demoted to be taken out of the Raft group, which happens by itself: whoever
+    /// demotes and removes in one go need not know that these are two steps.
+    async fn until_retired(&self, id: NodeId) -> Result<(), Status> {
+        let leaving = |state: &State| {
+            let leaving = |node: &Arc<Node>| node.role == Role::Worker && node.manager.is_some();
+            state.node_by_id(id).is_some_and(leaving)
+        };
+        let mut changes = self.raft.changes();
+        let gone = async {
+            while leaving(&self.state()) {
+                if matches!(changes.recv().await, Err(RecvError::Closed)) {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(RETIREMENT, gone).await.is_err() && leaving(&self.state()) {
+            let message = format!(
+                "node {id} has been demoted, but the managers have not yet taken it out of their group"
+            );
+            let hint = "wait until `secretctl node ls` shows no manager status for it, then remove it again";
+            return Err(Refusal::new(RefusalKind::Precondition, message).hint(hint).into());
+        }
+        Ok(())
+    }
+
+    pub(super) async fn cluster_info(&self) -> Result<v1::ClusterInfo, Status> {
+        let state = self.newest().await?;
         let cluster = state.cluster().ok_or_else(|| Status::unavailable("no cluster yet"))?;
         let Cluster {
             id,
@@ -107,20 +149,20 @@ impl ControlService {
         if reference == "self" { self.node.as_str() } else { reference }
     }
 
-    fn leader(&self) -> Option<NodeId> {
-        match &*self.raft.leadership().borrow() {
-            Leadership::Leading { term: _ } => Some(self.node),
-            Leadership::Following { leader } => leader.as_ref().map(|leader| leader.node),
-            Leadership::Failed { why: _ } => None,
-        }
+    /// A node after it was changed.
+    async fn node_now(&self, id: NodeId) -> Result<v1::NodeEntry, Status> {
+        let heard = self.heard().await;
+        let state = self.state();
+        let gone = || Refusal::not_found(format!("node {id} not found"));
+        Ok(self.node_entry(state.node_by_id(id).ok_or_else(gone)?, &heard))
     }
 
-    fn node_entry(&self, node: &Node, leader: Option<NodeId>) -> v1::NodeEntry {
+    fn node_entry(&self, node: &Node, heard: &Heard) -> v1::NodeEntry {
         v1::NodeEntry {
             node: Some(node.into()),
-            leader: leader == Some(node.id),
+            leader: heard.leader == Some(node.id),
             this: node.id == self.node,
-            reachable: None,
+            reachable: heard.reaches(node),
         }
     }
 }

@@ -69,7 +69,7 @@ impl ControlService {
         name: &ObjectName,
         plain: &Plaintext,
     ) -> Result<Option<Arc<Object>>, Status> {
-        let Some(there) = self.state().object_by_name(kind, name.as_str()).cloned() else {
+        let Some(there) = self.newest().await?.object_by_name(kind, name.as_str()).cloned() else {
             return Ok(None);
         };
         let version = there.latest();
@@ -86,19 +86,19 @@ impl ControlService {
         Ok(same.then_some(there))
     }
 
-    pub(super) fn objects(
+    pub(super) async fn objects(
         &self,
         request: v1::ListObjectsRequest,
     ) -> Result<v1::ListObjectsResponse, Status> {
         let v1::ListObjectsRequest { kind: code, filters: wanted, page } = request;
-        let all = self.state().list_objects(kind(code)?, &filters(wanted))?;
+        let all = self.newest().await?.list_objects(kind(code)?, &filters(wanted))?;
         let Cut { entries, next } = cut(&all, page, |o| o.id.as_str(), |o| o.as_ref().into())?;
         Ok(v1::ListObjectsResponse { objects: entries, next })
     }
 
-    pub(super) fn object(&self, request: v1::GetObjectRequest) -> Result<v1::Object, Status> {
+    pub(super) async fn object(&self, request: v1::GetObjectRequest) -> Result<v1::Object, Status> {
         let v1::GetObjectRequest { kind: code, reference } = request;
-        Ok(self.state().object(kind(code)?, &reference)?.as_ref().into())
+        Ok(self.newest().await?.object(kind(code)?, &reference)?.as_ref().into())
     }
 
     pub(super) async fn label_object(
@@ -109,7 +109,7 @@ impl ControlService {
         let request = request_id(request)?;
         let kind = kind(code)?;
         check_labels(&labels).map_err(invalid)?;
-        let id = self.state().object(kind, &reference)?.id;
+        let id = self.newest().await?.object(kind, &reference)?.id;
         self.propose(request, Command::SetObjectLabels { kind, id, index, labels }).await?;
         let state = self.state();
         let gone = || Refusal::not_found(format!("{kind} {reference} not found"));
@@ -123,7 +123,7 @@ impl ControlService {
         let v1::RemoveObjectRequest { request, kind: code, reference } = request;
         let request = request_id(request)?;
         let kind = kind(code)?;
-        let state = self.state();
+        let state = self.newest().await?;
         let answer = match request.and_then(|request| state.recall(request)) {
             Some(outcome) => outcome?,
             None => {
@@ -147,7 +147,10 @@ impl ControlService {
         request: v1::GetConfigDataRequest,
     ) -> Result<v1::GetConfigDataResponse, Status> {
         let v1::GetConfigDataRequest { reference, version } = request;
-        let linear = self.raft.linear().await.map_err(|error| answers::read(&error))?;
+        let linear = match self.raft.linear().await {
+            Ok(linear) => linear,
+            Err(error) => return Err(self.unreadable(&error).await),
+        };
         let object = linear.state().config(&reference)?;
         let version = match version {
             None => object.latest().number,

@@ -31,7 +31,7 @@ impl ControlService {
     ) -> Result<v1::CreateServiceResponse, Status> {
         let v1::CreateServiceRequest { request, spec } = request;
         let request = request_id(request)?;
-        let spec = Box::new(checked(&self.state(), spec)?);
+        let spec = Box::new(checked(&*self.newest().await?, spec)?);
         let command = Command::CreateService { id: ServiceId::random(), spec };
         match self.propose(request, command).await? {
             Answer::Service { id } => {
@@ -44,12 +44,12 @@ impl ControlService {
         }
     }
 
-    pub(super) fn services(
+    pub(super) async fn services(
         &self,
         request: v1::ListServicesRequest,
     ) -> Result<v1::ListServicesResponse, Status> {
         let v1::ListServicesRequest { filters: wanted, page } = request;
-        let state = self.state();
+        let state = self.newest().await?;
         let all = state.list_services(&filters(wanted))?;
         let Cut { entries, next } = cut(&all, page, |s| s.id.as_str(), |s| entry(&state, s))?;
         Ok(v1::ListServicesResponse { services: entries, next })
@@ -61,7 +61,7 @@ impl ControlService {
     ) -> Result<v1::Service, Status> {
         let v1::UpdateServiceRequest { request, reference, index, spec } = request;
         let request = request_id(request)?;
-        let state = self.state();
+        let state = self.newest().await?;
         let id = state.service(&reference)?.id;
         let spec = Box::new(checked(&state, spec)?);
         self.propose(request, Command::UpdateService { id, index, spec }).await?;
@@ -74,7 +74,7 @@ impl ControlService {
     ) -> Result<v1::Service, Status> {
         let v1::RollBackServiceRequest { request, reference, index } = request;
         let request = request_id(request)?;
-        let id = self.state().service(&reference)?.id;
+        let id = self.newest().await?.service(&reference)?.id;
         self.propose(request, Command::RollBackService { id, index, failure: None }).await?;
         self.service_now(id)
     }
@@ -85,7 +85,7 @@ impl ControlService {
     ) -> Result<v1::RemoveResponse, Status> {
         let v1::RemoveServiceRequest { request, reference } = request;
         let request = request_id(request)?;
-        let state = self.state();
+        let state = self.newest().await?;
         let answer = match request.and_then(|request| state.recall(request)) {
             Some(outcome) => outcome?,
             None => {
