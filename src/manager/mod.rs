@@ -13,4 +13,6 @@ pub mod scheduler;
 mod answers;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 pub(crate) mod testing;
