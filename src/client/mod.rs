@@ -3,6 +3,8 @@
 //! A request that changes something carries an id, so it may be sent again when its answer was lost; the daemon does
 //! it once. What cannot be reached, what refuses and what is not ready yet are different [`ClientError`]s.
 
+pub mod enroll;
+
 mod error;
 mod host;
 mod node;

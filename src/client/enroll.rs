@@ -1,0 +1,339 @@
+//! How a node gets into a cluster and stays in it: join with a token, renew, be admitted as a manager, depart.
+//!
+//! The node's private key is made here and never leaves; what comes back is believed only if it is for that key and
+//! signed by the cluster's CA.
+
+use super::error::broken;
+use crate::{
+    crypto::{
+        OpenError,
+        key::{Key, Root},
+    },
+    kit::{
+        backoff::Backoff,
+        chain::chain,
+        clock::Clock,
+        id::{BadId, ClusterId, NodeId},
+    },
+    model::{
+        node::{Availability, NodeDescription, Role},
+        refusal::{Refusal, RefusalKind},
+    },
+    pki::{
+        self, BadCertificate, ConnectError, Identity, IdentityError, JoinToken, PrivateKey, Tls,
+        TlsError,
+    },
+    wire::{
+        Malformed,
+        convert::Code as _,
+        status::{hint, refusal},
+        v1::{self, ca_client::CaClient},
+    },
+};
+use std::{future::Future, time::Duration};
+use tonic::{Code, Response, Status, transport::Channel};
+
+/// How long one call may take: a proposal's own deadline, and a connection.
+const ATTEMPT: Duration = Duration::from_secs(20);
+/// How long joining is tried while the cluster says "not now": longer than an election.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Waits between attempts.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// What a node was given.
+#[derive(Debug)]
+pub struct Enrolled {
+    pub node: NodeId,
+    pub cluster: ClusterId,
+    pub role: Role,
+    pub identity: Identity,
+    /// The CAs to trust, DER.
+    pub roots: Vec<Vec<u8>>,
+    /// Where the managers are.
+    pub managers: Vec<(NodeId, String)>,
+}
+
+/// Why a node was not given what it asked for, shaped by what it would do next.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrollError {
+    /// Nobody there, or not whom we called.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection to a manager broke, or never came about.
+    #[error("cannot reach the manager at {addr}: {why}")]
+    Unreachable { addr: String, why: String },
+    /// The cluster's answer is no.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The cluster cannot do it now. Trying later makes sense.
+    #[error("{message}")]
+    NotReady { message: String, hint: Option<String> },
+    /// The manager failed.
+    #[error("the manager failed: {message}")]
+    Failed { message: String, hint: Option<String> },
+    /// No manager is known.
+    #[error("no manager of the cluster is known")]
+    NoManagers,
+    /// The answer makes no sense.
+    #[error("the manager gave an answer that makes no sense")]
+    Malformed(#[from] Malformed),
+    #[error("the manager gave a root key that makes no sense")]
+    RootKey(#[from] OpenError),
+    /// The certificate is not from the cluster we know.
+    #[error("the manager gave a certificate that the cluster's CA did not sign")]
+    Certificate(#[from] BadCertificate),
+    /// The certificate is not ours.
+    #[error("the manager gave a certificate that is not for this node")]
+    Identity(#[from] IdentityError),
+    #[error("cannot set up TLS")]
+    Tls(#[from] TlsError),
+}
+
+impl EnrollError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Connect(_) => {
+                "is the address right, is secretd running there as a manager, is the port open, is the token of that cluster, and do the clocks agree?"
+            }
+            Self::Unreachable { .. } => "is secretd running there, and is the port open?",
+            Self::Refused(refusal) => return refusal.hint.clone(),
+            Self::NotReady { message: _, hint } | Self::Failed { message: _, hint } => {
+                return hint.clone();
+            }
+            Self::NoManagers => "let it leave with `secretctl leave --force` and join again",
+            Self::Malformed(_) | Self::RootKey(_) | Self::Certificate(_) | Self::Identity(_) => {
+                "the nodes may run different versions of secretd"
+            }
+            Self::Tls(_) => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    /// Whether the cluster says that we may not: to a node with its certificate, that it was removed.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.kind == RefusalKind::Denied)
+    }
+
+    fn call(addr: &str, status: &Status) -> Self {
+        if broken(status) {
+            return Self::Unreachable { addr: addr.to_owned(), why: chain(status).to_string() };
+        }
+        if let Some(refusal) = refusal(status) {
+            return Self::Refused(refusal);
+        }
+        let (message, hint) = (status.message().to_owned(), hint(status));
+        match status.code() {
+            Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => {
+                Self::NotReady { message, hint }
+            }
+            Code::Unauthenticated => Self::Refused(Refusal::new(RefusalKind::Denied, message)),
+            code if message.is_empty() => {
+                Self::Failed { message: code.description().to_owned(), hint }
+            }
+            _ => Self::Failed { message, hint },
+        }
+    }
+}
+
+/// Joins the cluster whose CA the token pins, by a manager at `addr` (`host:port`), as a new node.
+///
+/// # Errors
+/// Nobody there or not that cluster; a token that is not good; no leader within 15 s; an answer not to be believed.
+pub async fn join(
+    addr: &str,
+    token: &JoinToken,
+    description: &NodeDescription,
+    availability: Availability,
+    clock: &Clock,
+) -> Result<Enrolled, EnrollError> {
+    let pki::Contact { channel, ca } = pki::first_contact(addr, token.ca, clock).await?;
+    let key = PrivateKey::generate();
+    let request = || v1::IssueRequest {
+        token: Some(v1::Payload::carry(&token.carry())),
+        csr: key.request(),
+        description: Some(description.into()),
+        availability: availability.code(),
+    };
+    let started = clock.now();
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    let response = loop {
+        let status = match attempt(client(&channel).issue(request())).await {
+            Ok(response) => break response,
+            Err(status) => status,
+        };
+        // Only what surely did nothing: a token may be good for one node.
+        let nothing_done = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
+        if !nothing_done || broken(&status) || clock.now().since(started) >= PATIENCE {
+            return Err(EnrollError::call(addr, &status));
+        }
+        backoff.wait().await;
+    };
+    let enrolled = believe(key, response, &[ca.clone()])?;
+    if enrolled.roots.contains(&ca) { Ok(enrolled) } else { Err(BadCertificate::Issuer.into()) }
+}
+
+/// Asks for the next certificate with the one that `tls` shows; the first manager that answers decides.
+///
+/// # Errors
+/// [`EnrollError::is_denied`]: this node was removed. Else no manager could be asked, or not now.
+pub async fn renew(tls: &Tls, managers: &[(NodeId, String)]) -> Result<Enrolled, EnrollError> {
+    let key = PrivateKey::generate();
+    let request = v1::RenewRequest { csr: key.request(), ..Default::default() };
+    let response = ask(tls, managers, |mut ca| {
+        let request = request.clone();
+        async move { ca.renew(request).await }
+    })
+    .await?;
+    next(key, response, tls.cluster(), tls.peer().map(|peer| peer.node))
+}
+
+/// As [`renew`], with a certificate that has expired, which TLS shows no longer.
+///
+/// # Errors
+/// As [`renew`].
+pub async fn renew_expired(
+    identity: &Identity,
+    roots: &[Vec<u8>],
+    managers: &[(NodeId, String)],
+    clock: &Clock,
+) -> Result<Enrolled, EnrollError> {
+    let peer = identity.peer();
+    let roots: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
+    let tls = Tls::new(peer.cluster, &roots, clock.clone())?;
+    let key = PrivateKey::generate();
+    let csr = key.request();
+    let request = v1::RenewRequest {
+        old_certificate: identity.chain().into_iter().next().unwrap_or_default(),
+        old_key_signature: identity.renewal(&csr),
+        csr,
+    };
+    let response = ask(&tls, managers, |mut ca| {
+        let request = request.clone();
+        async move { ca.renew(request).await }
+    })
+    .await?;
+    next(key, response, peer.cluster, Some(peer.node))
+}
+
+/// Asks to be a manager that others reach at `addr` (`IP:PORT`), with the manager's certificate that `tls` shows.
+///
+/// Returns this node's Raft id, another each time, and the cluster's root key.
+///
+/// # Errors
+/// The node shall be no manager, or is no member any more; the manager cannot be asked, or not now.
+pub async fn admit(
+    tls: &Tls,
+    manager: (NodeId, &str),
+    addr: &str,
+) -> Result<(u64, Key<Root>), EnrollError> {
+    let (node, at) = manager;
+    let managers = [(node, at.to_owned())];
+    let request = v1::AdmitRequest { addr: addr.to_owned() };
+    let response = ask(tls, &managers, |mut ca| {
+        let request = request.clone();
+        async move { ca.admit(request).await }
+    })
+    .await?;
+    let v1::AdmitResponse { raft_id, root_key } = response;
+    let root_key = root_key.ok_or(OpenError::Short)?.into_plaintext();
+    Ok((raft_id, Key::import(&root_key)?))
+}
+
+/// Says goodbye for this node: a manager is demoted, the node reported down.
+///
+/// # Errors
+/// It is the last manager; no manager could be asked, or not now. [`EnrollError::is_denied`]: it is gone already.
+pub async fn depart(tls: &Tls, managers: &[(NodeId, String)]) -> Result<(), EnrollError> {
+    ask(tls, managers, |mut ca| async move { ca.depart(v1::DepartRequest {}).await }).await?;
+    Ok(())
+}
+
+/// Asks one manager after the other until one answers yes or no.
+// A plain closure: the future of an async one is not `Send` for every lifetime.
+async fn ask<R, A>(
+    tls: &Tls,
+    managers: &[(NodeId, String)],
+    call: impl Fn(CaClient<Channel>) -> A,
+) -> Result<R, EnrollError>
+where
+    A: Future<Output = Result<Response<R>, Status>>,
+{
+    let mut last = EnrollError::NoManagers;
+    for (node, addr) in managers {
+        let channel = match pki::connect(tls, addr, *node).await {
+            Ok(channel) => channel,
+            Err(error) => {
+                last = error.into();
+                continue;
+            }
+        };
+        match attempt(call(client(&channel))).await {
+            Ok(response) => return Ok(response),
+            Err(status) => match EnrollError::call(addr, &status) {
+                refused @ EnrollError::Refused(_) => return Err(refused),
+                other => last = other,
+            },
+        }
+    }
+    Err(last)
+}
+
+fn client(channel: &Channel) -> CaClient<Channel> {
+    CaClient::new(channel.clone())
+}
+
+async fn attempt<R>(call: impl Future<Output = Result<Response<R>, Status>>) -> Result<R, Status> {
+    match tokio::time::timeout(ATTEMPT, call).await {
+        Ok(answer) => answer.map(Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded("the manager did not answer in time")),
+    }
+}
+
+/// Takes a renewed certificate, which must be one of the same node.
+fn next(
+    key: PrivateKey,
+    response: v1::IssueResponse,
+    cluster: ClusterId,
+    node: Option<NodeId>,
+) -> Result<Enrolled, EnrollError> {
+    // The manager was judged by TLS under the CAs we trust, so it may say which are to be trusted from now on.
+    let roots = response.ca_certificates.clone();
+    let enrolled = believe(key, response, &roots)?;
+    if enrolled.cluster != cluster {
+        return Err(BadCertificate::Cluster(enrolled.cluster).into());
+    }
+    match node {
+        Some(node) if node != enrolled.node => Err(IdentityError::Mismatch.into()),
+        _ => Ok(enrolled),
+    }
+}
+
+/// Takes an answer if its certificate is for our key, says the same as the answer, and is signed by one of `roots`.
+fn believe(
+    key: PrivateKey,
+    response: v1::IssueResponse,
+    roots: &[Vec<u8>],
+) -> Result<Enrolled, EnrollError> {
+    let v1::IssueResponse { node_id, role, certificates, ca_certificates, cluster_id, managers } =
+        response;
+    let bad = |field: &'static str| move |fault: BadId| Malformed::new(fault).within(field);
+    let node: NodeId = node_id.parse().map_err(bad("node_id"))?;
+    let cluster: ClusterId = cluster_id.parse().map_err(bad("cluster_id"))?;
+    let role = Role::from_code(role).map_err(|fault| fault.within("role"))?;
+    let managers = managers
+        .into_iter()
+        .map(|v1::ManagerAddr { node_id, addr }| {
+            Ok((node_id.parse().map_err(bad("managers"))?, addr))
+        })
+        .collect::<Result<_, Malformed>>()?;
+    let leaf = certificates.first().ok_or(BadCertificate::Unreadable)?;
+    let trusted: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
+    let peer = pki::signed(cluster, &trusted, leaf)?;
+    if (peer.node, peer.role) != (node, role) {
+        return Err(IdentityError::Mismatch.into());
+    }
+    let identity = Identity::new(key, certificates)?;
+    Ok(Enrolled { node, cluster, role, identity, roots: ca_certificates, managers })
+}
