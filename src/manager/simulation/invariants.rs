@@ -86,18 +86,24 @@ pub(super) fn forward(before: &State, changes: &[Change]) {
 
 /// Of assignments made from a view that was up to date: the node was fit for the task and had room.
 pub(super) fn placed(before: &State, after: &State) {
-    for task in after.tasks() {
-        let new =
-            before.task_by_id(task.id).is_none_or(|was| was.status.state < TaskState::Assigned);
-        if !new || task.status.state != TaskState::Assigned {
-            continue;
-        }
+    let is_new = |task: &&Arc<Task>| {
+        let was = before.task_by_id(task.id);
+        task.status.state == TaskState::Assigned
+            && was.is_none_or(|was| was.status.state < TaskState::Assigned)
+    };
+    for task in after.tasks().filter(is_new) {
         let node = after.node_by_id(task.node.unwrap()).unwrap();
         assert!(is_open(node), "PLACED: on a node that takes none: {task:?} on {node:?}");
-        let most = task.spec.placement.max_replicas_per_node;
+        // Beside it may be one of another version that was placed later and has a limit of its own.
+        let limit = |task: &Arc<Task>| match task.spec.placement.max_replicas_per_node {
+            0 => u64::MAX,
+            most => most,
+        };
+        let beside = after.tasks_on(node.id).filter(|other| other.service == task.service);
+        let most = beside.filter(is_new).map(limit).max().unwrap();
         let there = siblings(after, node, task);
-        assert!(most == 0 || there <= most, "MAX REPLICAS: {there} of {most} on {}", node.id);
-        let used: u64 = cpus(after, node);
+        assert!(there <= most, "MAX REPLICAS: {there} of {most} on {}", node.id);
+        let used = cpus(after, node);
         assert!(
             task.spec.resources.reserve_nano_cpus == 0 || used <= node.description.nano_cpus,
             "PLACED: {used} reserved of {}",
