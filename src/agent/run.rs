@@ -68,11 +68,17 @@ pub enum Ended {
 #[derive(Debug, Clone)]
 pub struct Handle {
     seen: watch::Receiver<Seen>,
+    leaving: Stop,
 }
 
 impl Handle {
     pub fn seen(&self) -> Seen {
         self.seen.borrow().clone()
+    }
+
+    /// Asks the agent to end as if the cluster had removed the node: nothing stays of its tasks.
+    pub fn leave(&self) {
+        self.leaving.cancel();
     }
 
     /// Waits for what the agent knows to change. Nothing once the agent has ended.
@@ -89,6 +95,7 @@ pub struct Agent {
     clock: Clock,
     dial: Box<dyn Fn(&Manager) -> Channel + Send + Sync>,
     seen: watch::Sender<Seen>,
+    leaving: Stop,
 }
 
 impl Agent {
@@ -106,12 +113,14 @@ impl Agent {
         dial: Box<dyn Fn(&Manager) -> Channel + Send + Sync>,
     ) -> (Self, Handle) {
         let (seen, receiver) = watch::channel(Seen { managers, ..Seen::default() });
-        (Self { node, runtime, clock, dial, seen }, Handle { seen: receiver })
+        let leaving = Stop::new();
+        let handle = Handle { seen: receiver, leaving: leaving.clone() };
+        (Self { node, runtime, clock, dial, seen, leaving }, handle)
     }
 
     /// Runs until `stop`, or until the cluster has removed this node and everything of its tasks is gone.
     pub async fn run(self, stop: Stop) -> Ended {
-        let Self { node, runtime, clock, dial, seen } = self;
+        let Self { node, runtime, clock, dial, seen, leaving } = self;
         let reports = Reports::default();
         let (updates, inbox) = mpsc::channel(INBOX);
         let worker = Worker::new(node, Arc::clone(&runtime), clock, reports.clone(), inbox);
@@ -120,10 +129,11 @@ impl Agent {
         let seen = shared.seen.clone();
         let ended = tokio::select! {
             () = stop.cancelled() => Ended::Stopped,
+            () = leaving.cancelled() => Ended::Removed,
             () = sessions(node, shared, &*dial) => Ended::Removed,
         };
         if ended == Ended::Removed {
-            tracing::warn!(%node, "this node was removed from the cluster: removing its tasks");
+            tracing::warn!(%node, "this node is no member of the cluster any more: removing its tasks");
             // Fails only if the worker has ended, which then was told to stop.
             drop(updates.send(Update::farewell()).await);
         }

@@ -24,6 +24,28 @@ impl Client {
         self.once(self.node_service().init(v1::InitRequest { listen_addr, advertise_addr })).await
     }
 
+    /// Joins a cluster through the first of `managers` (`host:port`) that answers. Empty addresses: the defaults.
+    ///
+    /// # Errors
+    /// The node belongs to a cluster already, nobody answers, the token is not taken.
+    pub async fn join(
+        &self,
+        listen_addr: String,
+        advertise_addr: String,
+        managers: Vec<String>,
+        token: &Plaintext,
+        availability: v1::Availability,
+    ) -> Result<v1::JoinResponse, ClientError> {
+        let request = v1::JoinRequest {
+            listen_addr,
+            advertise_addr,
+            managers,
+            token: Some(v1::Payload::carry(token)),
+            availability: availability.into(),
+        };
+        self.once(self.node_service().join(request)).await
+    }
+
     /// Opens the keys of a locked node.
     ///
     /// # Errors

@@ -62,6 +62,11 @@ pub(crate) enum Command {
     /// Found a cluster with this node as its first manager
     #[command(after_long_help = INIT_EXAMPLES)]
     Init(InitArgs),
+    /// Join this node to a cluster
+    #[command(after_long_help = JOIN_EXAMPLES)]
+    Join(JoinArgs),
+    /// Take this node out of its cluster
+    Leave(LeaveArgs),
     /// Show what this node is and how it is
     #[command(after_long_help = STATUS_HELP)]
     Status(FormatArgs),
@@ -74,6 +79,13 @@ pub(crate) enum Command {
     /// Show everything once, on a throw-away node that leaves nothing behind
     Demo(DemoArgs),
 }
+
+const JOIN_EXAMPLES: &str = "\
+Examples:
+  secretctl join --token-file token.txt 10.0.0.1:2390
+  secretctl join-token -q worker | ssh worker1 secretctl join --token-file - 10.0.0.1:2390
+
+The token says whether the node becomes a worker or a manager. Get one on a manager: secretctl join-token worker";
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
@@ -528,6 +540,47 @@ pub(crate) struct InitArgs {
     /// The address other nodes are told [default: found out]
     #[arg(long, value_name = "IP[:PORT]")]
     pub(crate) advertise_addr: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JoinArgs {
+    /// The join token; others on this machine can see it while the command runs, unlike with --token-file
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        required_unless_present = "token_file",
+        conflicts_with = "token_file"
+    )]
+    pub(crate) token: Option<String>,
+    /// A file with the join token, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Where the cluster's nodes are to reach this one, should it be a manager [default: 0.0.0.0:2390]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen_addr: Option<String>,
+    /// The address other nodes are told [default: found out]
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub(crate) advertise_addr: Option<String>,
+    /// Whether it gets tasks: active, pause or drain
+    #[arg(long, value_enum, default_value_t = JoinAvailability::Active)]
+    pub(crate) availability: JoinAvailability,
+    /// Managers of the cluster, tried in this order
+    #[arg(value_name = "HOST:PORT", required = true)]
+    pub(crate) managers: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JoinAvailability {
+    Active,
+    Pause,
+    Drain,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LeaveArgs {
+    /// Also if this node is a manager; the last one takes the whole store with it
+    #[arg(short, long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

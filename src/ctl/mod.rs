@@ -10,6 +10,7 @@ mod demo;
 mod exit;
 mod format;
 mod input;
+mod join;
 mod node;
 mod object;
 mod output;
@@ -77,6 +78,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Stack(command) => stack::run(command, context).await,
         Command::Node(command) => node::run(command, context).await,
         Command::Init(args) => status::init(args, context).await,
+        Command::Join(args) => join::join(args, context).await,
+        Command::Leave(args) => join::leave(args, context).await,
         Command::Status(args) => status::status(args, context).await,
         Command::Completion { shell } => completion(shell),
         Command::Demo(args) => demo::run(args).await,

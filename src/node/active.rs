@@ -1,49 +1,57 @@
-//! This node while it is part of a cluster: founded or taken up again, its parts started in order, stopped in reverse.
+//! This node while it is part of a cluster: as what it was founded, joined or taken up again, and how its part changes.
 
 use super::{
     address::{self, BadAddress},
     daemon::hostname,
     files,
     keystore::{self, KeyStoreError, Unlocked},
-    member::{Member, MemberError},
+    managing::{Dial, Managing},
+    member::{self, Card, Member, MemberError},
+    renewal::{self, Renewal, Signer, issue},
     settings::Settings,
     work::{self, Work, WorkError},
 };
 use crate::{
-    agent::runtime::Runtime,
-    crypto::{OpenError, keyring::Keyring},
+    agent::{Handle, Manager, Seen},
+    client::enroll::{self, EnrollError, Enrolled},
+    crypto::{
+        OpenError,
+        key::{Key, Root},
+        keyring::Keyring,
+    },
     kit::{
         chain::chain,
         clock::{Clock, Timestamp},
         id::{ClusterId, NodeId},
         task::{self, Running, Stop},
     },
-    manager::{chores::Chores, control::ControlService, dispatcher::DispatcherService},
+    manager::control::ControlService,
     model::{
         Meta,
         cluster::{Cluster, ClusterSettings, authority_context},
         command::Command,
-        node::{Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role},
+        node::{
+            Availability, CertificateStatus, ManagerStatus, Node, NodeDescription, NodeState,
+            NodeStatus, Role,
+        },
     },
     pki::{
-        self, Authority, AuthorityError, Identity, IdentityError, IssueError, PrivateKey, Tls,
+        Authority, AuthorityError, CaDigest, Identity, IdentityError, IssueError, JoinToken, Tls,
         TlsError,
     },
-    raft::{self, Leadership, Options, ProposeError, Raft, StartError},
+    raft::{self, Options, ProposeError, Raft, StartError},
     wire::{
         status::status,
-        v1::{self, LocalState, ManagerEntry, StatusResponse, control_server::ControlServer},
+        v1::{self, LocalState, StatusResponse, control_server::ControlServer},
     },
 };
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tonic::{Code, Status};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-/// How long to wait after a failed renewal; certificates live for days.
-const RENEWAL_RETRY: Duration = Duration::from_secs(60);
-/// How often to look at the clock: it goes on while the machine sleeps, and timers do not.
-const RENEWAL_LOOK: Duration = Duration::from_secs(600);
+/// How long a manager that leaves waits for the others to take it out of the Raft group.
+const RETIREMENT: Duration = Duration::from_secs(15);
 /// What protects the keys today, in words for `status`.
 const PROTECTION: &str = "a copied data directory alone reveals nothing; data directory and key file together reveal everything";
 
@@ -81,8 +89,12 @@ pub(super) enum ActiveError {
     Leftovers { path: PathBuf, source: io::Error },
     #[error("cannot record the founding of the cluster")]
     Found(#[source] ProposeError),
-    #[error("the store holds no cluster")]
+    #[error("the store holds no cluster, and no manager sent it")]
     NoCluster,
+    #[error(transparent)]
+    Enroll(#[from] EnrollError),
+    #[error("cannot remove what this node stored at {}", path.display())]
+    Wipe { path: PathBuf, source: io::Error },
     #[error("cannot open the keyring")]
     Keyring(#[source] OpenError),
     #[error("cannot use the cluster's CA")]
@@ -107,6 +119,7 @@ impl ActiveError {
             Self::Member(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Work(error) => error.hint(),
+            Self::Enroll(error) => return error.hint(),
             Self::Found(error) => return error.hint(),
             Self::Listen { .. } => {
                 "choose a free address with --listen-addr, or stop what uses this one"
@@ -114,7 +127,9 @@ impl ActiveError {
             Self::Leftovers { .. } => {
                 "move the raft folder and node.keys out of the data directory by hand and try again"
             }
-            Self::NoCluster | Self::Keyring(_) | Self::Authority(_) | Self::Identity(_) => {
+            Self::Wipe { .. } => "remove it by hand; it belongs to no cluster any more",
+            Self::NoCluster => "start more than half of the managers, then try again",
+            Self::Keyring(_) | Self::Authority(_) | Self::Identity(_) => {
                 "restore data directory and key file from one backup"
             }
             Self::Stopped(_) => "see the log for the cause, then start secretd again",
@@ -127,6 +142,7 @@ impl ActiveError {
     pub(super) fn status(&self) -> Status {
         let code = match self {
             Self::Address(_) => Code::InvalidArgument,
+            Self::Enroll(_) | Self::NoCluster => Code::FailedPrecondition,
             Self::Keys(_) | Self::Listen { .. } | Self::Leftovers { .. } | Self::Work(_) => {
                 Code::FailedPrecondition
             }
@@ -136,29 +152,39 @@ impl ActiveError {
     }
 }
 
-/// A manager that is also a worker.
+/// What the cluster wants of this node that it is not yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    Promoted,
+    Demoted,
+    Gone,
+}
+
+/// Where and how a node is to join.
+#[derive(Debug)]
+pub(super) struct Joining<'a> {
+    pub(super) token: &'a JoinToken,
+    /// Managers to ask, `host:port`.
+    pub(super) managers: &'a [String],
+    pub(super) listen: &'a str,
+    pub(super) advertise: &'a str,
+    pub(super) availability: Availability,
+}
+
+/// A worker, and perhaps a manager too.
 pub(super) struct Active {
-    keys: Identifiers,
-    listen: SocketAddr,
-    advertise: SocketAddr,
-    raft: Raft,
+    card: Arc<Card>,
     tls: Tls,
-    control: ControlServer<ControlService>,
+    runtime: Arc<dyn crate::agent::runtime::Runtime>,
+    managing: Option<Managing>,
     work: Work,
     parts: Vec<Running<()>>,
     stop: Stop,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Identifiers {
-    cluster: ClusterId,
-    node: NodeId,
-    unlockers: usize,
-}
-
 impl std::fmt::Debug for Active {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Active").field("keys", &self.keys).finish_non_exhaustive()
+        f.debug_struct("Active").field("node", &self.card.keys.node).finish_non_exhaustive()
     }
 }
 
@@ -169,10 +195,7 @@ impl Active {
         listen: &str,
         advertise: &str,
     ) -> Result<Self, ActiveError> {
-        let listener = bind(address::listen(listen)?).await?;
-        let bound = listener
-            .local_addr()
-            .map_err(|source| ActiveError::Listen { addr: ([0; 4], 0).into(), source })?;
+        let (listener, bound) = bind(address::listen(listen)?).await?;
         let advertise = address::advertise(advertise, bound)?;
         let (cluster, node, now) = (ClusterId::random(), NodeId::random(), around.clock.now());
         // First, because it can fail for reasons of this machine, and nothing has been made yet.
@@ -181,30 +204,124 @@ impl Active {
         let keys = keystore::create(&around.data, &around.settings.key_file, cluster, node)?;
         let (found, identity) = founding(&keys, advertise, now)?;
         let addr = advertise.to_string();
-        let raft = Raft::found(
-            options(around, &keys, 1),
-            raft::Member { node, addr: addr.clone() },
-            Arc::new(raft::Alone),
-        )
-        .await?;
-        if let Err(error) = raft.propose(None, found).await {
-            raft.shutdown().await;
-            return Err(ActiveError::Found(error));
-        }
         let member = Member {
             roots: identity.chain().split_off(1),
             identity,
             raft_id: Some(1),
             listen_addr: bound.to_string(),
             advertise_addr: addr.clone(),
-            managers: vec![addr],
+            managers: vec![Manager { node, addr: addr.clone() }],
         };
+        let tls = tls(&keys, &member, &around.clock)?;
+        let raft = Raft::found(
+            options(around, &keys, 1),
+            raft::Member { node, addr },
+            Arc::new(Dial(tls.clone())),
+        )
+        .await?;
+        if let Err(error) = raft.propose(None, found).await {
+            raft.shutdown().await;
+            return Err(ActiveError::Found(error));
+        }
         if let Err(error) = member.save(&around.data, &keys) {
             raft.shutdown().await;
             return Err(error.into());
         }
         info!(%cluster, %node, "founded a cluster");
-        Self::start(around, keys, member, raft, listener, runtime).await
+        let card = Card::new(&around.data, keys, member);
+        Self::start(around, card, tls, Some((raft, listener)), runtime).await
+    }
+
+    /// Joins a cluster that exists, as what the token says. What fails leaves a node that belongs to none.
+    pub(super) async fn join(
+        around: &Surroundings,
+        joining: Joining<'_>,
+    ) -> Result<Self, ActiveError> {
+        let Joining { token, managers, listen, advertise, availability } = joining;
+        // Bound before the token is used: a taken address is the likeliest mistake. Only a manager needs it.
+        let bound = bind(address::listen(listen)?).await;
+        let local = match &bound {
+            Ok((_, local)) => *local,
+            Err(_) => address::listen(listen)?,
+        };
+        let advertise = address::advertise(advertise, local)?;
+        clear(around)?;
+        let description = NodeDescription {
+            hostname: hostname(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..NodeDescription::default()
+        };
+        let mut enrolled = None;
+        let mut failure = None;
+        for addr in managers {
+            let asked = enroll::join(addr, token, &description, availability, &around.clock).await;
+            match asked {
+                Ok(good) => {
+                    enrolled = Some(good);
+                    break;
+                }
+                Err(error) => {
+                    warn!(%addr, error = %chain(&error), "cannot join through this manager");
+                    failure = Some(error);
+                }
+            }
+        }
+        let Some(enrolled) = enrolled else {
+            return Err(failure.map_or(ActiveError::NoCluster, ActiveError::Enroll));
+        };
+        let (node, cluster, role) = (enrolled.node, enrolled.cluster, enrolled.role);
+        let tried = Self::settle(around, enrolled, bound, advertise).await;
+        match &tried {
+            Ok(_) => info!(%cluster, %node, %role, "joined a cluster"),
+            Err(_) => wipe(around)?,
+        }
+        tried
+    }
+
+    /// Makes this node what it was taken in as.
+    async fn settle(
+        around: &Surroundings,
+        enrolled: Enrolled,
+        bound: Result<(TcpListener, SocketAddr), ActiveError>,
+        advertise: SocketAddr,
+    ) -> Result<Self, ActiveError> {
+        let Enrolled { node, cluster, role, identity, roots, managers } = enrolled;
+        let runtime = work::runtime(&around.settings, node).await?;
+        let known = managers.iter().cloned().map(|(node, addr)| Manager { node, addr }).collect();
+        let key_file = &around.settings.key_file;
+        let mut member = Member {
+            identity,
+            roots,
+            raft_id: None,
+            listen_addr: bound.as_ref().map(|(_, at)| at.to_string()).unwrap_or_default(),
+            advertise_addr: advertise.to_string(),
+            managers: known,
+        };
+        let roots: Vec<&[u8]> = member.roots.iter().map(Vec::as_slice).collect();
+        let tls = Tls::new(cluster, &roots, around.clock.clone())?;
+        tls.set_identity(&member.identity)?;
+        match role {
+            Role::Worker => {
+                let keys = keystore::create(&around.data, key_file, cluster, node)?;
+                member.save(&around.data, &keys)?;
+                let card = Card::new(&around.data, keys, member);
+                Self::start(around, card, tls, None, runtime).await
+            }
+            Role::Manager => {
+                let (listener, _) = bound?;
+                let (raft_id, root) = admit(&tls, &managers, &member.advertise_addr).await?;
+                let keys = keystore::create_with_root(&around.data, key_file, cluster, node, root)?;
+                let dial = Arc::new(Dial(tls.clone()));
+                let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
+                member.raft_id = Some(raft_id);
+                if let Err(error) = member.save(&around.data, &keys) {
+                    raft.shutdown().await;
+                    return Err(error.into());
+                }
+                let card = Card::new(&around.data, keys, member);
+                Self::start(around, card, tls, Some((raft, listener)), runtime).await
+            }
+        }
     }
 
     /// Takes up what this node was; nothing if it was never part of a cluster.
@@ -214,149 +331,256 @@ impl Active {
         }
         let keys = keystore::open(&around.data, &around.settings.key_file)?;
         let Some(member) = Member::load(&around.data, &keys)? else {
-            warn!("an init was cut off before it was done; this node belongs to no cluster");
+            warn!(
+                "an init or join was cut off before it was done; this node belongs to no cluster"
+            );
             return Ok(None);
         };
-        let listen = member
-            .listen_addr
-            .parse()
-            .map_err(|_| BadAddress::Malformed(member.listen_addr.clone()))?;
-        let listener = bind(listen).await?;
+        Self::take_up(around, keys, member).await.map(Some)
+    }
+
+    /// Starts what the membership says: a manager if it has a Raft id.
+    async fn take_up(
+        around: &Surroundings,
+        keys: Unlocked,
+        member: Member,
+    ) -> Result<Self, ActiveError> {
+        let tls = tls(&keys, &member, &around.clock)?;
+        let store = match member.raft_id {
+            Some(raft_id) => {
+                let listen = parse(&member.listen_addr)?;
+                let (listener, _) = bind(listen).await?;
+                let dial = Arc::new(Dial(tls.clone()));
+                Some((raft_id, listener, dial))
+            }
+            None => None,
+        };
         let runtime = work::runtime(&around.settings, keys.node).await?;
-        let raft_id = member.raft_id.unwrap_or(1);
-        let raft = Raft::open(options(around, &keys, raft_id), Arc::new(raft::Alone)).await?;
+        let store = match store {
+            Some((raft_id, listener, dial)) => {
+                Some((Raft::open(options(around, &keys, raft_id), dial).await?, listener))
+            }
+            None => None,
+        };
         info!(cluster = %keys.cluster, node = %keys.node, "took up the cluster");
-        Self::start(around, keys, member, raft, listener, runtime).await.map(Some)
+        let card = Card::new(&around.data, keys, member);
+        Self::start(around, card, tls, store, runtime).await
     }
 
     async fn start(
         around: &Surroundings,
-        keys: Unlocked,
-        member: Member,
-        raft: Raft,
-        listener: TcpListener,
-        runtime: Arc<dyn Runtime>,
+        card: Card,
+        tls: Tls,
+        store: Option<(Raft, TcpListener)>,
+        runtime: Arc<dyn crate::agent::runtime::Runtime>,
     ) -> Result<Self, ActiveError> {
-        let clock = around.clock.clone();
-        let state = raft.state();
-        let cluster = state.cluster().ok_or(ActiveError::NoCluster)?;
-        let keyring = Keyring::open(&keys.root, keys.cluster, &cluster.keyring);
-        let keyring = Arc::new(keyring.map_err(ActiveError::Keyring)?);
-        let Member { identity, roots, raft_id: _, listen_addr, advertise_addr, managers } = member;
-        let roots: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
-        let tls = Tls::new(keys.cluster, &roots, clock.clone())?;
-        tls.set_identity(&identity)?;
-        let parse = |text: &str| text.parse().map_err(|_| BadAddress::Malformed(text.to_owned()));
-        let (listen, advertise) = (parse(&listen_addr)?, parse(&advertise_addr)?);
-
-        let stop = Stop::new();
-        let dispatcher = DispatcherService::new(
-            raft.clone(),
-            keys.node,
-            Arc::clone(&keyring),
-            clock.clone(),
-            stop.clone(),
-        );
-        let control = ControlService::new(
-            raft.clone(),
-            Arc::clone(&keyring),
-            keys.node,
-            dispatcher.logs(),
-            stop.clone(),
-        );
-        let (incoming, accepting) = pki::listen(listener, &tls, stop.clone());
-        let server = pki::server().add_service(dispatcher.server());
-        let ended = stop.clone();
-        let serving = task::start("cluster listener", async move {
-            tokio::select! {
-                served = server.serve_with_incoming(incoming) => {
-                    if let Err(error) = served {
-                        error!(error = %chain(&error), "the cluster listener failed");
-                    }
-                }
-                () = ended.cancelled() => {}
+        let managing = match store {
+            Some((raft, listener)) => {
+                Some(Managing::start(around, &card, &tls, raft, listener).await?)
             }
-        });
+            None => None,
+        };
+        let card = Arc::new(card);
+        let signer = match &managing {
+            Some(managing) => {
+                Signer::Own { raft: managing.raft.clone(), keyring: Arc::clone(&managing.keyring) }
+            }
+            None => Signer::Managers,
+        };
         let renewal = Renewal {
-            data: around.data.clone(),
-            raft: raft.clone(),
-            keyring: Arc::clone(&keyring),
+            card: Arc::clone(&card),
             tls: tls.clone(),
-            clock: clock.clone(),
-            listen_addr,
-            advertise_addr,
-            managers,
-            keys,
+            clock: around.clock.clone(),
+            signer,
         };
-        let keys = Identifiers {
-            cluster: renewal.keys.cluster,
-            node: renewal.keys.node,
-            unlockers: renewal.keys.unlockers.len(),
-        };
-        let chores = Chores::new(raft.clone(), clock);
+        let stop = Stop::new();
+        let managers = card.read(|member| member.managers.clone());
+        let work = Work::start(Arc::clone(&runtime), card.keys.node, managers, &tls);
+        let following = follow(work.handle(), Arc::clone(&card), tls.clone(), stop.clone());
         let parts = vec![
-            accepting,
-            serving,
-            task::start("dispatcher", dispatcher.run()),
-            task::start("chores", chores.run(stop.clone())),
             task::start("renewal", renewal.run(stop.clone())),
-            task::start(
-                "store watch",
-                watch_store(raft.clone(), around.fatal.clone(), stop.clone()),
-            ),
+            task::start("membership", following),
         ];
-        let work = Work::start(runtime, keys.node, listen, &tls);
-        Ok(Self {
-            keys,
-            listen,
-            advertise,
-            raft,
-            tls,
-            control: ControlServer::new(control),
-            work,
-            parts,
-            stop,
-        })
+        Ok(Self { card, tls, runtime, managing, work, parts, stop })
     }
 
     pub(super) fn node(&self) -> NodeId {
-        self.keys.node
+        self.card.keys.node
     }
 
     pub(super) fn cluster(&self) -> ClusterId {
-        self.keys.cluster
+        self.card.keys.cluster
     }
 
-    /// The control API over this manager's store.
-    pub(super) fn control(&self) -> ControlServer<ControlService> {
-        self.control.clone()
+    pub(super) fn role(&self) -> Role {
+        if self.managing.is_some() { Role::Manager } else { Role::Worker }
+    }
+
+    /// The control API over this manager's store; a worker has none.
+    pub(super) fn control(&self) -> Option<ControlServer<ControlService>> {
+        self.managing.as_ref().map(Managing::control)
+    }
+
+    /// Waits until the cluster wants something else of this node.
+    pub(super) fn wish(&self) -> impl Future<Output = Wish> + Send + use<> {
+        let (role, mut handle) = (self.role(), self.work.handle());
+        async move {
+            let mut seen = handle.seen();
+            loop {
+                if let Some(wish) = wish(role, &seen) {
+                    return wish;
+                }
+                match handle.changed().await {
+                    Some(next) => seen = next,
+                    None => std::future::pending().await,
+                }
+            }
+        }
+    }
+
+    /// Becomes a manager. Until everything that needs others has been had, it goes on as a worker.
+    ///
+    /// # Errors
+    /// With the node as it was if it still is; none if it has to be started anew.
+    pub(super) async fn promote(self, around: &Surroundings) -> Result<Self, Turned> {
+        let prepared = async {
+            let identity = renewal::ask(&self.card, &self.tls, &around.clock).await?;
+            self.tls.set_identity(&identity)?;
+            let (listen, advertise) =
+                self.card.read(|m| (m.listen_addr.clone(), m.advertise_addr.clone()));
+            let (listener, bound) = bind(address::listen(&listen)?).await?;
+            let managers = self.managers();
+            let (raft_id, root) = admit(&self.tls, &managers, &advertise).await?;
+            Ok::<_, ActiveError>((identity, listener, bound, raft_id, root))
+        };
+        let (identity, listener, bound, raft_id, root) = match prepared.await {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(Turned { error, still: Some(Box::new(self)) }),
+        };
+        let again = async {
+            let (card, tls, runtime) = self.part().await?;
+            let (keys, mut member) = card.into_parts();
+            wipe_at(&around.raft_dir())?;
+            let keys = keystore::rekey(&around.data, &around.settings.key_file, keys, root)?;
+            let dial = Arc::new(Dial(tls.clone()));
+            let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
+            member.identity = identity;
+            member.raft_id = Some(raft_id);
+            member.listen_addr = bound.to_string();
+            if let Err(error) = member.save(&around.data, &keys) {
+                raft.shutdown().await;
+                return Err(error.into());
+            }
+            let card = Card::new(&around.data, keys, member);
+            Self::start(around, card, tls, Some((raft, listener)), runtime).await
+        };
+        again.await.map_err(|error| Turned { error, still: None })
+    }
+
+    /// Becomes a mere worker, once the Raft group has let this manager go.
+    ///
+    /// # Errors
+    /// As [`Active::promote`].
+    pub(super) async fn demote(self, around: &Surroundings) -> Result<Self, Turned> {
+        let identity = match renewal::ask(&self.card, &self.tls, &around.clock).await {
+            Ok(identity) => identity,
+            Err(error) => return Err(Turned { error, still: Some(Box::new(self)) }),
+        };
+        let again = async {
+            let (card, tls, runtime) = self.part().await?;
+            let (keys, mut member) = card.into_parts();
+            tls.set_identity(&identity)?;
+            member.identity = identity;
+            member.raft_id = None;
+            member.save(&around.data, &keys)?;
+            // A worker has no business with the cluster's root key, nor with the store.
+            let key_file = &around.settings.key_file;
+            let keys = keystore::rekey(&around.data, key_file, keys, Key::random())?;
+            wipe_at(&around.raft_dir())?;
+            let card = Card::new(&around.data, keys, member);
+            Self::start(around, card, tls, None, runtime).await
+        };
+        again.await.map_err(|error| Turned { error, still: None })
+    }
+
+    /// Leaves the cluster: says goodbye where that is possible, ends the tasks, and forgets all it knew.
+    ///
+    /// # Errors
+    /// What it stored cannot be removed.
+    pub(super) async fn leave(self, around: &Surroundings) -> Result<(), ActiveError> {
+        let alone = self.managing.as_ref().is_some_and(Managing::is_alone);
+        if !alone {
+            match enroll::depart(&self.tls, &self.managers()).await {
+                Ok(()) => self.wait_for_retirement().await,
+                Err(error) => {
+                    warn!(error = %chain(&error), "leaving without a goodbye; remove this node's entry on a manager");
+                }
+            }
+        }
+        self.forget(around).await
+    }
+
+    async fn wait_for_retirement(&self) {
+        let Some(managing) = &self.managing else { return };
+        let out = async {
+            while managing.is_member() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        // A manager that is out is told so by nobody: silence means the same.
+        drop(tokio::time::timeout(RETIREMENT, out).await);
+    }
+
+    /// Ends the tasks and removes all that makes this node a member. It can never be itself again.
+    ///
+    /// # Errors
+    /// What it stored cannot be removed.
+    pub(super) async fn forget(self, around: &Surroundings) -> Result<(), ActiveError> {
+        let Self { card: _, tls: _, runtime: _, managing, work, parts, stop } = self;
+        work.clear().await;
+        stop.cancel();
+        for part in parts {
+            part.wait().await;
+        }
+        if let Some(managing) = managing
+            && let Err(error) = managing.shutdown().await
+        {
+            warn!(error = %chain(&error), "the store did not stop cleanly");
+        }
+        wipe(around)?;
+        info!("this node belongs to no cluster any more");
+        Ok(())
+    }
+
+    fn managers(&self) -> Vec<(NodeId, String)> {
+        self.card.read(|member| member.managers.iter().map(|m| (m.node, m.addr.clone())).collect())
     }
 
     /// Fills in what `status` says of a member.
     pub(super) async fn describe(&self, status: &mut StatusResponse) {
-        let raft = self.raft.status();
         status.state = LocalState::Active.into();
-        status.node_id = self.keys.node.to_string();
-        status.cluster_id = self.keys.cluster.to_string();
-        status.role = v1::Role::Manager.into();
-        status.leader = self.raft.leadership().borrow().is_leading();
-        status.managers = raft
-            .members
-            .iter()
-            .map(|(id, member)| ManagerEntry {
-                node_id: member.node.to_string(),
-                raft_id: *id,
-                addr: member.addr.clone(),
-                leader: raft.leader == Some(*id),
-                reachable: None,
-                voter: raft.voters.contains(id),
-            })
-            .collect();
-        status.listen_addr = self.listen.to_string();
-        status.advertise_addr = self.advertise.to_string();
-        status.unlockers = vec!["file".to_owned(); self.keys.unlockers];
+        status.node_id = self.card.keys.node.to_string();
+        status.cluster_id = self.card.keys.cluster.to_string();
+        match &self.managing {
+            Some(managing) => {
+                status.role = v1::Role::Manager.into();
+                managing.describe(status).await;
+            }
+            None => {
+                status.role = v1::Role::Worker.into();
+                status.managers = self
+                    .managers()
+                    .into_iter()
+                    .map(|(node, addr)| v1::ManagerEntry {
+                        node_id: node.to_string(),
+                        addr,
+                        ..v1::ManagerEntry::default()
+                    })
+                    .collect();
+            }
+        }
+        status.unlockers = vec!["file".to_owned(); self.card.keys.unlockers.len()];
         status.protection = PROTECTION.to_owned();
-        status.applied_index = raft.applied_index;
         status.certificate_expires_at_ms = self.tls.peer().map_or(0, |peer| peer.not_after.0);
         self.work.describe(status).await;
     }
@@ -366,23 +590,129 @@ impl Active {
     /// # Errors
     /// [`ActiveError::Stopped`] if the store had failed already.
     pub(super) async fn shutdown(self) -> Result<(), ActiveError> {
-        let Self { raft, work, parts, stop, .. } = self;
+        self.part().await.map(drop)
+    }
+
+    /// Stops, and gives back what another part in the cluster needs.
+    async fn part(
+        self,
+    ) -> Result<(Card, Tls, Arc<dyn crate::agent::runtime::Runtime>), ActiveError> {
+        let Self { card, tls, runtime, managing, work, parts, stop } = self;
         work.stop().await;
         stop.cancel();
         for part in parts {
             part.wait().await;
         }
-        let failed = match &*raft.leadership().borrow() {
-            Leadership::Failed { why } => Some(why.clone()),
-            Leadership::Leading { .. } | Leadership::Following { .. } => None,
-        };
-        raft.shutdown().await;
-        failed.map_or(Ok(()), |why| Err(ActiveError::Stopped(why)))
+        if let Some(managing) = managing {
+            managing.shutdown().await?;
+        }
+        let card = Arc::into_inner(card).expect("the tasks that shared it have ended");
+        Ok((card, tls, runtime))
     }
 }
 
-async fn bind(addr: SocketAddr) -> Result<TcpListener, ActiveError> {
-    TcpListener::bind(addr).await.map_err(|source| ActiveError::Listen { addr, source })
+/// A change of role that did not come about.
+#[derive(Debug)]
+pub(super) struct Turned {
+    pub(super) error: ActiveError,
+    /// The node as it still is.
+    pub(super) still: Option<Box<Active>>,
+}
+
+/// What the cluster wants of a node of this role.
+fn wish(role: Role, seen: &Seen) -> Option<Wish> {
+    if seen.removed {
+        return Some(Wish::Gone);
+    }
+    let node = seen.node.as_ref()?;
+    match (role, node.role) {
+        (Role::Worker, Role::Manager) => Some(Wish::Promoted),
+        // Until then the Raft group may still need its vote.
+        (Role::Manager, Role::Worker) if node.manager.is_none() => Some(Wish::Demoted),
+        (Role::Worker | Role::Manager, Role::Worker) | (Role::Manager, Role::Manager) => None,
+    }
+}
+
+/// Keeps what the agent hears of the managers and the CAs.
+async fn follow(mut handle: Handle, card: Arc<Card>, tls: Tls, stop: Stop) {
+    loop {
+        let seen = tokio::select! {
+            () = stop.cancelled() => return,
+            seen = handle.changed() => seen,
+        };
+        let Some(Seen { managers, ca_certificates, .. }) = seen else { return };
+        let (known, trusted) = card.read(|member| (member.managers.clone(), member.roots.clone()));
+        let news = (!managers.is_empty() && managers != known)
+            || (!ca_certificates.is_empty() && ca_certificates != trusted);
+        if !news {
+            continue;
+        }
+        if !ca_certificates.is_empty() && ca_certificates != trusted {
+            let roots: Vec<&[u8]> = ca_certificates.iter().map(Vec::as_slice).collect();
+            if let Err(error) = tls.set_roots(&roots) {
+                warn!(error = %chain(&error), "cannot trust the CAs that a manager named");
+                continue;
+            }
+        }
+        let saved = card.change(|member| {
+            if !managers.is_empty() {
+                member.managers = managers;
+            }
+            if !ca_certificates.is_empty() {
+                member.roots = ca_certificates;
+            }
+        });
+        if let Err(error) = saved {
+            warn!(error = %chain(&error), "cannot remember the managers");
+        }
+    }
+}
+
+/// Asks one manager after another for a Raft id and the root key.
+async fn admit(
+    tls: &Tls,
+    managers: &[(NodeId, String)],
+    advertise: &str,
+) -> Result<(u64, Key<Root>), ActiveError> {
+    let mut failure = ActiveError::NoCluster;
+    for (node, addr) in managers {
+        match enroll::admit(tls, (*node, addr.as_str()), advertise).await {
+            Ok(admitted) => return Ok(admitted),
+            Err(error) => failure = error.into(),
+        }
+    }
+    Err(failure)
+}
+
+/// This node's TLS, as its membership says.
+fn tls(keys: &Unlocked, member: &Member, clock: &Clock) -> Result<Tls, ActiveError> {
+    let roots: Vec<&[u8]> = member.roots.iter().map(Vec::as_slice).collect();
+    let tls = Tls::new(keys.cluster, &roots, clock.clone())?;
+    tls.set_identity(&member.identity)?;
+    Ok(tls)
+}
+
+fn parse(text: &str) -> Result<SocketAddr, BadAddress> {
+    text.parse().map_err(|_| BadAddress::Malformed(text.to_owned()))
+}
+
+/// Removes all that made this node a member; the identity first: without it, nothing else counts.
+fn wipe(around: &Surroundings) -> Result<(), ActiveError> {
+    for path in [member::path(&around.data), around.raft_dir(), keystore::path(&around.data)] {
+        wipe_at(&path)?;
+    }
+    Ok(())
+}
+
+fn wipe_at(path: &std::path::Path) -> Result<(), ActiveError> {
+    files::remove(path).map_err(|source| ActiveError::Wipe { path: path.to_owned(), source })
+}
+
+async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), ActiveError> {
+    let failed = |source| ActiveError::Listen { addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 /// Clears the way for an init. What is there without an identity is most likely what an unfinished init left; but if the
@@ -419,6 +749,7 @@ fn founding(
     let settings = ClusterSettings::default();
     let authority = Authority::generate(keys.cluster, now);
     let identity = issue(&authority, keys.node, now, settings.certificate_life)?;
+    let issuer = CaDigest::of(authority.certificate()).0;
     let (ca_certificate, ca_key) = authority.into_parts();
     let meta = Meta { index: 0, created_at: now, updated_at: now };
     let cluster = Cluster {
@@ -447,99 +778,11 @@ fn founding(
             dispatcher: None,
         },
         manager: Some(ManagerStatus { raft_id: 1, addr: advertise.to_string() }),
-        certificate: None,
+        certificate: Some(CertificateStatus {
+            issuer,
+            role: Role::Manager,
+            expires_at: identity.peer().not_after,
+        }),
     };
     Ok((Command::Found { cluster: Box::new(cluster), node: Box::new(node) }, identity))
-}
-
-/// Issues a manager's certificate for a fresh key.
-fn issue(
-    authority: &Authority,
-    node: NodeId,
-    now: Timestamp,
-    life: Duration,
-) -> Result<Identity, ActiveError> {
-    let key = PrivateKey::generate();
-    let chain = authority.issue(&key.request(), node, Role::Manager, now, life)?;
-    Ok(Identity::new(key, chain)?)
-}
-
-/// Gives this node a fresh certificate in good time. A manager holds the CA's key, so it asks nobody.
-struct Renewal {
-    data: PathBuf,
-    keys: Unlocked,
-    raft: Raft,
-    keyring: Arc<Keyring>,
-    tls: Tls,
-    clock: Clock,
-    listen_addr: String,
-    advertise_addr: String,
-    managers: Vec<String>,
-}
-
-impl Renewal {
-    /// Renews at a random moment between half and four fifths of the certificate's life; at once if that has passed.
-    async fn run(self, stop: Stop) {
-        loop {
-            let random = getrandom::u32().expect("the kernel gives randomness once booted");
-            let at = self.tls.peer().map_or(self.clock.now(), |peer| peer.renew_at(random));
-            loop {
-                let wait = at.since(self.clock.now());
-                if wait.is_zero() {
-                    break;
-                }
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(wait.min(RENEWAL_LOOK)) => {}
-                }
-            }
-            let Err(error) = self.renew() else {
-                info!("renewed this node's certificate");
-                continue;
-            };
-            warn!(error = %chain(&error), "cannot renew this node's certificate");
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(RENEWAL_RETRY) => {}
-            }
-        }
-    }
-
-    fn renew(&self) -> Result<(), ActiveError> {
-        let state = self.raft.state();
-        let cluster = state.cluster().ok_or(ActiveError::NoCluster)?;
-        let key = self
-            .keyring
-            .open_sealed(&authority_context(self.keys.cluster), &cluster.ca_key)
-            .map_err(ActiveError::Keyring)?;
-        let authority = Authority::open(self.keys.cluster, &cluster.ca_certificate, key)?;
-        let life = cluster.settings.certificate_life;
-        let identity = issue(&authority, self.keys.node, self.clock.now(), life)?;
-        self.tls.set_identity(&identity)?;
-        let member = Member {
-            identity,
-            roots: vec![cluster.ca_certificate.clone()],
-            raft_id: Some(self.raft.status().raft_id),
-            listen_addr: self.listen_addr.clone(),
-            advertise_addr: self.advertise_addr.clone(),
-            managers: self.managers.clone(),
-        };
-        Ok(member.save(&self.data, &self.keys)?)
-    }
-}
-
-/// Ends the process when the store has stopped: a manager that cannot write must not look alive.
-async fn watch_store(raft: Raft, fatal: Stop, stop: Stop) {
-    let mut leadership = raft.leadership();
-    loop {
-        if let Leadership::Failed { why } = &*leadership.borrow_and_update() {
-            error!(%why, "the store stopped");
-            fatal.cancel();
-            return;
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = leadership.changed() => if changed.is_err() { return },
-        }
-    }
 }

@@ -60,6 +60,23 @@ pub(super) fn set_aside(paths: &[PathBuf], to: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Removes a file or folder with all it holds, if it is there; durable when this returns.
+///
+/// # Errors
+/// What the filesystem says.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let removed = match path.symlink_metadata() {
+        Err(error) => Err(error),
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

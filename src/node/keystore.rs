@@ -62,7 +62,7 @@ impl KeyStoreError {
     /// What the operator can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Missing { .. } => "this node is new: run `secretctl init`",
+            Self::Missing { .. } => "this node is new: run `secretctl init` or `secretctl join`",
             Self::Exists { .. } => {
                 "the data directory belongs to a node: restart secretd, or give a new one its own --data-dir"
             }
@@ -87,7 +87,7 @@ impl KeyStoreError {
 pub struct Unlocked {
     pub cluster: ClusterId,
     pub node: NodeId,
-    pub root: Key<Root>,
+    pub root: Arc<Key<Root>>,
     pub storage: Arc<Key<Storage>>,
     /// The ways there are to the root key.
     pub unlockers: Vec<Kind>,
@@ -146,7 +146,33 @@ pub fn create_with_root(
     };
     files::replace(&path, &header.print())
         .map_err(|source| KeyStoreError::Write { path, source })?;
-    Ok(Unlocked { cluster, node, root, storage: Arc::new(storage), unlockers: vec![Kind::File] })
+    let (root, storage) = (Arc::new(root), Arc::new(storage));
+    Ok(Unlocked { cluster, node, root, storage, unlockers: vec![Kind::File] })
+}
+
+/// Puts the node's storage key under another root key: what was written with it stays readable.
+///
+/// # Errors
+/// The key file cannot be used, the disk fails; then the header is as it was.
+pub fn rekey(
+    dir: &Path,
+    key_file: &Path,
+    keys: Unlocked,
+    root: Key<Root>,
+) -> Result<Unlocked, KeyStoreError> {
+    let Unlocked { cluster, node, root: _, storage, unlockers: _ } = keys;
+    let path = dir.join(NAME);
+    let KeyFile { id, key } = file::load(key_file)?;
+    let header = Header {
+        cluster,
+        node,
+        unlockers: vec![Unlocker::new(cluster, id, Kind::File, &key, &root)],
+        wrapped_storage: storage.wrapped(&root, cluster, node),
+    };
+    files::replace(&path, &header.print())
+        .map_err(|source| KeyStoreError::Write { path, source })?;
+    let root = Arc::new(root);
+    Ok(Unlocked { cluster, node, root, storage, unlockers: vec![Kind::File] })
 }
 
 /// Opens the node's keys with its key file.
@@ -175,7 +201,7 @@ pub fn open(dir: &Path, key_file: &Path) -> Result<Unlocked, KeyStoreError> {
     let storage = Key::<Storage>::open(&root, cluster, node, &wrapped_storage)
         .map_err(failed("storage key"))?;
     let unlockers = unlockers.iter().map(|u| u.kind).collect();
-    Ok(Unlocked { cluster, node, root, storage: Arc::new(storage), unlockers })
+    Ok(Unlocked { cluster, node, root: Arc::new(root), storage: Arc::new(storage), unlockers })
 }
 
 /// `node.keys`, parsed.

@@ -1,11 +1,14 @@
-//! What the operator asks of this very node over its socket: how it is, and to found a cluster.
+//! What the operator asks of this very node over its socket: how it is, and to found, join or leave a cluster.
 
 use super::daemon::Daemon;
-use crate::wire::{
-    status::status,
-    v1::{
-        InitRequest, InitResponse, JoinRequest, JoinResponse, LeaveRequest, LeaveResponse,
-        StatusRequest, StatusResponse, UnlockRequest, UnlockResponse, node_server::Node,
+use crate::{
+    pki::JoinToken,
+    wire::{
+        status::status,
+        v1::{
+            InitRequest, InitResponse, JoinRequest, JoinResponse, LeaveRequest, LeaveResponse,
+            StatusRequest, StatusResponse, UnlockRequest, UnlockResponse, node_server::Node,
+        },
     },
 };
 use std::sync::Arc;
@@ -26,19 +29,34 @@ impl Node for Local {
         self.0.init(&listen_addr, &advertise_addr).await.map(Response::new)
     }
 
-    async fn join(&self, _: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
-        Err(later("joining a cluster"))
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        let mut request = request.into_inner();
+        let token = request.token.take().unwrap_or_default().into_plaintext();
+        let token = JoinToken::read(&token).map_err(|bad| {
+            status(
+                Code::InvalidArgument,
+                bad.to_string(),
+                Some(
+                    "print one with `secretctl join-token worker` (or manager) on a manager".into(),
+                ),
+            )
+        })?;
+        if request.managers.is_empty() {
+            return Err(status(Code::InvalidArgument, "no manager to join was given", None));
+        }
+        self.0.join(request, &token).await.map(Response::new)
     }
 
     async fn unlock(&self, _: Request<UnlockRequest>) -> Result<Response<UnlockResponse>, Status> {
         Err(status(Code::FailedPrecondition, "this node is not locked", None))
     }
 
-    async fn leave(&self, _: Request<LeaveRequest>) -> Result<Response<LeaveResponse>, Status> {
-        Err(later("leaving a cluster"))
+    async fn leave(
+        &self,
+        request: Request<LeaveRequest>,
+    ) -> Result<Response<LeaveResponse>, Status> {
+        let LeaveRequest { force } = request.into_inner();
+        self.0.leave(force).await?;
+        Ok(Response::new(LeaveResponse {}))
     }
-}
-
-fn later(what: &str) -> Status {
-    status(Code::Unimplemented, format!("{what} is not part of this version"), None)
 }

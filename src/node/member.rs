@@ -5,6 +5,7 @@
 
 use super::{files, keystore::Unlocked};
 use crate::{
+    agent::Manager,
     crypto::{OpenError, record},
     pki::{Identity, IdentityError},
     wire::v1,
@@ -13,6 +14,7 @@ use prost::Message as _;
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 const NAME: &str = "node.identity";
@@ -56,12 +58,12 @@ pub struct Member {
     pub roots: Vec<Vec<u8>>,
     /// Its id in Raft, if it is a manager.
     pub raft_id: Option<u64>,
-    /// Where it listens, `IP:PORT`; empty if it does not.
+    /// Where it listens as a manager, `IP:PORT`.
     pub listen_addr: String,
-    /// Where others reach it, `IP:PORT`; empty if they do not.
+    /// Where others reach it as a manager, `IP:PORT`.
     pub advertise_addr: String,
-    /// Where managers were last seen, `IP:PORT`.
-    pub managers: Vec<String>,
+    /// Where managers were last seen.
+    pub managers: Vec<Manager>,
 }
 
 impl Member {
@@ -99,6 +101,12 @@ impl Member {
         if (identity.peer().cluster, identity.peer().node) != (keys.cluster, keys.node) {
             return Err(MemberError::Malformed { path });
         }
+        let manager = |v1::ManagerAddr { node_id, addr }| {
+            let node =
+                node_id.parse().map_err(|_| MemberError::Malformed { path: path.clone() })?;
+            Ok(Manager { node, addr })
+        };
+        let managers = managers.into_iter().map(manager).collect::<Result<_, MemberError>>()?;
         Ok(Some(Self {
             identity,
             roots: ca_certificates,
@@ -122,12 +130,55 @@ impl Member {
             raft_id: raft_id.unwrap_or(0),
             listen_addr: listen_addr.clone(),
             advertise_addr: advertise_addr.clone(),
-            managers: managers.clone(),
+            managers: managers.iter().map(address).collect(),
         };
         let sealed = record::seal(&keys.storage, &aad(keys), &message.encode_to_vec());
         let path = dir.join(NAME);
         files::replace(&path, &sealed).map_err(|source| MemberError::Write { path, source })
     }
+}
+
+fn address(manager: &Manager) -> v1::ManagerAddr {
+    let Manager { node, addr } = manager;
+    v1::ManagerAddr { node_id: node.to_string(), addr: addr.clone() }
+}
+
+/// A node's keys and its membership, in memory and on disk alike.
+#[derive(Debug)]
+pub(super) struct Card {
+    dir: PathBuf,
+    pub(super) keys: Unlocked,
+    member: Mutex<Member>,
+}
+
+impl Card {
+    pub(super) fn new(dir: &Path, keys: Unlocked, member: Member) -> Self {
+        Self { dir: dir.to_owned(), keys, member: Mutex::new(member) }
+    }
+
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Member) -> T) -> T {
+        read(&self.member.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the membership; durable when this returns.
+    ///
+    /// # Errors
+    /// The disk fails; then the change holds until this process ends.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Member)) -> Result<(), MemberError> {
+        let mut member = self.member.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut member);
+        member.save(&self.dir, &self.keys)
+    }
+
+    /// Gives the parts back, to be used for another role.
+    pub(super) fn into_parts(self) -> (Unlocked, Member) {
+        (self.keys, self.member.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Where the membership lies.
+pub(super) fn path(dir: &Path) -> PathBuf {
+    dir.join(NAME)
 }
 
 /// Ids have one length, so they need no separator.
@@ -153,7 +204,7 @@ mod tests {
         Unlocked {
             cluster: ClusterId::random(),
             node: NodeId::random(),
-            root: Key::random(),
+            root: std::sync::Arc::new(Key::random()),
             storage: std::sync::Arc::new(Key::random()),
             unlockers: Vec::new(),
         }
@@ -171,7 +222,7 @@ mod tests {
             raft_id: Some(1),
             listen_addr: "0.0.0.0:2390".into(),
             advertise_addr: "10.0.0.1:2390".into(),
-            managers: vec!["10.0.0.1:2390".into()],
+            managers: vec![Manager { node: NodeId::random(), addr: "10.0.0.1:2390".into() }],
         }
     }
 

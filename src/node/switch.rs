@@ -1,38 +1,50 @@
-//! Lets the socket offer the control API from the first moment: without a cluster it says so, then it passes on.
+//! Lets a listener offer a service from the first moment: until it can be had the answer says why, then calls pass on.
 
-use crate::wire::status::status;
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
 };
-use tonic::{Code, body::Body, server::NamedService};
+use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
-/// A gRPC service that is there only while this node is a manager.
-pub(super) struct Switch<S>(Arc<ArcSwapOption<S>>);
+/// A gRPC service that is there only at times.
+pub(super) struct Switch<S> {
+    service: Arc<ArcSwapOption<S>>,
+    /// The answer while it is off.
+    absent: Arc<ArcSwap<fn() -> Status>>,
+}
 
 impl<S> Switch<S> {
-    pub(super) fn off() -> Self {
-        Self(Arc::new(ArcSwapOption::empty()))
+    pub(super) fn off(absent: fn() -> Status) -> Self {
+        Self {
+            service: Arc::new(ArcSwapOption::empty()),
+            absent: Arc::new(ArcSwap::from_pointee(absent)),
+        }
     }
 
-    /// Passes calls to `service` from now on; `None` takes it away.
-    pub(super) fn set(&self, service: Option<S>) {
-        self.0.store(service.map(Arc::new));
+    /// Passes calls to `service` from now on.
+    pub(super) fn on(&self, service: S) {
+        self.service.store(Some(Arc::new(service)));
+    }
+
+    /// Takes the service away, with this answer from now on.
+    pub(super) fn away(&self, absent: fn() -> Status) {
+        self.absent.store(Arc::new(absent));
+        self.service.store(None);
     }
 }
 
 impl<S> Clone for Switch<S> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { service: Arc::clone(&self.service), absent: Arc::clone(&self.absent) }
     }
 }
 
 impl<S> std::fmt::Debug for Switch<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.load().is_some() { "Switch(on)" } else { "Switch(off)" })
+        f.write_str(if self.service.load().is_some() { "Switch(on)" } else { "Switch(off)" })
     }
 }
 
@@ -55,15 +67,10 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if let Some(service) = self.0.load_full() {
+        if let Some(service) = self.service.load_full() {
             return futures::future::Either::Left(S::clone(&service).call(request));
         }
-        // Not `Unavailable`: no patience of the caller's brings a cluster about.
-        let inactive = status(
-            Code::FailedPrecondition,
-            "this node is not part of a cluster",
-            Some("found one with `secretctl init`".to_owned()),
-        );
-        futures::future::Either::Right(std::future::ready(Ok(inactive.into_http())))
+        let absent = (self.absent.load())();
+        futures::future::Either::Right(std::future::ready(Ok(absent.into_http())))
     }
 }

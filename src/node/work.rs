@@ -19,9 +19,11 @@ use crate::{
     pki::Tls,
     wire::v1::StatusResponse,
 };
-use std::{fs, io, net::SocketAddr, sync::Arc};
+use std::{fs, io, sync::Arc};
 use tracing::info;
 
+/// How long the tasks of a node that leaves may take to end: longer than a stop with its grace period.
+const CLEARING: std::time::Duration = std::time::Duration::from_secs(60);
 /// The file in the data directory that says which runtime `auto` has chosen.
 const CHOICE: &str = "runtime";
 
@@ -60,17 +62,17 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Starts the agent of `node`, whose manager listens on `addr` of this very machine.
+    /// Starts the agent of `node`, which turns to these managers.
     pub(super) fn start(
         runtime: Arc<dyn Runtime>,
         node: NodeId,
-        addr: SocketAddr,
+        managers: Vec<Manager>,
         tls: &Tls,
     ) -> Self {
         let config = AgentConfig {
             node,
             tls: tls.clone(),
-            managers: vec![Manager { node, addr: addr.to_string() }],
+            managers,
             runtime: Arc::clone(&runtime),
             clock: Clock::system(),
         };
@@ -90,6 +92,25 @@ impl Work {
         let seen = self.handle.seen();
         if !seen.connected && status.runtime_error.is_empty() {
             status.runtime_error = seen.trouble.unwrap_or_default();
+        }
+    }
+
+    /// Tells what the agent hears of this node and its managers.
+    pub(super) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Ends the agent and all its tasks; nothing stays of them unless the runtime does not answer for so long.
+    pub(super) async fn clear(self) {
+        self.handle.leave();
+        tokio::select! {
+            ended = self.agent.wait() => {
+                let _: Ended = ended;
+            }
+            () = tokio::time::sleep(CLEARING) => {
+                tracing::warn!("some tasks did not end in time; they go on without this node");
+                self.stop.cancel();
+            }
         }
     }
 

@@ -2183,7 +2183,7 @@ pub struct NodeKeys {
     pub wrapped_storage_key: ::prost::alloc::vec::Vec<u8>,
 }
 /// Who the node is towards others (`node.identity`); encrypted with the storage key.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeIdentity {
     /// DER, leaf first.
     #[prost(bytes = "vec", repeated, tag = "1")]
@@ -2201,9 +2201,9 @@ pub struct NodeIdentity {
     pub listen_addr: ::prost::alloc::string::String,
     #[prost(string, tag = "6")]
     pub advertise_addr: ::prost::alloc::string::String,
-    /// Where managers were last seen, `IP:PORT`.
-    #[prost(string, repeated, tag = "7")]
-    pub managers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where managers were last seen.
+    #[prost(message, repeated, tag = "8")]
+    pub managers: ::prost::alloc::vec::Vec<ManagerAddr>,
 }
 /// What the agent remembers of its tasks over a restart; encrypted with the storage key, no payloads.
 #[derive(Clone, PartialEq, ::prost::Message)]

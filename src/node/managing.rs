@@ -1,0 +1,243 @@
+//! This node as a manager: the store, the cluster listener, and what is served and done on top of them.
+
+use super::{
+    active::{ActiveError, Surroundings},
+    member::Card,
+    switch::Switch,
+};
+use crate::{
+    crypto::keyring::Keyring,
+    kit::{
+        chain::chain,
+        task::{self, Running, Stop},
+    },
+    manager::{
+        ca::CaService, chores::Chores, control::ControlService, dispatcher::DispatcherService,
+    },
+    pki::{self, Tls},
+    raft::{self, Leadership, PeerError, Raft},
+    wire::{
+        status::status,
+        v1::{
+            ManagerEntry, StatusResponse, ca_server::CaServer, control_server::ControlServer,
+            dispatcher_server::DispatcherServer,
+        },
+    },
+};
+use async_trait::async_trait;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use tonic::{Code, Status, transport::Channel};
+use tracing::error;
+
+/// How long a new manager waits for the others to send it the store.
+const ADMISSION: Duration = Duration::from_secs(60);
+/// Reaches other managers over mutual TLS.
+#[derive(Debug, Clone)]
+pub(super) struct Dial(pub(super) Tls);
+
+#[async_trait]
+impl raft::Peers for Dial {
+    async fn channel(&self, member: &raft::Member) -> Result<Channel, PeerError> {
+        Ok(pki::channel(&self.0, &member.addr, member.node))
+    }
+}
+
+/// The parts of a manager.
+pub(super) struct Managing {
+    pub(super) raft: Raft,
+    pub(super) keyring: Arc<Keyring>,
+    listen: SocketAddr,
+    advertise: String,
+    control: ControlServer<ControlService>,
+    parts: Vec<Running<()>>,
+    stop: Stop,
+}
+
+impl Managing {
+    /// Serves the cluster port and, once the store holds the cluster, does a manager's work. Stops the store on failure.
+    pub(super) async fn start(
+        around: &Surroundings,
+        card: &Card,
+        tls: &Tls,
+        raft: Raft,
+        listener: TcpListener,
+    ) -> Result<Self, ActiveError> {
+        let stop = Stop::new();
+        let mut parts = Vec::new();
+        match Self::parts(around, card, tls, &raft, listener, &stop, &mut parts).await {
+            Ok((listen, keyring, control)) => {
+                let advertise = card.read(|member| member.advertise_addr.clone());
+                Ok(Self { raft, keyring, listen, advertise, control, parts, stop })
+            }
+            Err(error) => {
+                halt(&raft, parts, &stop).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn parts(
+        around: &Surroundings,
+        card: &Card,
+        tls: &Tls,
+        raft: &Raft,
+        listener: TcpListener,
+        stop: &Stop,
+        parts: &mut Vec<Running<()>>,
+    ) -> Result<(SocketAddr, Arc<Keyring>, ControlServer<ControlService>), ActiveError> {
+        let clock = around.clock.clone();
+        let listen = listener
+            .local_addr()
+            .map_err(|source| ActiveError::Listen { addr: ([0; 4], 0).into(), source })?;
+        // Other managers must get through before the store holds anything: it comes from them.
+        let dispatching: Switch<DispatcherServer<DispatcherService>> = Switch::off(catching_up);
+        let certifying: Switch<CaServer<CaService>> = Switch::off(catching_up);
+        let (incoming, accepting) = pki::listen(listener, tls, stop.clone());
+        parts.push(accepting);
+        let server = pki::server()
+            .add_service(raft.peer_service())
+            .add_service(dispatching.clone())
+            .add_service(certifying.clone());
+        let ended = stop.clone();
+        parts.push(task::start("cluster listener", async move {
+            tokio::select! {
+                served = server.serve_with_incoming(incoming) => {
+                    if let Err(error) = served {
+                        error!(error = %chain(&error), "the cluster listener failed");
+                    }
+                }
+                () = ended.cancelled() => {}
+            }
+        }));
+        parts.push(task::start(
+            "store watch",
+            watch_store(raft.clone(), around.fatal.clone(), stop.clone()),
+        ));
+        let state = filled(raft).await?;
+        let cluster = state.cluster().ok_or(ActiveError::NoCluster)?;
+        let keyring = Keyring::open(&card.keys.root, card.keys.cluster, &cluster.keyring);
+        let keyring = Arc::new(keyring.map_err(ActiveError::Keyring)?);
+        let dispatcher = DispatcherService::new(
+            raft.clone(),
+            card.keys.node,
+            Arc::clone(&keyring),
+            clock.clone(),
+            stop.clone(),
+        );
+        let control = ControlService::new(
+            raft.clone(),
+            Arc::clone(&keyring),
+            card.keys.node,
+            dispatcher.logs(),
+            stop.clone(),
+        );
+        let ca = CaService::new(
+            raft.clone(),
+            Arc::clone(&keyring),
+            Arc::clone(&card.keys.root),
+            clock.clone(),
+        );
+        dispatching.on(dispatcher.server());
+        certifying.on(ca.server());
+        let chores = Chores::new(raft.clone(), clock);
+        parts.push(task::start("dispatcher", dispatcher.run()));
+        parts.push(task::start("chores", chores.run(stop.clone())));
+        Ok((listen, keyring, ControlServer::new(control)))
+    }
+
+    /// The control API over this manager's store.
+    pub(super) fn control(&self) -> ControlServer<ControlService> {
+        self.control.clone()
+    }
+
+    /// Whether Raft still counts this manager in.
+    pub(super) fn is_member(&self) -> bool {
+        let status = self.raft.status();
+        status.members.contains_key(&status.raft_id)
+    }
+
+    /// Whether there is no other manager.
+    pub(super) fn is_alone(&self) -> bool {
+        self.raft.status().members.len() < 2
+    }
+
+    /// Fills in what `status` says of a manager.
+    pub(super) async fn describe(&self, status: &mut StatusResponse) {
+        let raft = self.raft.status();
+        status.leader = self.raft.leadership().borrow().is_leading();
+        status.managers = raft
+            .members
+            .iter()
+            .map(|(id, member)| ManagerEntry {
+                node_id: member.node.to_string(),
+                raft_id: *id,
+                addr: member.addr.clone(),
+                leader: raft.leader == Some(*id),
+                reachable: None,
+                voter: raft.voters.contains(id),
+            })
+            .collect();
+        status.listen_addr = self.listen.to_string();
+        status.advertise_addr.clone_from(&self.advertise);
+        status.applied_index = raft.applied_index;
+    }
+
+    /// Stops in reverse.
+    ///
+    /// # Errors
+    /// [`ActiveError::Stopped`] if the store had failed already.
+    pub(super) async fn shutdown(self) -> Result<(), ActiveError> {
+        let Self { raft, parts, stop, .. } = self;
+        halt(&raft, parts, &stop).await.map_or(Ok(()), |why| Err(ActiveError::Stopped(why)))
+    }
+}
+
+/// Stops everything; says why the store had failed, if it had.
+async fn halt(raft: &Raft, parts: Vec<Running<()>>, stop: &Stop) -> Option<String> {
+    stop.cancel();
+    for part in parts {
+        part.wait().await;
+    }
+    let failed = match &*raft.leadership().borrow() {
+        Leadership::Failed { why } => Some(why.clone()),
+        Leadership::Leading { .. } | Leadership::Following { .. } => None,
+    };
+    raft.shutdown().await;
+    failed
+}
+
+/// Waits until the store holds the cluster: at once where it was founded or opened.
+async fn filled(raft: &Raft) -> Result<Arc<crate::store::State>, ActiveError> {
+    let deadline = tokio::time::Instant::now() + ADMISSION;
+    loop {
+        let state = raft.state();
+        if state.cluster().is_some() {
+            return Ok(state);
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(ActiveError::NoCluster);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn catching_up() -> Status {
+    status(Code::Unavailable, "this manager is still joining the cluster", None)
+}
+
+/// Ends the process when the store has stopped: a manager that cannot write must not look alive.
+async fn watch_store(raft: Raft, fatal: Stop, stop: Stop) {
+    let mut leadership = raft.leadership();
+    loop {
+        if let Leadership::Failed { why } = &*leadership.borrow_and_update() {
+            error!(%why, "the store stopped");
+            fatal.cancel();
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = leadership.changed() => if changed.is_err() { return },
+        }
+    }
+}
