@@ -5,6 +5,7 @@ use crate::{
     kit::id::{NodeId, ServiceId, TaskId},
     manager::dispatcher::{LogBroker, LogEvent, LogReader},
     model::{
+        node::NodeState,
         refusal::{Refusal, RefusalKind},
         task::{Task, TaskState},
     },
@@ -23,14 +24,14 @@ use tonic::Status;
 type Answer = Result<v1::ServiceLogsResponse, Status>;
 
 impl ControlService {
-    pub(super) fn read_logs(
+    pub(super) async fn read_logs(
         &self,
         request: v1::ServiceLogsRequest,
     ) -> Result<BoxStream<'static, Answer>, Status> {
         let v1::ServiceLogsRequest { reference, options } = request;
         let options = options.unwrap_or_default();
         let changes = self.raft.changes();
-        let state = self.state();
+        let state = self.newest().await?;
         // A service first, then a task, as `docker service logs` does.
         let (service, tasks) = match state.service(&reference) {
             Ok(service) => (Some(service.id), state.tasks_of(service.id).cloned().collect()),
@@ -47,6 +48,7 @@ impl ControlService {
         };
         let mut reading = Reading {
             raft: self.raft.clone(),
+            here: self.node,
             changes: (options.follow && service.is_some()).then_some(changes),
             service,
             broker: self.logs.clone(),
@@ -66,6 +68,8 @@ impl ControlService {
 
 struct Reading {
     raft: Raft,
+    /// This manager.
+    here: NodeId,
     /// Only while following a service: new tasks join in.
     changes: Option<broadcast::Receiver<Arc<Changes>>>,
     service: Option<ServiceId>,
@@ -115,10 +119,27 @@ impl Reading {
         };
         let asked = self.broker.subscribe(&self.reader, node, task.id, &self.options);
         if !asked {
-            let warning = format!("node {node} is not connected");
+            let warning = self.unasked(node);
             self.ready.push_back(header.answer(Vec::new(), warning));
         }
         self.tasks.insert(task.id, (header, asked));
+    }
+
+    /// Why a node could not be asked.
+    fn unasked(&self, node: NodeId) -> String {
+        let state = self.raft.state();
+        let status = state.node_by_id(node).map(|node| &node.status);
+        let with = status.filter(|status| status.state == NodeState::Ready);
+        match with.and_then(|status| status.dispatcher).filter(|manager| *manager != self.here) {
+            Some(other) => {
+                let manager = state.node_by_id(other);
+                let name = manager.map_or("unknown", |node| &node.description.hostname);
+                format!(
+                    "node {node} is connected to manager {other} ({name}); ask for its output there"
+                )
+            }
+            None => format!("node {node} is not connected"),
+        }
     }
 
     async fn next(mut self) -> Option<(Answer, Self)> {

@@ -214,7 +214,7 @@ impl v1::control_server::Control for ControlService {
         &self,
         request: Request<v1::ServiceLogsRequest>,
     ) -> Result<Response<Self::ServiceLogsStream>, Status> {
-        self.read_logs(local(request)?).map(Response::new)
+        self.read_logs(local(request)?).await.map(Response::new)
     }
 
     async fn list_tasks(

@@ -420,6 +420,15 @@ async fn an_agent_hears_when_nobody_reads_any_more() {
     assert_eq!(warning, format!("node {} is not connected", manager.node));
     drop(logs);
 
+    // Nor is it passed over that another manager has the node.
+    let other = manager.beside().await;
+    let elsewhere = Agent::with(&manager, manager.elsewhere(&other)).await;
+    let mut logs = client.logs("web", options).await.unwrap();
+    let warning = logs.next().await.unwrap().unwrap().warning;
+    assert!(warning.contains(&format!("is connected to manager {}", other.node)), "{warning}");
+    drop((logs, elsewhere));
+    other.stop();
+
     let mut agent = Agent::open(&manager).await;
     let logs = client.logs("web", options).await.unwrap();
     let order = agent.log_order().await;
