@@ -32,6 +32,10 @@ pub(super) fn read(error: &ReadError) -> Status {
         ReadError::NotLeader { leader: None } => {
             Some("wait until a leader has been elected".to_owned())
         }
+        ReadError::Unreachable { .. } => {
+            Some("try again; if it stays away the others elect another leader".to_owned())
+        }
+        ReadError::Behind => Some("try again in a moment, or ask another manager".to_owned()),
         ReadError::NoQuorum => Some("start more than half of the managers".to_owned()),
         ReadError::Busy => Some("try again in a moment".to_owned()),
         ReadError::Stopped(_) => {

@@ -1,11 +1,13 @@
 //! One manager's hand on the replicated store: starts everything below it, and stops it in order.
 
 use super::{
+    forward::{self, Contact, Remote},
     log::{Full, LogError, LogIdentity, LogSizes, LogStore},
     machine::{BodyError, Changes, Machine, MachineHandle},
-    network::{Network, PeerService, Peers},
-    propose::{self, ProposeError, Proposer},
-    read::{self, ReadError, Reader},
+    network::{Network, Peers},
+    propose::{self, Done, ProposeError, Proposer},
+    read::{self, Ask, ReadError, Reader},
+    service::PeerService,
     state_file::StateFileError,
     types::{Batch, LogId, Member, TypeConfig},
 };
@@ -37,8 +39,9 @@ use tokio::sync::{broadcast, watch};
 
 /// Between two signs of life of the leader.
 const HEARTBEAT: Duration = Duration::from_millis(300);
-/// A follower that heard nothing for this long stands for election; a slow `fsync` must not elect anybody.
-const ELECTION: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_millis(3000));
+/// A follower grants the leader it heard of the longer of these, waits once more between the two, and only then stands
+/// for election: after 2.4 to 3 s. A slow `fsync` must not elect anybody, and 4 s without a leader are too long.
+const ELECTION: (Duration, Duration) = (Duration::from_millis(900), Duration::from_millis(1500));
 /// Entries after which the state file is brought up to date and the log may shrink.
 const SNAPSHOT_ENTRIES: u64 = 5000;
 /// Entries kept behind the last snapshot, so that a follower that was away briefly needs none.
@@ -170,6 +173,8 @@ pub struct Raft {
     pub(super) core: Arc<Core>,
     proposer: Proposer,
     reader: Reader,
+    /// For followers that ask this manager.
+    asked: Reader,
     leadership: watch::Receiver<Leadership>,
     running: Arc<Mutex<Option<Tasks>>>,
 }
@@ -180,6 +185,17 @@ pub(super) struct Core {
     pub(super) machine: MachineHandle,
     pub(super) log: LogStore,
     pub(super) clock: Clock,
+    pub(super) network: Network,
+    pub(super) cluster: ClusterId,
+    pub(super) raft_id: u64,
+}
+
+/// Who leads, as this manager would call it.
+#[derive(Debug, Clone)]
+pub(super) enum Leader {
+    This,
+    Other(Remote),
+    Nobody,
 }
 
 /// Stopped in this order.
@@ -187,6 +203,7 @@ struct Tasks {
     stop: Stop,
     packer: Running<()>,
     confirmer: Running<()>,
+    answerer: Running<()>,
     keeper: Running<()>,
 }
 
@@ -225,7 +242,8 @@ impl Raft {
         Self::start(options, Sizes::default(), Begin::Join, peers).await
     }
 
-    /// Proposes a command and waits for what became of it, at most `kit::limits::PROPOSAL_DEADLINE`.
+    /// Proposes a command, here or through the leader, and waits for what became of it and until this manager's state
+    /// has it, at most `kit::limits::PROPOSAL_DEADLINE`.
     ///
     /// # Errors
     /// [`ProposeError`]; its variants say whether anything may have happened.
@@ -234,7 +252,14 @@ impl Raft {
         request: Option<RequestId>,
         command: Command,
     ) -> Result<Answer, ProposeError> {
-        self.proposer.propose(request, command).await
+        let done = match self.core.leader() {
+            Leader::Other(leader) => {
+                forward::propose(&self.core, &self.proposer, leader, request, command).await
+            }
+            Leader::This | Leader::Nobody => self.proposer.propose(request, command).await,
+        };
+        let Done { outcome, index: _ } = done?;
+        outcome.map_err(ProposeError::Refused)
     }
 
     /// The state as this manager has it; it may be older than what another manager has acknowledged.
@@ -242,12 +267,25 @@ impl Raft {
         self.core.machine.state()
     }
 
-    /// The newest state, confirmed by a majority after this call; only such a one may decide who gets what.
+    /// The newest state, confirmed by a majority after this call; only such a one may decide who gets what. A follower
+    /// asks the leader for it.
     ///
     /// # Errors
-    /// [`ReadError`]: not the leader, no majority, stopped.
+    /// [`ReadError`]: no leader, no majority, stopped.
     pub async fn linear(&self) -> Result<Linear, ReadError> {
-        self.reader.linear().await
+        self.reader.confirm().await.map(|confirmed| confirmed.linear)
+    }
+
+    /// What the leader knows of the other managers, by Raft id; it is not among them itself.
+    ///
+    /// # Errors
+    /// [`ReadError`]: no leader, or it does not answer.
+    pub async fn contacts(&self) -> Result<BTreeMap<u64, Contact>, ReadError> {
+        match self.core.leader() {
+            Leader::This => Ok(self.core.contacts()),
+            Leader::Other(leader) => forward::contacts(&self.core, &leader).await,
+            Leader::Nobody => Err(ReadError::NotLeader { leader: None }),
+        }
     }
 
     /// The sealed payload of a version that the state knows.
@@ -286,19 +324,19 @@ impl Raft {
         }
     }
 
-    /// The service that other managers call. Only managers of this cluster may get through to it.
+    /// The service that other managers call, behind `pki::listen`: only managers of this cluster get through to it.
     pub fn peer_service(&self) -> RaftServer<PeerService> {
-        let raft_id = self.core.raft.metrics().borrow().id;
-        PeerService::server(self.core.raft.clone(), raft_id)
+        PeerService::server(self.core.clone(), self.proposer.clone(), self.asked.clone())
     }
 
     /// Answers what is on its way, writes everything down and closes the files. Later calls do nothing.
     pub async fn shutdown(&self) {
         let tasks = self.running.lock().expect("no holder of this lock panics").take();
-        let Some(Tasks { stop, packer, confirmer, keeper }) = tasks else { return };
+        let Some(Tasks { stop, packer, confirmer, answerer, keeper }) = tasks else { return };
         stop.cancel();
         packer.wait().await;
         confirmer.wait().await;
+        answerer.wait().await;
         keeper.wait().await;
         self.core.close().await;
     }
@@ -311,15 +349,16 @@ impl Raft {
         begin: Begin,
         peers: Arc<dyn Peers>,
     ) -> Result<Self, StartError> {
-        let (raft_id, clock) = (options.raft_id, options.clock.clone());
+        let (raft_id, cluster, clock) = (options.raft_id, options.cluster, options.clock.clone());
         let config = Arc::new(config(&options.cluster.to_string()));
         let fresh = !matches!(begin, Begin::Open);
         let Files { identity, log, machine, handle } =
             tokio::task::spawn_blocking(move || open_files(&options, sizes.log, fresh))
                 .await
                 .map_err(|error| StartError::Raft(error.to_string()))??;
-        let network = Network { peers, identity };
-        let raft = openraft::Raft::new(raft_id, config, network, log.clone(), machine).await;
+        let network = Network::new(peers, identity);
+        let raft =
+            openraft::Raft::new(raft_id, config, network.clone(), log.clone(), machine).await;
         let raft = match raft {
             Ok(raft) => raft,
             Err(fatal) => {
@@ -327,7 +366,7 @@ impl Raft {
                 return Err(StartError::Raft(fatal.to_string()));
             }
         };
-        let core = Arc::new(Core { raft, machine: handle, log, clock });
+        let core = Arc::new(Core { raft, machine: handle, log, clock, network, cluster, raft_id });
         if let Err(error) = first_steps(&core, raft_id, begin).await {
             core.close().await;
             return Err(error);
@@ -338,17 +377,19 @@ impl Raft {
     fn run(core: Arc<Core>, kept: usize) -> Self {
         let stop = Stop::new();
         let (proposer, packer) = propose::proposer(core.clone());
-        let (reader, confirmer) = read::reader(core.clone());
+        let (reader, confirmer) = read::reader(core.clone(), Ask::Leader);
+        let (asked, answerer) = read::reader(core.clone(), Ask::Majority);
         let (tell, leadership) = watch::channel(leadership_of(&core));
         let keeper = keep(core.clone(), kept, tell, stop.clone());
         let tasks = Tasks {
             packer: task::start("raft-propose", packer.run(stop.clone())),
             confirmer: task::start("raft-read", confirmer.run(stop.clone())),
+            answerer: task::start("raft-asked", answerer.run(stop.clone())),
             keeper: task::start("raft-keep", keeper),
             stop,
         };
         let running = Arc::new(Mutex::new(Some(tasks)));
-        Self { core, proposer, reader, leadership, running }
+        Self { core, proposer, reader, asked, leadership, running }
     }
 }
 
@@ -358,6 +399,38 @@ impl Core {
             tracing::error!(%error, "Raft did not stop cleanly");
         }
         close(self.machine.clone(), self.log.clone()).await;
+    }
+
+    /// Who leads, as far as this manager knows.
+    pub(super) fn leader(&self) -> Leader {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        if metrics.state == ServerState::Leader {
+            return Leader::This;
+        }
+        let members = metrics.membership_config.membership();
+        let found = metrics.current_leader.filter(|id| *id != self.raft_id);
+        match found.and_then(|id| members.get_node(&id).map(|member| (id, member.clone()))) {
+            Some((raft_id, member)) => {
+                Leader::Other(Remote { raft_id, member, term: metrics.current_term })
+            }
+            None => Leader::Nobody,
+        }
+    }
+
+    /// What this manager, the leader, knows of the others.
+    pub(super) fn contacts(&self) -> BTreeMap<u64, Contact> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let others = metrics.membership_config.membership().nodes().map(|(id, _)| *id);
+        let contact = |id| {
+            let matched = metrics.replication.as_ref().and_then(|all| *all.get(&id)?);
+            Contact {
+                silent: self.network.silent(id, metrics.current_term),
+                matched: matched.map_or(0, |id| id.index),
+            }
+        };
+        others.filter(|id| *id != self.raft_id).map(|id| (id, contact(id))).collect()
     }
 
     /// Whether the disks can take so many bytes more.

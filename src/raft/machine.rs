@@ -31,7 +31,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// A change reaches the state file at the latest this long after it was applied, if the disk keeps up.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -92,6 +92,8 @@ struct Shared {
     /// Something from the writer.
     written: Condvar,
     feed: broadcast::Sender<Arc<Changes>>,
+    /// The last entry that `state` has.
+    applied: watch::Sender<u64>,
     /// Bytes left free on the disk when changes are written; beside them redb needs room to work.
     margin: AtomicU64,
 }
@@ -147,6 +149,7 @@ impl Machine {
             wake: Condvar::new(),
             written: Condvar::new(),
             feed: broadcast::Sender::new(FEED),
+            applied: watch::Sender::new(index_of(applied)),
             margin: AtomicU64::new(MARGIN),
         });
         let writer = shared.clone();
@@ -190,6 +193,10 @@ impl Machine {
         let shared = self.shared.clone();
         flush(shared).await
     }
+}
+
+fn index_of(id: Option<LogId>) -> u64 {
+    id.map_or(0, |id| id.index)
 }
 
 /// What applying gathers before anybody sees it.
@@ -244,6 +251,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             .map_err(|why| StorageIOError::write_state_machine(AnyError::error(why)))?;
         // Bodies first: whoever sees the state finds what it speaks of.
         self.shared.state.store(Arc::new(state));
+        self.shared.applied.send_replace(index_of(self.applied));
         for changes in feed {
             // Nobody may be listening.
             let _nobody = self.shared.feed.send(Arc::new(changes));
@@ -278,6 +286,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let failed = |e: AnyError| StorageIOError::write_snapshot(Some(meta.signature()), e);
         installed.map_err(|e| failed(AnyError::new(&e)))?.map_err(|e| failed(AnyError::new(&e)))?;
         self.applied = meta.last_log_id;
+        self.shared.applied.send_replace(index_of(self.applied));
         self.membership = meta.last_membership.clone();
         Ok(())
     }
@@ -318,6 +327,11 @@ impl MachineHandle {
 
     pub(super) fn changes(&self) -> broadcast::Receiver<Arc<Changes>> {
         self.shared.feed.subscribe()
+    }
+
+    /// Waits until the state has this entry; says no if the store is closed before.
+    pub(super) async fn wait_applied(&self, index: u64) -> bool {
+        self.shared.applied.subscribe().wait_for(|applied| *applied >= index).await.is_ok()
     }
 
     /// The sealed payload of a version, written or not yet. Reads the disk.

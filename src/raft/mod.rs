@@ -3,9 +3,11 @@
 //! A [`Raft`] is one manager's hand on the replicated store: propose commands, read the state, fetch sealed bodies,
 //! hear of changes and of leadership. Below it: `log` (durable before it answers), `state_file` (rows and bodies, write-
 //! behind), `machine` (applies entries to both the state in memory and the file), `propose` (packs commands into
-//! entries), `read` (one confirmation for all who wait), `members` and `network` (other managers).
+//! entries), `read` (one confirmation for all who wait), `members` (who belongs to the group), `network`, `service` and
+//! `forward` (other managers: the way to them, what they may ask, what is asked of the leader).
 
 mod codec;
+mod forward;
 mod handle;
 mod log;
 mod machine;
@@ -13,6 +15,7 @@ mod members;
 mod network;
 mod propose;
 mod read;
+mod service;
 mod snapshot;
 mod state_file;
 mod types;
@@ -24,12 +27,14 @@ mod snapshot_test;
 #[cfg(test)]
 mod suite_test;
 
+pub use forward::Contact;
 pub use handle::{Leadership, Options, Raft, StartError, Status};
 pub use log::LogError;
 pub use machine::{BodyError, Changes};
 pub use members::MemberError;
-pub use network::{Alone, PeerError, PeerService, Peers};
+pub use network::{Alone, PeerError, Peers};
 pub use propose::{COMMAND_SIZE, ProposeError};
 pub use read::ReadError;
+pub use service::PeerService;
 pub use state_file::StateFileError;
 pub use types::Member;

@@ -1,19 +1,18 @@
-//! How managers reach each other: openraft's calls over the peer service, and the service itself.
+//! How managers reach each other: openraft's calls over the peer service, and one kept connection for each member.
 //!
-//! With one manager nothing here is ever called. Who may call is checked before: by certificate, in the gate in front of
-//! the service; the called id is checked here, so that a stale address reaches nobody by mistake.
+//! With one manager nothing here is ever called.
 
 use super::{
     codec,
     log::LogIdentity,
     snapshot::{self, Part, SnapshotData, SnapshotError},
-    types::{Member, SnapshotMeta, TypeConfig, Vote},
+    types::{Member, TypeConfig, Vote},
 };
 use crate::{
     kit::{id::NodeId, limits::MESSAGE_SIZE},
     wire::{
         Malformed,
-        v1::{self, raft_client::RaftClient, raft_server::RaftServer},
+        v1::{self, raft_client::RaftClient},
     },
 };
 use async_trait::async_trait;
@@ -25,11 +24,20 @@ use openraft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
     },
 };
-use std::{sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, transport::Channel};
+use tonic::{Code, Request, Response, Status, transport::Channel};
 
+/// Calls in a row without an answer after which a connection is given up and opened anew.
+const SILENT_CALLS: u32 = 8;
 /// Parts of a snapshot read ahead of the network.
 const PARTS: usize = 2;
 
@@ -62,62 +70,147 @@ impl Peers for Alone {
     }
 }
 
-/// What openraft makes connections with.
+/// What openraft makes connections with, and what asks the leader. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Network {
-    pub(super) peers: Arc<dyn Peers>,
-    pub(super) identity: Arc<LogIdentity>,
+pub(super) struct Network(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    peers: Arc<dyn Peers>,
+    identity: Arc<LogIdentity>,
+    /// The way to each member by Raft id, kept: a handshake takes longer than a heartbeat may.
+    ways: Mutex<BTreeMap<u64, Arc<Way>>>,
+    /// When each member last answered the leader of which term.
+    heard: Mutex<BTreeMap<u64, (u64, Instant)>>,
+}
+
+#[derive(Debug)]
+struct Way {
+    member: Member,
+    client: RaftClient<Channel>,
+    /// Calls in a row that nobody answered.
+    silent: AtomicU32,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// Nothing was sent.
+    #[error(transparent)]
+    Unreached(#[from] PeerError),
+    #[error("{}", .0.message())]
+    Failed(#[from] Status),
+}
+
+impl CallError {
+    /// Whether the message surely did not leave.
+    pub(super) fn never_sent(&self) -> bool {
+        let Self::Failed(status) = self else { return true };
+        let mut cause = std::error::Error::source(status);
+        while let Some(error) = cause {
+            if error.is::<tonic::ConnectError>() {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
+impl Network {
+    pub(super) fn new(peers: Arc<dyn Peers>, identity: Arc<LogIdentity>) -> Self {
+        let (ways, heard) = Default::default();
+        Self(Arc::new(Shared { peers, identity, ways, heard }))
+    }
+
+    async fn way(&self, target: u64, member: &Member) -> Result<Arc<Way>, PeerError> {
+        let ways = || self.0.ways.lock().expect("no holder of this lock panics");
+        if let Some(way) = ways().get(&target).filter(|way| way.member == *member) {
+            return Ok(way.clone());
+        }
+        let client = RaftClient::new(self.0.peers.channel(member).await?)
+            .max_decoding_message_size(MESSAGE_SIZE)
+            .max_encoding_message_size(MESSAGE_SIZE);
+        let way = Arc::new(Way { member: member.clone(), client, silent: AtomicU32::new(0) });
+        ways().insert(target, way.clone());
+        Ok(way)
+    }
+
+    /// Calls a member.
+    pub(super) async fn call<T, R>(
+        &self,
+        (target, member): (u64, &Member),
+        message: T,
+        ttl: Duration,
+        call: impl AsyncFnOnce(RaftClient<Channel>, Request<T>) -> Result<Response<R>, Status>,
+    ) -> Result<R, CallError> {
+        let way = self.way(target, member).await?;
+        let mut request = Request::new(message);
+        request.set_timeout(ttl);
+        let status = match call(way.client.clone(), request).await {
+            Ok(response) => {
+                way.silent.store(0, Ordering::Relaxed);
+                return Ok(response.into_inner());
+            }
+            Err(status) => status,
+        };
+        let gone = match status.code() {
+            Code::Unavailable | Code::Unknown | Code::Internal => true,
+            // A slow disk there is not cured by a new connection, a connection that leads nowhere is.
+            Code::DeadlineExceeded | Code::Cancelled => {
+                way.silent.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT_CALLS
+            }
+            _ => false,
+        };
+        if gone {
+            let mut ways = self.0.ways.lock().expect("no holder of this lock panics");
+            if ways.get(&target).is_some_and(|now| Arc::ptr_eq(now, &way)) {
+                ways.remove(&target);
+            }
+        }
+        Err(status.into())
+    }
+
+    fn hear(&self, target: u64, term: u64) {
+        let mut heard = self.0.heard.lock().expect("no holder of this lock panics");
+        heard.insert(target, (term, Instant::now()));
+    }
+
+    /// How long ago a member answered the leader of this term.
+    pub(super) fn silent(&self, target: u64, term: u64) -> Option<Duration> {
+        let heard = self.0.heard.lock().expect("no holder of this lock panics");
+        let (_, at) = heard.get(&target).filter(|(of, _)| *of == term)?;
+        Some(at.elapsed())
+    }
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Connection;
 
     async fn new_client(&mut self, target: u64, member: &Member) -> Connection {
-        Connection { network: self.clone(), target, member: member.clone(), client: None }
+        Connection { network: self.clone(), target, member: member.clone() }
     }
 }
 
-/// A way to one other manager, opened when it is first needed and again after each failure.
+/// openraft's way to one other manager.
 #[derive(Debug)]
 pub(super) struct Connection {
     network: Network,
     target: u64,
     member: Member,
-    client: Option<RaftClient<Channel>>,
 }
 
-type CallError = RPCError<u64, Member, RaftError<u64>>;
+type RaftCallError = RPCError<u64, Member, RaftError<u64>>;
 
 impl Connection {
-    async fn client(&mut self) -> Result<RaftClient<Channel>, Unreachable> {
-        if let Some(client) = &self.client {
-            return Ok(client.clone());
-        }
-        let channel =
-            self.network.peers.channel(&self.member).await.map_err(|e| Unreachable::new(&e))?;
-        let client = RaftClient::new(channel)
-            .max_decoding_message_size(MESSAGE_SIZE)
-            .max_encoding_message_size(MESSAGE_SIZE);
-        self.client = Some(client.clone());
-        Ok(client)
-    }
-
     async fn call<T, R>(
-        &mut self,
+        &self,
         message: T,
         ttl: Duration,
         call: impl AsyncFnOnce(RaftClient<Channel>, Request<T>) -> Result<Response<R>, Status>,
     ) -> Result<R, Unreachable> {
-        let client = self.client().await?;
-        let mut request = Request::new(message);
-        request.set_timeout(ttl);
-        match call(client, request).await {
-            Ok(response) => Ok(response.into_inner()),
-            Err(status) => {
-                self.client = None;
-                Err(Unreachable::new(&status))
-            }
-        }
+        let answer = self.network.call((self.target, &self.member), message, ttl, call).await;
+        answer.map_err(|error| Unreachable::new(&error))
     }
 }
 
@@ -126,7 +219,7 @@ impl RaftNetwork<TypeConfig> for Connection {
         &mut self,
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
-    ) -> Result<AppendEntriesResponse<u64>, CallError> {
+    ) -> Result<AppendEntriesResponse<u64>, RaftCallError> {
         let AppendEntriesRequest { vote, prev_log_id, entries, leader_commit } = rpc;
         let message = v1::AppendEntriesRequest {
             target: self.target,
@@ -136,10 +229,12 @@ impl RaftNetwork<TypeConfig> for Connection {
             commit: leader_commit.as_ref().map(codec::log_id_to),
         };
         let answer = self
-            .call(message, option.hard_ttl(), async |mut client, request| {
+            // openraft drops the call at the hard limit; ours ends before, so that it is counted.
+            .call(message, option.soft_ttl(), async |mut client, request| {
                 client.append_entries(request).await
             })
             .await?;
+        self.network.hear(self.target, vote.leader_id.term);
         append_answer_from(answer).map_err(|e| Unreachable::new(&e).into())
     }
 
@@ -147,18 +242,19 @@ impl RaftNetwork<TypeConfig> for Connection {
         &mut self,
         rpc: VoteRequest<u64>,
         option: RPCOption,
-    ) -> Result<VoteResponse<u64>, CallError> {
-        let VoteRequest { vote, last_log_id } = rpc;
+    ) -> Result<VoteResponse<u64>, RaftCallError> {
+        let VoteRequest { vote: asked, last_log_id } = rpc;
         let message = v1::VoteRequest {
             target: self.target,
-            vote: Some(codec::vote_to(&vote)),
+            vote: Some(codec::vote_to(&asked)),
             last: last_log_id.as_ref().map(codec::log_id_to),
         };
         let v1::VoteResponse { vote, granted, last } = self
-            .call(message, option.hard_ttl(), async |mut client, request| {
+            .call(message, option.soft_ttl(), async |mut client, request| {
                 client.request_vote(request).await
             })
             .await?;
+        self.network.hear(self.target, asked.leader_id.term);
         let vote = needed(vote, "vote").map_err(|e| Unreachable::new(&e))?;
         Ok(VoteResponse {
             vote: codec::vote_from(&vote),
@@ -181,7 +277,7 @@ impl RaftNetwork<TypeConfig> for Connection {
             );
         };
         let (tx, rx) = mpsc::channel(PARTS);
-        let (identity, target) = (self.network.identity.clone(), self.target);
+        let (identity, target) = (self.network.0.identity.clone(), self.target);
         let reading = tokio::task::spawn_blocking(move || {
             snapshot::send(&view, &identity, |part| {
                 tx.blocking_send(request(part, target, &vote)).map_err(|_| SnapshotError::Gone)
@@ -207,149 +303,6 @@ impl RaftNetwork<TypeConfig> for Connection {
     }
 }
 
-/// Answers other managers. The gate in front of it lets only managers of this cluster through.
-#[derive(Clone)]
-pub struct PeerService {
-    raft: openraft::Raft<TypeConfig>,
-    raft_id: u64,
-}
-
-impl std::fmt::Debug for PeerService {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PeerService").field("raft_id", &self.raft_id).finish_non_exhaustive()
-    }
-}
-
-impl PeerService {
-    pub(super) fn server(raft: openraft::Raft<TypeConfig>, raft_id: u64) -> RaftServer<Self> {
-        RaftServer::new(Self { raft, raft_id })
-            .max_decoding_message_size(MESSAGE_SIZE)
-            .max_encoding_message_size(MESSAGE_SIZE)
-    }
-
-    fn check_target(&self, target: u64) -> Result<(), Status> {
-        if target == self.raft_id {
-            return Ok(());
-        }
-        let text = format!("this manager has the Raft id {}, not {target}", self.raft_id);
-        Err(Status::failed_precondition(text))
-    }
-}
-
-#[tonic::async_trait]
-impl v1::raft_server::Raft for PeerService {
-    async fn append_entries(
-        &self,
-        request: Request<v1::AppendEntriesRequest>,
-    ) -> Result<Response<v1::AppendEntriesResponse>, Status> {
-        let v1::AppendEntriesRequest { target, vote, prev, entries, commit } = request.into_inner();
-        self.check_target(target)?;
-        let entries: Result<Vec<_>, Malformed> =
-            entries.into_iter().map(codec::entry_from).collect();
-        let rpc = AppendEntriesRequest {
-            vote: codec::vote_from(&needed(vote, "vote")?),
-            prev_log_id: prev.as_ref().map(codec::log_id_from),
-            entries: entries.map_err(|e| e.within("entries"))?,
-            leader_commit: commit.as_ref().map(codec::log_id_from),
-        };
-        let answer = self.raft.append_entries(rpc).await.map_err(failed)?;
-        Ok(Response::new(append_answer_to(&answer)))
-    }
-
-    async fn request_vote(
-        &self,
-        request: Request<v1::VoteRequest>,
-    ) -> Result<Response<v1::VoteResponse>, Status> {
-        let v1::VoteRequest { target, vote, last } = request.into_inner();
-        self.check_target(target)?;
-        let rpc = VoteRequest {
-            vote: codec::vote_from(&needed(vote, "vote")?),
-            last_log_id: last.as_ref().map(codec::log_id_from),
-        };
-        let VoteResponse { vote, vote_granted, last_log_id } =
-            self.raft.vote(rpc).await.map_err(failed)?;
-        Ok(Response::new(v1::VoteResponse {
-            vote: Some(codec::vote_to(&vote)),
-            granted: vote_granted,
-            last: last_log_id.as_ref().map(codec::log_id_to),
-        }))
-    }
-
-    async fn propose(
-        &self,
-        _request: Request<v1::ProposeRequest>,
-    ) -> Result<Response<v1::ProposeResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
-
-    async fn read_index(
-        &self,
-        _request: Request<v1::ReadIndexRequest>,
-    ) -> Result<Response<v1::ReadIndexResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
-
-    async fn contacts(
-        &self,
-        _request: Request<v1::ContactsRequest>,
-    ) -> Result<Response<v1::ContactsResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
-
-    async fn install_snapshot(
-        &self,
-        request: Request<Streaming<v1::InstallSnapshotRequest>>,
-    ) -> Result<Response<v1::InstallSnapshotResponse>, Status> {
-        use v1::install_snapshot_request::{Part as Message, Start};
-        let mut stream = request.into_inner();
-        let first = stream.message().await?.and_then(|message| message.part);
-        let Some(Message::Start(Start { target, vote, header })) = first else {
-            return Err(Status::invalid_argument("a snapshot begins with its header"));
-        };
-        self.check_target(target)?;
-        let vote = codec::vote_from(&needed(vote, "vote")?);
-        let header = needed(header, "header")?;
-        let id = header.id.clone();
-        let applied = needed(header.applied.clone(), "applied")?;
-        let (last_log_id, last_membership) = codec::applied_from(applied)?;
-        let mut data = self.raft.begin_receiving_snapshot().await.map_err(failed)?;
-        data = take(data, Part::Header(header)).await?;
-        while let Some(message) = stream.message().await? {
-            let part = match message.part {
-                Some(Message::Rows(rows)) => Part::Rows(rows),
-                Some(Message::End(end)) => Part::End(end),
-                Some(Message::Start(_)) | None => {
-                    return Err(Status::invalid_argument("rows or an end were expected"));
-                }
-            };
-            data = take(data, part).await?;
-        }
-        let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id: id };
-        let SnapshotData::Incoming(incoming) = &*data else {
-            return Err(Status::internal("the snapshot is not one that is being received"));
-        };
-        // openraft stops for good when an installation fails, so everything is judged before it hears of it.
-        incoming.check(&meta).map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let snapshot = Snapshot { meta, snapshot: data };
-        let SnapshotResponse { vote, .. } =
-            self.raft.install_full_snapshot(vote, snapshot).await.map_err(failed)?;
-        Ok(Response::new(v1::InstallSnapshotResponse { vote: Some(codec::vote_to(&vote)) }))
-    }
-}
-
-/// Writes one part down, off the async threads.
-async fn take(mut data: Box<SnapshotData>, part: Part) -> Result<Box<SnapshotData>, Status> {
-    let taken = tokio::task::spawn_blocking(move || match &mut *data {
-        SnapshotData::Incoming(incoming) => incoming.part(part).map(|()| data),
-        SnapshotData::Outgoing(_) => Err(SnapshotError::Gone),
-    });
-    match taken.await {
-        Ok(Ok(data)) => Ok(data),
-        Ok(Err(error)) => Err(Status::invalid_argument(error.to_string())),
-        Err(error) => Err(Status::internal(error.to_string())),
-    }
-}
-
 fn request(part: Part, target: u64, vote: &Vote) -> v1::InstallSnapshotRequest {
     use v1::install_snapshot_request::{Part as Message, Start};
     let part = match part {
@@ -360,19 +313,6 @@ fn request(part: Part, target: u64, vote: &Vote) -> v1::InstallSnapshotRequest {
         Part::End(end) => Message::End(end),
     };
     v1::InstallSnapshotRequest { part: Some(part) }
-}
-
-fn append_answer_to(answer: &AppendEntriesResponse<u64>) -> v1::AppendEntriesResponse {
-    use v1::append_entries_response::{Conflict, Partial, Result as Answer, Success};
-    let result = match answer {
-        AppendEntriesResponse::Success => Answer::Success(Success {}),
-        AppendEntriesResponse::PartialSuccess(matched) => {
-            Answer::Partial(Partial { matched: matched.as_ref().map(codec::log_id_to) })
-        }
-        AppendEntriesResponse::Conflict => Answer::Conflict(Conflict {}),
-        AppendEntriesResponse::HigherVote(vote) => Answer::HigherVote(codec::vote_to(vote)),
-    };
-    v1::AppendEntriesResponse { result: Some(result) }
 }
 
 fn append_answer_from(
@@ -390,10 +330,6 @@ fn append_answer_from(
     })
 }
 
-fn needed<T>(value: Option<T>, field: &str) -> Result<T, Malformed> {
+pub(super) fn needed<T>(value: Option<T>, field: &str) -> Result<T, Malformed> {
     value.ok_or_else(|| Malformed::new("missing").within(field))
-}
-
-fn failed(error: impl std::fmt::Display) -> Status {
-    Status::unavailable(error.to_string())
 }

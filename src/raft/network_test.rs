@@ -1,9 +1,12 @@
-//! Three managers on loopback sockets: they replicate, send snapshots, lose their leader and go on.
+//! Three managers behind mutual TLS: they replicate, send snapshots, ask their leader, lose it and go on.
 
 use super::{
+    forward::Contact,
     handle::{Begin, Options, Raft, Sizes},
     log::LogSizes,
     network::{PeerError, Peers},
+    propose::ProposeError,
+    read::ReadError,
     types::Member,
 };
 use crate::{
@@ -11,30 +14,32 @@ use crate::{
     kit::{
         clock::Clock,
         id::{ClusterId, NodeId, ObjectId},
-        task::{self, Running},
+        task::{self, Running, Stop},
     },
     model::{
         Labels,
         command::Command,
+        node::Role,
         object::{Kind, VersionNumber},
         task::ObjectVersion,
     },
+    pki::{self, Authority, Identity, PrivateKey, Tls},
+    wire::v1::{ReadIndexRequest, raft_client::RaftClient},
 };
 use async_trait::async_trait;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
-use tonic::transport::{Channel, Endpoint, Server};
+use tokio::time::Instant;
+use tonic::{Code, transport::Channel};
 
-/// Dials without certificates.
+/// Dials as the manager does.
 #[derive(Debug)]
-struct Plain;
+struct Dial(Tls);
 
 #[async_trait]
-impl Peers for Plain {
+impl Peers for Dial {
     async fn channel(&self, member: &Member) -> Result<Channel, PeerError> {
-        let Member { node, addr } = member.clone();
-        let endpoint = Endpoint::from_shared(format!("http://{addr}")).unwrap();
-        endpoint.connect().await.map_err(|e| PeerError { node, addr, why: e.to_string() })
+        Ok(pki::channel(&self.0, &member.addr, member.node))
     }
 }
 
@@ -42,19 +47,34 @@ struct Manager {
     raft: Raft,
     id: u64,
     member: Member,
-    _serving: Running<()>,
+    serving: Vec<Running<()>>,
     _dir: TempDir,
 }
 
+fn tls(ca: &Authority, node: NodeId, role: Role) -> Tls {
+    let clock = Clock::system();
+    let tls = Tls::new(ca.cluster(), &[ca.certificate()], clock.clone()).unwrap();
+    let key = PrivateKey::generate();
+    let life = Duration::from_secs(72 * 3600);
+    let chain = ca.issue(&key.request(), node, role, clock.now(), life).unwrap();
+    tls.set_identity(&Identity::new(key, chain).unwrap()).unwrap();
+    tls
+}
+
+fn authority() -> Authority {
+    Authority::generate(ClusterId::random(), Clock::system().now())
+}
+
 impl Manager {
-    async fn start(id: u64, cluster: ClusterId) -> Self {
+    async fn start(id: u64, ca: &Authority) -> Self {
         let dir = TempDir::new().unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let member = Member { node: NodeId::random(), addr };
+        let tls = tls(ca, member.node, Role::Manager);
         let options = Options {
             dir: dir.path().join("raft"),
-            cluster,
+            cluster: ca.cluster(),
             node: member.node,
             raft_id: id,
             key: Arc::new(Key::random()),
@@ -65,13 +85,33 @@ impl Manager {
             kept: 100 << 10,
         };
         let begin = if id == 1 { Begin::Found(member.clone()) } else { Begin::Join };
-        let raft = Raft::start(options, sizes, begin, Arc::new(Plain)).await.unwrap();
-        let service = raft.peer_service();
-        let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-        let serving = task::start("peers", async move {
-            Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
-        });
-        Self { raft, id, member, _serving: serving, _dir: dir }
+        let raft = Raft::start(options, sizes, begin, Arc::new(Dial(tls.clone()))).await.unwrap();
+        let (incoming, accepting) = pki::listen(listener, &tls, Stop::new());
+        let server = pki::server().add_service(raft.peer_service()).serve_with_incoming(incoming);
+        let serving = vec![accepting, task::start("peers", async move { server.await.unwrap() })];
+        Self { raft, id, member, serving, _dir: dir }
+    }
+
+    /// Three of them that know each other; the first leads.
+    async fn three(ca: &Authority) -> [Self; 3] {
+        let all = [Self::start(1, ca).await, Self::start(2, ca).await, Self::start(3, ca).await];
+        for other in &all[1..] {
+            all[0].raft.add_member(other.id, other.member.clone()).await.unwrap();
+        }
+        for other in &all[1..] {
+            let mut metrics = other.raft.core.raft.metrics();
+            metrics
+                .wait_for(|m| m.membership_config.membership().voter_ids().count() == 3)
+                .await
+                .unwrap();
+        }
+        all
+    }
+
+    /// Goes away without a word.
+    async fn vanish(mut self) {
+        self.serving.clear();
+        self.raft.shutdown().await;
     }
 
     async fn holds(&self, number: u8) {
@@ -106,9 +146,9 @@ fn create(number: u8) -> (ObjectVersion, Command) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_managers_replicate_catch_up_by_snapshot_and_survive_their_leader() {
-    let cluster = ClusterId::random();
-    let first = Manager::start(1, cluster).await;
-    let second = Manager::start(2, cluster).await;
+    let ca = authority();
+    let first = Manager::start(1, &ca).await;
+    let second = Manager::start(2, &ca).await;
     first.raft.add_member(2, second.member.clone()).await.unwrap();
     for number in 1..=60 {
         first.raft.propose(None, create(number).1).await.unwrap();
@@ -117,18 +157,19 @@ async fn three_managers_replicate_catch_up_by_snapshot_and_survive_their_leader(
     // The log no longer begins at its beginning, so the third can only be sent a snapshot.
     let mut metrics = first.raft.core.raft.metrics();
     metrics.wait_for(|m| m.purged.is_some_and(|id| id.index > 10)).await.unwrap();
-    let third = Manager::start(3, cluster).await;
+    let third = Manager::start(3, &ca).await;
     first.raft.add_member(3, third.member.clone()).await.unwrap();
     for number in [1, 30, 60] {
         third.holds(number).await;
     }
     assert_eq!(first.raft.status().voters, [1, 2, 3]);
     assert!(!third.raft.leadership().borrow().is_leading());
-    third.raft.linear().await.unwrap_err();
-    let linear = first.raft.linear().await.unwrap();
-    assert!(linear.state().object_by_id(create(60).0.object).is_some());
+    for manager in [&first, &second, &third] {
+        let linear = manager.raft.linear().await.unwrap();
+        assert!(linear.state().object_by_id(create(60).0.object).is_some());
+    }
 
-    first.raft.shutdown().await;
+    first.vanish().await;
     let (mut two, mut three) = (second.raft.leadership(), third.raft.leadership());
     let leader = tokio::select! {
         _ = two.wait_for(|l| l.is_leading()) => &second,
@@ -142,4 +183,73 @@ async fn three_managers_replicate_catch_up_by_snapshot_and_survive_their_leader(
     assert_eq!(leader.raft.status().voters, [2, 3]);
     second.raft.shutdown().await;
     third.raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_proposes_and_reads_through_the_leader_and_the_next() {
+    let ca = authority();
+    let [first, second, third] = Manager::three(&ca).await;
+    for (number, manager) in [(1, &second), (2, &third), (3, &first)] {
+        let (version, command) = create(number);
+        manager.raft.propose(None, command.clone()).await.unwrap();
+        assert!(manager.raft.state().object_by_id(version.object).is_some(), "its own write");
+        for other in [&first, &second, &third] {
+            let linear = other.raft.linear().await.unwrap();
+            assert!(linear.state().object_by_id(version.object).is_some(), "what was acknowledged");
+        }
+        let again = manager.raft.propose(None, command).await.unwrap_err();
+        assert!(matches!(again, ProposeError::Refused(_)), "{again:?}");
+    }
+    for read in futures::future::join_all((0..50).map(|_| third.raft.linear())).await {
+        read.unwrap();
+    }
+    for manager in [&first, &second] {
+        let contacts = manager.raft.contacts().await.unwrap();
+        assert_eq!(contacts.keys().copied().collect::<Vec<_>>(), [2, 3]);
+        for Contact { silent, matched } in contacts.into_values() {
+            assert!(silent.unwrap() < Duration::from_secs(2) && matched > 0);
+        }
+    }
+
+    let lost = Instant::now();
+    first.vanish().await;
+    let error = second.raft.propose(None, create(4).1).await.unwrap_err();
+    assert!(matches!(error, ProposeError::NotLeader { .. } | ProposeError::Unknown), "{error:?}");
+    let error = second.raft.linear().await.unwrap_err();
+    let said = matches!(error, ReadError::Unreachable { .. } | ReadError::NotLeader { .. });
+    assert!(said || error == ReadError::NoQuorum, "{error:?}");
+    let (mut two, mut three) = (second.raft.leadership(), third.raft.leadership());
+    let follower = tokio::select! {
+        _ = two.wait_for(|l| l.is_leading()) => &third,
+        _ = three.wait_for(|l| l.is_leading()) => &second,
+    };
+    assert!(lost.elapsed() < Duration::from_secs(6), "elected after {:?}", lost.elapsed());
+    println!("elected after {:?}", lost.elapsed());
+    let mut metrics = follower.raft.core.raft.metrics();
+    metrics.wait_for(|m| m.current_leader.is_some_and(|id| id != 1)).await.unwrap();
+    follower.raft.propose(None, create(5).1).await.unwrap();
+    follower.raft.linear().await.unwrap();
+    let silent = follower.raft.contacts().await.unwrap()[&1].silent;
+    assert_eq!(silent, None, "the one before does not answer its successor");
+    second.vanish().await;
+    third.vanish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_members_get_through_the_gate() {
+    let ca = authority();
+    let manager = Manager::start(1, &ca).await;
+    let ask = async |tls: &Tls| {
+        let channel = pki::channel(tls, &manager.member.addr, manager.member.node);
+        RaftClient::new(channel).read_index(ReadIndexRequest { target: 1 }).await
+    };
+    let worker = tls(&ca, manager.member.node, Role::Worker);
+    assert_eq!(ask(&worker).await.unwrap_err().code(), Code::PermissionDenied);
+    let stranger = tls(&ca, NodeId::random(), Role::Manager);
+    assert_eq!(ask(&stranger).await.unwrap_err().code(), Code::PermissionDenied);
+    let nobody = Tls::new(ca.cluster(), &[ca.certificate()], Clock::system()).unwrap();
+    assert_eq!(ask(&nobody).await.unwrap_err().code(), Code::Unauthenticated);
+    let member = tls(&ca, manager.member.node, Role::Manager);
+    assert!(ask(&member).await.unwrap().into_inner().index > 0);
+    manager.vanish().await;
 }

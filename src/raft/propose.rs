@@ -15,7 +15,7 @@ use crate::{
         task::Stop,
     },
     model::{
-        command::{Answer, Command, Outcome, RequestId, Stamped},
+        command::{Command, Outcome, RequestId, Stamped},
         refusal::Refusal,
     },
     wire::v1,
@@ -86,11 +86,18 @@ pub(super) struct Proposer {
     bytes: Arc<Semaphore>,
 }
 
+/// What became of a command, and in which entry.
+#[derive(Debug, Clone)]
+pub(super) struct Done {
+    pub(super) outcome: Outcome,
+    pub(super) index: u64,
+}
+
 struct Proposal {
     request: Option<RequestId>,
     command: Command,
     weight: usize,
-    reply: oneshot::Sender<Result<Answer, ProposeError>>,
+    reply: oneshot::Sender<Result<Done, ProposeError>>,
     /// Its share of [`QUEUE_BYTES`], given back when it is answered.
     _share: OwnedSemaphorePermit,
 }
@@ -113,6 +120,23 @@ pub(super) fn proposer(core: Arc<Core>) -> (Proposer, Packer) {
 }
 
 impl Proposer {
+    /// Makes room for a command among those that wait, here or at the leader.
+    ///
+    /// # Errors
+    /// [`ProposeError::TooLarge`], [`ProposeError::Busy`].
+    pub(super) fn share(
+        &self,
+        command: &Command,
+    ) -> Result<(usize, OwnedSemaphorePermit), ProposeError> {
+        let weight = weight(command);
+        if weight > COMMAND_SIZE {
+            return Err(ProposeError::TooLarge { size: weight });
+        }
+        let share = u32::try_from(weight).expect("COMMAND_SIZE fits");
+        let share = self.bytes.clone().try_acquire_many_owned(share);
+        Ok((weight, share.map_err(|_| ProposeError::Busy)?))
+    }
+
     /// Proposes a command and waits for its outcome, at most [`PROPOSAL_DEADLINE`].
     ///
     /// # Errors
@@ -121,14 +145,8 @@ impl Proposer {
         &self,
         request: Option<RequestId>,
         command: Command,
-    ) -> Result<Answer, ProposeError> {
-        let weight = weight(&command);
-        if weight > COMMAND_SIZE {
-            return Err(ProposeError::TooLarge { size: weight });
-        }
-        let share = u32::try_from(weight).expect("COMMAND_SIZE fits");
-        let _share =
-            self.bytes.clone().try_acquire_many_owned(share).map_err(|_| ProposeError::Busy)?;
+    ) -> Result<Done, ProposeError> {
+        let (weight, _share) = self.share(&command)?;
         let (reply, answer) = oneshot::channel();
         let proposal = Proposal { request, command, weight, reply, _share };
         self.queue.try_send(proposal).map_err(|error| match error {
@@ -201,10 +219,9 @@ impl Packer {
         Some(async move {
             let _shares = shares;
             let results = match outcome(sent, &core).await {
-                Ok(outcomes) => outcomes
-                    .into_iter()
-                    .map(|outcome| outcome.map_err(ProposeError::Refused))
-                    .collect(),
+                Ok((index, outcomes)) => {
+                    outcomes.into_iter().map(|outcome| Ok(Done { outcome, index })).collect()
+                }
                 Err(error) => vec![Err(error); replies.len()],
             };
             for (reply, result) in replies.into_iter().zip(results) {
@@ -216,12 +233,12 @@ impl Packer {
 
 type Sent = Result<oneshot::Receiver<openraft::raft::ClientWriteResult<TypeConfig>>, Fatal<u64>>;
 
-async fn outcome(sent: Sent, core: &Core) -> Result<Vec<Outcome>, ProposeError> {
+async fn outcome(sent: Sent, core: &Core) -> Result<(u64, Vec<Outcome>), ProposeError> {
     let done = sent.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))?;
     match tokio::time::timeout(PROPOSAL_DEADLINE, done).await {
         Ok(Ok(Ok(response))) => {
             let Outcomes(outcomes) = response.data;
-            Ok(outcomes)
+            Ok((response.log_id.index, outcomes))
         }
         Ok(Ok(Err(ClientWriteError::ForwardToLeader(forward)))) => {
             Err(ProposeError::NotLeader { leader: forward.leader_node })
@@ -244,10 +261,7 @@ async fn next(
     }
 }
 
-fn answer(
-    reply: oneshot::Sender<Result<Answer, ProposeError>>,
-    result: Result<Answer, ProposeError>,
-) {
+fn answer(reply: oneshot::Sender<Result<Done, ProposeError>>, result: Result<Done, ProposeError>) {
     // A caller that gave up has been told that the outcome is unknown.
     let _gone = reply.send(result);
 }

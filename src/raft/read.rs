@@ -1,10 +1,19 @@
 //! Reads that decide access: one confirmation of leadership (ReadIndex) shared by all who wait for one.
+//!
+//! The leader asks a majority; a follower asks the leader and applies what it is told.
 
-use super::{handle::Core, types::Member};
+use super::{
+    forward,
+    handle::{Core, Leader},
+    types::Member,
+};
 use crate::{kit::task::Stop, store::Linear};
 use openraft::error::{CheckIsLeaderError, RaftError};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
 
 /// Readers that may wait for a confirmation.
 const QUEUE: usize = 4096;
@@ -18,6 +27,10 @@ pub enum ReadError {
     NotLeader { leader: Option<Member> },
     #[error("a majority of the managers does not answer")]
     NoQuorum,
+    #[error("the leader {} at {} does not answer", leader.node, leader.addr)]
+    Unreachable { leader: Member },
+    #[error("this manager has not caught up with the leader yet")]
+    Behind,
     #[error("the manager is busy: too many reads wait")]
     Busy,
     #[error("the store of this manager has stopped: {0}")]
@@ -30,18 +43,35 @@ pub(super) struct Reader {
     queue: mpsc::Sender<Waiting>,
 }
 
-type Waiting = oneshot::Sender<Result<Linear, ReadError>>;
+/// A state that was the newest, and the entry it goes to at least.
+#[derive(Debug, Clone)]
+pub(super) struct Confirmed {
+    pub(super) linear: Linear,
+    pub(super) index: u64,
+}
+
+/// Whom a confirmer asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// The other managers; only the leader gets an answer.
+    Majority,
+    /// The leader, wherever it is.
+    Leader,
+}
+
+type Waiting = oneshot::Sender<Result<Confirmed, ReadError>>;
 
 /// Gathers readers and confirms for all of them at once.
 pub(super) struct Confirmer {
     core: Arc<Core>,
+    ask: Ask,
     queue: mpsc::Receiver<Waiting>,
 }
 
 /// Makes both ends.
-pub(super) fn reader(core: Arc<Core>) -> (Reader, Confirmer) {
+pub(super) fn reader(core: Arc<Core>, ask: Ask) -> (Reader, Confirmer) {
     let (tx, queue) = mpsc::channel(QUEUE);
-    (Reader { queue: tx }, Confirmer { core, queue })
+    (Reader { queue: tx }, Confirmer { core, ask, queue })
 }
 
 impl Reader {
@@ -49,7 +79,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub(super) async fn linear(&self) -> Result<Linear, ReadError> {
+    pub(super) async fn confirm(&self) -> Result<Confirmed, ReadError> {
         let stopped = || ReadError::Stopped("it is shutting down".into());
         let (tx, rx) = oneshot::channel();
         self.queue.try_send(tx).map_err(|error| match error {
@@ -78,7 +108,7 @@ impl Confirmer {
             let result = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                result = confirm(&self.core) => result,
+                result = confirm(&self.core, self.ask) => result,
             };
             for reply in waiting.drain(..) {
                 // A reader that went away needs no answer.
@@ -88,10 +118,27 @@ impl Confirmer {
     }
 }
 
-async fn confirm(core: &Core) -> Result<Linear, ReadError> {
-    let confirmed = tokio::time::timeout(DEADLINE, core.raft.ensure_linearizable()).await;
-    match confirmed {
-        Ok(Ok(_)) => Ok(Linear::dangerous_assume(core.machine.state())),
+async fn confirm(core: &Core, ask: Ask) -> Result<Confirmed, ReadError> {
+    match (ask, core.leader()) {
+        (Ask::Leader, Leader::Other(leader)) => {
+            let deadline = Instant::now() + DEADLINE;
+            let asked = timeout_at(deadline, forward::read_index(core, &leader, DEADLINE)).await;
+            let member = leader.member;
+            let index = asked.map_err(|_| ReadError::Unreachable { leader: member })??;
+            match timeout_at(deadline, core.machine.wait_applied(index)).await {
+                Ok(true) => Ok(confirmed(core, index)),
+                Ok(false) => Err(ReadError::Stopped(core.why_stopped())),
+                Err(_) => Err(ReadError::Behind),
+            }
+        }
+        (Ask::Majority, _) | (Ask::Leader, Leader::This | Leader::Nobody) => majority(core).await,
+    }
+}
+
+async fn majority(core: &Core) -> Result<Confirmed, ReadError> {
+    let asked = tokio::time::timeout(DEADLINE, core.raft.ensure_linearizable()).await;
+    match asked {
+        Ok(Ok(last)) => Ok(confirmed(core, last.map_or(0, |id| id.index))),
         Ok(Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward)))) => {
             Err(ReadError::NotLeader { leader: forward.leader_node })
         }
@@ -100,4 +147,9 @@ async fn confirm(core: &Core) -> Result<Linear, ReadError> {
         }
         Ok(Err(RaftError::Fatal(fatal))) => Err(ReadError::Stopped(fatal.to_string())),
     }
+}
+
+/// Only for a state that has applied what was found to be the newest.
+fn confirmed(core: &Core, index: u64) -> Confirmed {
+    Confirmed { linear: Linear::dangerous_assume(core.machine.state()), index }
 }

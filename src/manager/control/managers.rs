@@ -106,9 +106,11 @@ impl ControlService {
     pub(super) async fn unreadable(&self, error: &ReadError) -> Status {
         match error {
             ReadError::NotLeader { leader: None } | ReadError::NoQuorum => self.leaderless().await,
-            ReadError::NotLeader { leader: Some(_) } | ReadError::Busy | ReadError::Stopped(_) => {
-                answers::read(error)
-            }
+            ReadError::NotLeader { leader: Some(_) }
+            | ReadError::Unreachable { .. }
+            | ReadError::Behind
+            | ReadError::Busy
+            | ReadError::Stopped(_) => answers::read(error),
         }
     }
 

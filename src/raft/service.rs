@@ -1,0 +1,301 @@
+//! What other managers call: Raft's own calls, and what followers ask the leader for.
+//!
+//! Only managers of the cluster get through. The called id is checked too, so that a stale address reaches nobody by
+//! mistake.
+
+use super::{
+    codec,
+    forward::{self, Why},
+    handle::{Core, Leader},
+    network::needed,
+    propose::{Done, Proposer},
+    read::Reader,
+    snapshot::{Part, SnapshotData, SnapshotError},
+    types::SnapshotMeta,
+};
+use crate::{
+    kit::{id::NodeId, limits::MESSAGE_SIZE},
+    model::node::Role,
+    pki::{Conn, Peer},
+    wire::{
+        Malformed,
+        v1::{self, raft_server::RaftServer},
+    },
+};
+use openraft::{
+    Snapshot,
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    },
+};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Who has heard of no leader for this long lets managers it does not know tell it what it missed.
+const LOST: Duration = Duration::from_secs(3);
+
+/// Answers other managers.
+#[derive(Clone)]
+pub struct PeerService {
+    core: Arc<Core>,
+    proposer: Proposer,
+    /// Confirms only while this manager leads.
+    reader: Reader,
+    /// The leader that spoke last, and when.
+    heard: Arc<Mutex<Option<(NodeId, Instant)>>>,
+}
+
+impl std::fmt::Debug for PeerService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerService").field("raft_id", &self.core.raft_id).finish_non_exhaustive()
+    }
+}
+
+impl PeerService {
+    pub(super) fn server(core: Arc<Core>, proposer: Proposer, reader: Reader) -> RaftServer<Self> {
+        let service = Self { core, proposer, reader, heard: Arc::default() };
+        RaftServer::new(service)
+            .max_decoding_message_size(MESSAGE_SIZE)
+            .max_encoding_message_size(MESSAGE_SIZE)
+    }
+
+    /// The manager of our cluster that calls, and whether it is a member of the Raft group as far as this one knows.
+    fn caller<T>(&self, request: &Request<T>) -> Result<(NodeId, bool), Status> {
+        let Peer { cluster, node, role, not_before: _, not_after: _, serial: _ } =
+            &**Conn::peer(request)?;
+        if *cluster != self.core.cluster || *role != Role::Manager {
+            tracing::warn!(%node, %cluster, %role, "a node that is no manager of this cluster called as one");
+            return Err(denied(format!("node {node} is no manager of this cluster")));
+        }
+        let metrics = self.core.raft.metrics();
+        let metrics = metrics.borrow();
+        let member =
+            metrics.membership_config.membership().nodes().any(|(_, member)| member.node == *node);
+        Ok((*node, member))
+    }
+
+    /// For what only members may ask.
+    fn check_member<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        match self.caller(request)? {
+            (_, true) => Ok(()),
+            (node, false) => Err(stranger(node)),
+        }
+    }
+
+    /// For Raft's own calls. Who knows no member yet, or has lost its leader, may have slept through changes of the
+    /// group and must hear of them from managers it does not know.
+    fn check_raft<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
+        let (node, member) = self.caller(request)?;
+        if member || self.is_lost() {
+            return Ok(node);
+        }
+        match *self.heard.lock().expect("no holder of this lock panics") {
+            Some((leader, _)) if leader == node => Ok(node),
+            _ => Err(stranger(node)),
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        let metrics = self.core.raft.metrics();
+        let metrics = metrics.borrow();
+        if metrics.membership_config.membership().nodes().next().is_none() {
+            return true;
+        }
+        if metrics.state == openraft::ServerState::Leader {
+            let ago = metrics.millis_since_quorum_ack.map(Duration::from_millis);
+            return ago.is_none_or(|ago| ago > LOST);
+        }
+        let heard = *self.heard.lock().expect("no holder of this lock panics");
+        heard.is_none_or(|(_, at)| at.elapsed() > LOST)
+    }
+
+    fn check_target(&self, target: u64) -> Result<(), Status> {
+        if target == self.core.raft_id {
+            return Ok(());
+        }
+        let text = format!("this manager has the Raft id {}, not {target}", self.core.raft_id);
+        Err(forward::refuse(Why::NotLeader, text))
+    }
+
+    fn check_leads(&self) -> Result<(), Status> {
+        match self.core.leader() {
+            Leader::This => Ok(()),
+            Leader::Other { .. } | Leader::Nobody => {
+                Err(forward::refuse(Why::NotLeader, "this manager does not lead the cluster"))
+            }
+        }
+    }
+}
+
+fn denied(message: String) -> Status {
+    let mut status = Status::permission_denied(message);
+    forward::mark(&mut status, Why::NotLeader);
+    status
+}
+
+fn stranger(node: NodeId) -> Status {
+    tracing::warn!(%node, "a manager that is no member of the Raft group called");
+    denied(format!("manager {node} is no member of the Raft group"))
+}
+
+#[tonic::async_trait]
+impl v1::raft_server::Raft for PeerService {
+    async fn append_entries(
+        &self,
+        request: Request<v1::AppendEntriesRequest>,
+    ) -> Result<Response<v1::AppendEntriesResponse>, Status> {
+        let caller = self.check_raft(&request)?;
+        let v1::AppendEntriesRequest { target, vote, prev, entries, commit } = request.into_inner();
+        self.check_target(target)?;
+        let entries: Result<Vec<_>, Malformed> =
+            entries.into_iter().map(codec::entry_from).collect();
+        let rpc = AppendEntriesRequest {
+            vote: codec::vote_from(&needed(vote, "vote")?),
+            prev_log_id: prev.as_ref().map(codec::log_id_from),
+            entries: entries.map_err(|e| e.within("entries"))?,
+            leader_commit: commit.as_ref().map(codec::log_id_from),
+        };
+        let answer = self.core.raft.append_entries(rpc).await.map_err(failed)?;
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            let mut heard = self.heard.lock().expect("no holder of this lock panics");
+            *heard = Some((caller, Instant::now()));
+        }
+        Ok(Response::new(append_answer_to(&answer)))
+    }
+
+    async fn request_vote(
+        &self,
+        request: Request<v1::VoteRequest>,
+    ) -> Result<Response<v1::VoteResponse>, Status> {
+        self.check_raft(&request)?;
+        let v1::VoteRequest { target, vote, last } = request.into_inner();
+        self.check_target(target)?;
+        let rpc = VoteRequest {
+            vote: codec::vote_from(&needed(vote, "vote")?),
+            last_log_id: last.as_ref().map(codec::log_id_from),
+        };
+        let VoteResponse { vote, vote_granted, last_log_id } =
+            self.core.raft.vote(rpc).await.map_err(failed)?;
+        Ok(Response::new(v1::VoteResponse {
+            vote: Some(codec::vote_to(&vote)),
+            granted: vote_granted,
+            last: last_log_id.as_ref().map(codec::log_id_to),
+        }))
+    }
+
+    async fn propose(
+        &self,
+        request: Request<v1::ProposeRequest>,
+    ) -> Result<Response<v1::ProposeResponse>, Status> {
+        self.check_member(&request)?;
+        let v1::ProposeRequest { target, request, command } = request.into_inner();
+        self.check_target(target)?;
+        self.check_leads()?;
+        let request = request.map(TryInto::try_into).transpose();
+        let request = request.map_err(|e: Malformed| e.within("request"))?;
+        let command = needed(command, "command")?.try_into();
+        let command = command.map_err(|e: Malformed| e.within("command"))?;
+        let Done { outcome, index } =
+            self.proposer.propose(request, command).await.map_err(forward::not_proposed)?;
+        Ok(Response::new(v1::ProposeResponse { outcome: Some((&outcome).into()), index }))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<v1::ReadIndexRequest>,
+    ) -> Result<Response<v1::ReadIndexResponse>, Status> {
+        self.check_member(&request)?;
+        let v1::ReadIndexRequest { target } = request.into_inner();
+        self.check_target(target)?;
+        let confirmed = self.reader.confirm().await.map_err(forward::not_confirmed)?;
+        Ok(Response::new(v1::ReadIndexResponse { index: confirmed.index }))
+    }
+
+    async fn contacts(
+        &self,
+        request: Request<v1::ContactsRequest>,
+    ) -> Result<Response<v1::ContactsResponse>, Status> {
+        self.check_member(&request)?;
+        let v1::ContactsRequest { target } = request.into_inner();
+        self.check_target(target)?;
+        self.check_leads()?;
+        let contacts = self.core.contacts();
+        let contacts = contacts.iter().map(|(id, contact)| (*id, contact.into())).collect();
+        Ok(Response::new(v1::ContactsResponse { contacts }))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<v1::InstallSnapshotRequest>>,
+    ) -> Result<Response<v1::InstallSnapshotResponse>, Status> {
+        use v1::install_snapshot_request::{Part as Message, Start};
+        self.check_raft(&request)?;
+        let mut stream = request.into_inner();
+        let first = stream.message().await?.and_then(|message| message.part);
+        let Some(Message::Start(Start { target, vote, header })) = first else {
+            return Err(Status::invalid_argument("a snapshot begins with its header"));
+        };
+        self.check_target(target)?;
+        let vote = codec::vote_from(&needed(vote, "vote")?);
+        let header = needed(header, "header")?;
+        let id = header.id.clone();
+        let applied = needed(header.applied.clone(), "applied")?;
+        let (last_log_id, last_membership) = codec::applied_from(applied)?;
+        let mut data = self.core.raft.begin_receiving_snapshot().await.map_err(failed)?;
+        data = take(data, Part::Header(header)).await?;
+        while let Some(message) = stream.message().await? {
+            let part = match message.part {
+                Some(Message::Rows(rows)) => Part::Rows(rows),
+                Some(Message::End(end)) => Part::End(end),
+                Some(Message::Start(_)) | None => {
+                    return Err(Status::invalid_argument("rows or an end were expected"));
+                }
+            };
+            data = take(data, part).await?;
+        }
+        let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id: id };
+        let SnapshotData::Incoming(incoming) = &*data else {
+            return Err(Status::internal("the snapshot is not one that is being received"));
+        };
+        // openraft stops for good when an installation fails, so everything is judged before it hears of it.
+        incoming.check(&meta).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let snapshot = Snapshot { meta, snapshot: data };
+        let SnapshotResponse { vote, .. } =
+            self.core.raft.install_full_snapshot(vote, snapshot).await.map_err(failed)?;
+        Ok(Response::new(v1::InstallSnapshotResponse { vote: Some(codec::vote_to(&vote)) }))
+    }
+}
+
+/// Writes one part down, off the async threads.
+async fn take(mut data: Box<SnapshotData>, part: Part) -> Result<Box<SnapshotData>, Status> {
+    let taken = tokio::task::spawn_blocking(move || match &mut *data {
+        SnapshotData::Incoming(incoming) => incoming.part(part).map(|()| data),
+        SnapshotData::Outgoing(_) => Err(SnapshotError::Gone),
+    });
+    match taken.await {
+        Ok(Ok(data)) => Ok(data),
+        Ok(Err(error)) => Err(Status::invalid_argument(error.to_string())),
+        Err(error) => Err(Status::internal(error.to_string())),
+    }
+}
+
+fn append_answer_to(answer: &AppendEntriesResponse<u64>) -> v1::AppendEntriesResponse {
+    use v1::append_entries_response::{Conflict, Partial, Result as Answer, Success};
+    let result = match answer {
+        AppendEntriesResponse::Success => Answer::Success(Success {}),
+        AppendEntriesResponse::PartialSuccess(matched) => {
+            Answer::Partial(Partial { matched: matched.as_ref().map(codec::log_id_to) })
+        }
+        AppendEntriesResponse::Conflict => Answer::Conflict(Conflict {}),
+        AppendEntriesResponse::HigherVote(vote) => Answer::HigherVote(codec::vote_to(vote)),
+    };
+    v1::AppendEntriesResponse { result: Some(result) }
+}
+
+fn failed(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(error.to_string())
+}
