@@ -49,6 +49,8 @@ struct Loop {
     awaited: BTreeMap<NodeId, Instant>,
     /// Nodes of another manager that is gone or silent, and since when; kept by the leader.
     strays: BTreeMap<NodeId, Stray>,
+    /// By Raft id, the other managers that are silent, and since when; kept by the leader.
+    silent: BTreeMap<u64, Instant>,
     /// Reports on their way. A report that fails is made again when the node's row or the next tick asks for it.
     reports: FuturesUnordered<BoxFuture<'static, NodeId>>,
     reporting: BTreeSet<NodeId>,
@@ -58,6 +60,8 @@ struct Loop {
 struct Probe {
     began: Instant,
     reached: bool,
+    /// For how long each other manager has been silent, by Raft id; asked by the leader.
+    silences: Option<BTreeMap<u64, Option<Duration>>>,
 }
 
 struct Stray {
@@ -81,6 +85,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         placed: BTreeMap::new(),
         awaited: BTreeMap::new(),
         strays: BTreeMap::new(),
+        silent: BTreeMap::new(),
         reports: FuturesUnordered::new(),
         reporting: BTreeSet::new(),
     };
@@ -102,7 +107,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 Err(RecvError::Closed) => break,
             },
             _ = tick.tick() => it.tick(Instant::now()),
-            Some(probe) = it.probes.next() => it.probed(&probe),
+            Some(probe) = it.probes.next() => it.probed(probe),
             Some(node) = it.reports.next() => {
                 it.reporting.remove(&node);
             }
@@ -175,17 +180,24 @@ impl Loop {
         if self.probes.is_empty() && self.probe_at <= now {
             self.probe_at = now + PROBE;
             let raft = self.shared.raft.clone();
+            let leading = self.leading_since.is_some();
             self.probes.push(Box::pin(async move {
-                Probe { began: now, reached: raft.linear().await.is_ok() }
+                let reached = raft.linear().await.is_ok();
+                let contacts = if leading { raft.contacts().await.ok() } else { None };
+                let silences = contacts.map(|contacts| {
+                    contacts.into_iter().map(|(id, contact)| (id, contact.silent)).collect()
+                });
+                Probe { began: now, reached, silences }
             }));
         }
         self.expire(now);
     }
 
-    fn probed(&mut self, probe: &Probe) {
-        let Probe { began, reached } = probe;
-        if *reached {
-            self.touched = *began;
+    fn probed(&mut self, probe: Probe) {
+        let Probe { began, reached, silences } = probe;
+        self.silent = silences.map_or_else(BTreeMap::new, |silences| self.silent_since(silences));
+        if reached {
+            self.touched = began;
             if !self.shared.in_touch.swap(true, Ordering::Relaxed) {
                 tracing::info!("in touch with the cluster again: nodes may come back");
                 self.take_up();
@@ -302,6 +314,19 @@ impl Loop {
         }
     }
 
+    /// Picks the managers that have been silent for too long to speak for their nodes.
+    fn silent_since(&self, silences: BTreeMap<u64, Option<Duration>>) -> BTreeMap<u64, Instant> {
+        let Some(leading_since) = self.leading_since else { return BTreeMap::new() };
+        let now = Instant::now();
+        let since = |silent: Option<Duration>| match silent {
+            Some(silent) => now.checked_sub(silent).unwrap_or(leading_since),
+            // Not heard of since we lead.
+            None => leading_since,
+        };
+        let silences = silences.into_iter().map(|(id, silent)| (id, since(silent)));
+        silences.filter(|(_, since)| now.duration_since(*since) > LOST).collect()
+    }
+
     fn expire(&mut self, now: Instant) {
         let grace = self.shared.heartbeat() * GRACE;
         for session in self.shared.sessions.expire(now) {
@@ -353,7 +378,7 @@ impl Loop {
         for node in state.nodes() {
             let with = node.status.dispatcher.filter(|manager| *manager != self.shared.node);
             let lost = with.filter(|_| node.status.state != NodeState::Down).and_then(|manager| {
-                Some(Stray { manager, since: self.lost_since(state, manager, leading_since, now)? })
+                Some(Stray { manager, since: self.lost_since(state, manager, now)? })
             });
             let Some(Stray { manager, since }) = lost else {
                 self.strays.remove(&node.id);
@@ -364,23 +389,16 @@ impl Loop {
                 *stray = Stray { manager, since };
             }
             if now.duration_since(stray.since.max(leading_since)) > grace {
-                let why =
-                    "the manager it was connected to is gone, and it has not turned to another";
+                let why = "its manager is gone or silent, and it has not turned to another";
                 self.report(node, NodeState::Down, why);
             }
         }
     }
 
     /// Since when a manager does not speak for its nodes; nothing while it does.
-    fn lost_since(
-        &self,
-        state: &State,
-        manager: NodeId,
-        _leading_since: Instant,
-        now: Instant,
-    ) -> Option<Instant> {
+    fn lost_since(&self, state: &State, manager: NodeId, now: Instant) -> Option<Instant> {
         match state.node_by_id(manager).and_then(|node| node.manager.as_ref()) {
-            Some(_) => None,
+            Some(manager) => self.silent.get(&manager.raft_id).copied(),
             None => Some(now),
         }
     }
