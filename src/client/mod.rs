@@ -16,7 +16,7 @@ mod streams;
 
 pub use error::ClientError;
 pub use host::{BadHost, Host};
-pub use nodes::NodeSummary;
+pub use nodes::{Joining, NodeSummary};
 pub use objects::Ensured;
 pub use operator::Client;
 pub use services::ServiceSummary;

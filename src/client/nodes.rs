@@ -5,13 +5,16 @@ use super::{
     objects::{Control, first_page, next_page, wire_filters},
 };
 use crate::{
+    kit::id::NodeId,
     model::{
         Labels,
         filter::Filters,
         node::{Availability, Node, Role},
     },
+    pki::JoinToken,
     wire::{Malformed, convert::Code, v1},
 };
+use std::time::Duration;
 
 /// A node with what the manager that was asked knows besides.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +25,14 @@ pub struct NodeSummary {
     pub this: bool,
     /// Of a manager: whether the leader hears of it; unset if that is not known.
     pub reachable: Option<bool>,
+}
+
+/// What a machine needs in order to join.
+#[derive(Debug)]
+pub struct Joining {
+    pub token: JoinToken,
+    /// Where the managers are; the one that was asked comes first.
+    pub managers: Vec<(NodeId, String)>,
 }
 
 impl Client {
@@ -111,6 +122,36 @@ impl Client {
         let send = |mut c: Control, request| async move { c.remove_node(request).await };
         self.call(request, send).await?;
         Ok(())
+    }
+
+    /// Makes a join token for `role`; with `revoke` those made before are worth nothing any more.
+    ///
+    /// # Errors
+    /// The bounds make no sense, there are too many tokens, the node belongs to no cluster.
+    pub async fn make_join_token(
+        &self,
+        role: Role,
+        revoke: bool,
+        ttl: Option<Duration>,
+        uses: Option<u64>,
+    ) -> Result<Joining, ClientError> {
+        let request = v1::CreateJoinTokenRequest {
+            request: self.request_id(),
+            role: role.code(),
+            revoke,
+            ttl: ttl.as_ref().map(Into::into),
+            uses,
+        };
+        let send = |mut c: Control, request| async move { c.create_join_token(request).await };
+        let v1::CreateJoinTokenResponse { token, managers } = self.call(request, send).await?;
+        let token = token.unwrap_or_default().into_plaintext();
+        let token = JoinToken::read(&token).map_err(|bad| Malformed::new(bad).within("token"))?;
+        let manager = |v1::ManagerAddr { node_id, addr }| {
+            let id = node_id.parse().map_err(|bad| Malformed::new(bad).within("managers"));
+            Ok((id?, addr))
+        };
+        let managers = managers.into_iter().map(manager).collect::<Result<_, Malformed>>()?;
+        Ok(Joining { token, managers })
     }
 
     /// The cluster, without its keys.

@@ -67,6 +67,9 @@ pub(crate) enum Command {
     Join(JoinArgs),
     /// Take this node out of its cluster
     Leave(LeaveArgs),
+    /// Make a token with which other machines join this cluster
+    #[command(after_long_help = JOIN_TOKEN_HELP)]
+    JoinToken(JoinTokenArgs),
     /// Show what this node is and how it is
     #[command(after_long_help = STATUS_HELP)]
     Status(FormatArgs),
@@ -107,6 +110,15 @@ const INIT_EXAMPLES: &str = "\
 Examples:
   secretctl init
   secretctl init --advertise-addr 192.168.1.10";
+
+const JOIN_TOKEN_HELP: &str = "\
+Each call makes another token, since the cluster keeps only what it needs to know a token again: show it to
+nobody, and make a new one rather than keep it. Tokens made before go on until they expire or are revoked.
+
+Examples:
+  secretctl join-token worker
+  secretctl join-token -q --ttl 10m --uses 1 manager
+  secretctl join-token --rotate worker          # tokens that got about are worth nothing any more";
 
 const STATUS_HELP: &str = "\
 Fields for --format:
@@ -581,6 +593,31 @@ pub(crate) struct LeaveArgs {
     /// Also if this node is a manager; the last one takes the whole store with it
     #[arg(short, long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JoinTokenRole {
+    Worker,
+    Manager,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JoinTokenArgs {
+    /// What the machines that join with it shall be
+    #[arg(value_enum, value_name = "worker|manager", hide_possible_values = true)]
+    pub(crate) role: JoinTokenRole,
+    /// Revoke all tokens for this role that were made before
+    #[arg(long)]
+    pub(crate) rotate: bool,
+    /// Print only the token
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// How long it is good; 0: for ever
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse::duration)]
+    pub(crate) ttl: Duration,
+    /// For how many machines it is good [default: any number]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) uses: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -19,6 +19,7 @@ mod service;
 mod show;
 mod stack;
 mod status;
+mod token;
 
 use crate::model::object::Kind;
 use clap::{CommandFactory, Parser};
@@ -80,6 +81,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Init(args) => status::init(args, context).await,
         Command::Join(args) => join::join(args, context).await,
         Command::Leave(args) => join::leave(args, context).await,
+        Command::JoinToken(args) => token::run(args, context).await,
         Command::Status(args) => status::status(args, context).await,
         Command::Completion { shell } => completion(shell),
         Command::Demo(args) => demo::run(args).await,

@@ -262,6 +262,11 @@ impl Raft {
         outcome.map_err(ProposeError::Refused)
     }
 
+    /// The clock that stamps commands.
+    pub fn clock(&self) -> &Clock {
+        &self.core.clock
+    }
+
     /// The state as this manager has it; it may be older than what another manager has acknowledged.
     pub fn state(&self) -> Arc<State> {
         self.core.machine.state()

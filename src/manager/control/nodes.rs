@@ -1,7 +1,7 @@
 //! Nodes and the cluster.
 
 use super::{
-    ControlService, invalid,
+    ControlService, authority, invalid,
     lists::{Cut, cut, filters},
     managers::Heard,
     request_id,
@@ -134,13 +134,14 @@ impl ControlService {
             rotation: _,
             tokens: _,
         } = cluster.as_ref();
+        let tokens = authority::tokens(cluster, self.raft.clock().now());
         Ok(v1::ClusterInfo {
             id: id.to_string(),
             meta: Some(meta.into()),
             settings: Some(settings.into()),
             ca_certificate: ca_certificate.clone(),
             rotation: None,
-            tokens: Vec::new(),
+            tokens,
         })
     }
 
