@@ -429,3 +429,6 @@ impl v1::ca_server::Ca for CaService {
         Ok(Response::new(v1::DepartResponse {}))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,356 @@
+//! The CA as nodes meet it: TLS over loopback, on a real store, by the client that nodes use.
+
+use super::*;
+use crate::{
+    client::enroll::{self, EnrollError, Enrolled},
+    kit::{
+        clock::Timestamp,
+        id::ClusterId,
+        task::{Running, Stop, start},
+    },
+    model::cluster::ClusterSettings,
+    pki::{Identity, PrivateKey, Tls},
+    raft::{Alone, Member, Options},
+};
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const START: Timestamp = Timestamp(1_790_000_000_000);
+const ADDR: &str = "127.0.0.1:2390";
+
+struct World {
+    raft: Raft,
+    founder: NodeId,
+    ca: CaDigest,
+    ca_certificate: Vec<u8>,
+    authority: Authority,
+    clock: Clock,
+    addr: String,
+    stop: Stop,
+    tls: Tls,
+    root: Arc<Key<Root>>,
+    _running: Vec<Running<()>>,
+    _dir: tempfile::TempDir,
+}
+
+fn row(id: NodeId) -> Node {
+    Node {
+        id,
+        meta: Meta::default(),
+        role: Role::Manager,
+        availability: Availability::Active,
+        labels: Default::default(),
+        description: NodeDescription::default(),
+        status: NodeStatus {
+            state: NodeState::Unknown,
+            message: String::new(),
+            addr: String::new(),
+            at: START,
+            dispatcher: None,
+        },
+        manager: Some(crate::model::node::ManagerStatus { raft_id: 1, addr: ADDR.into() }),
+        certificate: None,
+    }
+}
+
+impl World {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (id, founder, clock) = (ClusterId::random(), NodeId::random(), Clock::manual(START));
+        let root = Arc::new(Key::random());
+        let (keyring, terms) = Keyring::generate(&root, id);
+        let (ca_certificate, key) = Authority::generate(id, START).into_parts();
+        let copy = crate::crypto::plaintext::Plaintext::new(key.expose().to_vec());
+        let authority = Authority::open(id, &ca_certificate, copy).unwrap();
+        let options = Options {
+            dir: dir.path().join("raft"),
+            cluster: id,
+            node: founder,
+            raft_id: 1,
+            key: Arc::new(Key::random()),
+            clock: clock.clone(),
+        };
+        let member = Member { node: founder, addr: ADDR.into() };
+        let raft = Raft::found(options, member, Arc::new(Alone)).await.unwrap();
+        let cluster = Cluster {
+            id,
+            meta: Meta::default(),
+            settings: ClusterSettings::default(),
+            ca_certificate: ca_certificate.clone(),
+            ca_key: keyring.seal(&authority_context(id), key),
+            keyring: terms,
+            next_raft_id: 2,
+            rotation: None,
+            tokens: Vec::new(),
+        };
+        let found = Command::Found { cluster: Box::new(cluster), node: Box::new(row(founder)) };
+        raft.propose(None, found).await.unwrap();
+
+        let tls = Tls::new(id, &[&ca_certificate], clock.clone()).unwrap();
+        let (tcp, stop) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Stop::new());
+        let addr = tcp.local_addr().unwrap().to_string();
+        let service =
+            CaService::new(raft.clone(), Arc::new(keyring), Arc::clone(&root), clock.clone());
+        let (incoming, accepting) = pki::listen(tcp, &tls, stop.clone());
+        let serving = pki::server().add_service(service.server()).serve_with_incoming(incoming);
+        let running = vec![accepting, start("serve", async move { serving.await.unwrap() })];
+        let world = Self {
+            raft,
+            founder,
+            ca: CaDigest::of(&ca_certificate),
+            ca_certificate,
+            authority,
+            clock,
+            addr,
+            stop,
+            tls,
+            root,
+            _running: running,
+            _dir: dir,
+        };
+        world.refresh();
+        world
+    }
+
+    /// Gives the server a certificate of now.
+    fn refresh(&self) {
+        let key = PrivateKey::generate();
+        let (request, now) = (key.request(), self.clock.now());
+        let chain = self.authority.issue(&request, self.founder, Role::Manager, now, 72 * HOUR);
+        self.tls.set_identity(&Identity::new(key, chain.unwrap()).unwrap()).unwrap();
+    }
+
+    async fn token(&self, role: Role, revoke: bool, uses: Option<u64>) -> JoinToken {
+        let (token, now) = (JoinToken::generate(self.ca), self.clock.now());
+        let row = Token {
+            hash: token.hash().0,
+            role,
+            created_at: now,
+            expires_at: Some(now.plus(HOUR)),
+            uses_left: uses,
+        };
+        self.raft.propose(None, Command::AddToken { token: row, revoke }).await.unwrap();
+        token
+    }
+
+    async fn join(&self, token: &JoinToken) -> Result<Enrolled, EnrollError> {
+        let description = NodeDescription { hostname: "box".into(), ..Default::default() };
+        let active = Availability::Active;
+        enroll::join(&self.addr, token, &description, active, &self.clock).await
+    }
+
+    fn tls_of(&self, identity: &Identity) -> Tls {
+        let cluster = identity.peer().cluster;
+        let tls = Tls::new(cluster, &[&self.ca_certificate], self.clock.clone()).unwrap();
+        tls.set_identity(identity).unwrap();
+        tls
+    }
+
+    fn managers(&self) -> Vec<(NodeId, String)> {
+        vec![(self.founder, self.addr.clone())]
+    }
+
+    async fn renew_expired(&self, node: &Enrolled) -> Result<Enrolled, EnrollError> {
+        let (roots, managers) = (&node.roots, self.managers());
+        enroll::renew_expired(&node.identity, roots, &managers, &self.clock).await
+    }
+
+    fn row(&self, id: NodeId) -> Option<Arc<Node>> {
+        self.raft.state().node_by_id(id).cloned()
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.raft.shutdown().await;
+    }
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, EnrollError>) -> Refusal {
+    match result.unwrap_err() {
+        EnrollError::Refused(refusal) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_machine_with_a_good_token_becomes_a_node_of_the_tokens_role() {
+    let world = World::start().await;
+    for role in [Role::Worker, Role::Manager] {
+        let token = world.token(role, false, None).await;
+        let node = world.join(&token).await.unwrap();
+        assert_eq!((node.role, node.identity.peer().role), (role, role));
+        assert_eq!(node.identity.peer().node, node.node);
+        assert_eq!(node.roots, [world.ca_certificate.clone()]);
+        assert_eq!(node.managers, [(world.founder, ADDR.to_owned())]);
+        let row = world.row(node.node).unwrap();
+        assert_eq!((row.role, row.description.hostname.as_str()), (role, "box"));
+        assert_eq!((row.status.state, row.status.message.as_str()), (NodeState::Unknown, "joined"));
+        let certificate = row.certificate.as_ref().unwrap();
+        assert_eq!(certificate.expires_at, node.identity.peer().not_after);
+        assert!(row.manager.is_none());
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn every_bad_token_is_refused_in_the_same_words_and_makes_no_node() {
+    let world = World::start().await;
+    let used_up = world.token(Role::Worker, false, Some(1)).await;
+    world.join(&used_up).await.unwrap();
+    let old = world.token(Role::Worker, false, None).await;
+    world.clock.advance(2 * HOUR);
+    let revoked = world.token(Role::Worker, false, None).await;
+    let good = world.token(Role::Worker, true, None).await;
+    let made_up = JoinToken::generate(world.ca);
+    for bad in [used_up, old, revoked, made_up] {
+        assert_eq!(refusal(world.join(&bad).await), no_token());
+    }
+    assert_eq!(world.raft.state().nodes().count(), 2);
+    world.join(&good).await.unwrap();
+    // One of another cluster does not even find the CA it pins.
+    let foreign = JoinToken::generate(CaDigest([7; 32]));
+    assert!(matches!(world.join(&foreign).await, Err(EnrollError::Connect(_))));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_for_one_is_good_for_one_however_many_come_at_once() {
+    let world = World::start().await;
+    let token = world.token(Role::Worker, false, Some(1)).await;
+    let tries = (0..8).map(|_| world.join(&token));
+    let joined = futures::future::join_all(tries).await;
+    assert_eq!(joined.iter().filter(|result| result.is_ok()).count(), 1);
+    assert_eq!(world.raft.state().nodes().count(), 2);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down_and_a_good_token_is_not_counted() {
+    let world = World::start().await;
+    let good = world.token(Role::Worker, false, None).await;
+    for _ in 0..25 {
+        world.join(&good).await.unwrap();
+    }
+    let contact = pki::first_contact(&world.addr, world.ca, &world.clock).await.unwrap();
+    let mut client = v1::ca_client::CaClient::new(contact.channel);
+    let mut codes = Vec::new();
+    for _ in 0..25 {
+        let token = Some(v1::Payload::carry(&JoinToken::generate(world.ca).carry()));
+        let request = v1::IssueRequest { token, ..Default::default() };
+        codes.push(client.issue(request).await.unwrap_err().code());
+    }
+    assert_eq!(codes.iter().filter(|code| **code == Code::PermissionDenied).count(), 20);
+    assert_eq!(codes.iter().filter(|code| **code == Code::ResourceExhausted).count(), 5);
+    let too_long = v1::IssueRequest { csr: vec![0; MESSAGE], ..Default::default() };
+    assert_eq!(client.issue(too_long).await.unwrap_err().code(), Code::OutOfRange);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_renews_with_the_role_of_its_row_in_time_and_after_its_certificate_has_expired() {
+    let world = World::start().await;
+    let token = world.token(Role::Worker, false, None).await;
+    let node = world.join(&token).await.unwrap();
+    let set = |role| Command::SetRole { id: node.node, index: None, role };
+    world.raft.propose(None, set(Role::Manager)).await.unwrap();
+    let tls = world.tls_of(&node.identity);
+    let promoted = enroll::renew(&tls, &world.managers()).await.unwrap();
+    assert_eq!((promoted.node, promoted.role), (node.node, Role::Manager));
+    world.raft.propose(None, set(Role::Worker)).await.unwrap();
+    world.clock.advance(100 * HOUR);
+    world.refresh();
+    let error = enroll::renew(&tls, &world.managers()).await.unwrap_err();
+    assert!(!error.is_denied(), "{error:?}");
+    let late = world.renew_expired(&promoted).await.unwrap();
+    assert_eq!((late.node, late.role), (node.node, Role::Worker));
+    let told = world.row(node.node).unwrap().certificate.clone().unwrap();
+    assert_eq!(told.expires_at, late.identity.peer().not_after);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_removed_node_gets_nothing_any_more() {
+    let world = World::start().await;
+    let token = world.token(Role::Worker, false, None).await;
+    let node = world.join(&token).await.unwrap();
+    let tls = world.tls_of(&node.identity);
+    let remove = Command::RemoveNode { id: node.node, force: true };
+    world.raft.propose(None, remove).await.unwrap();
+    let managers = world.managers();
+    assert!(enroll::renew(&tls, &managers).await.unwrap_err().is_denied());
+    assert!(enroll::depart(&tls, &managers).await.unwrap_err().is_denied());
+    let manager = (world.founder, world.addr.as_str());
+    assert!(enroll::admit(&tls, manager, "10.0.0.7:2390").await.unwrap_err().is_denied());
+    world.clock.advance(100 * HOUR);
+    world.refresh();
+    assert!(world.renew_expired(&node).await.unwrap_err().is_denied());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_expired_certificate_without_its_key_renews_nothing() {
+    let world = World::start().await;
+    let token = world.token(Role::Worker, false, None).await;
+    let (mine, other) = (world.join(&token).await.unwrap(), world.join(&token).await.unwrap());
+    let csr = PrivateKey::generate().request();
+    let request = v1::RenewRequest {
+        old_certificate: mine.identity.chain().remove(0),
+        old_key_signature: other.identity.renewal(&csr),
+        csr,
+    };
+    let contact = pki::first_contact(&world.addr, world.ca, &world.clock).await.unwrap();
+    let mut client = v1::ca_client::CaClient::new(contact.channel);
+    assert_eq!(client.renew(request).await.unwrap_err().code(), Code::PermissionDenied);
+    let nobody = client.admit(v1::AdmitRequest { addr: "10.0.0.7:2390".into() }).await;
+    assert_eq!(nobody.unwrap_err().code(), Code::Unauthenticated);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn only_a_manager_by_certificate_and_by_row_gets_the_root_key() {
+    let world = World::start().await;
+    let at = (world.founder, world.addr.as_str());
+    let worker = world.token(Role::Worker, false, None).await;
+    let worker = world.join(&worker).await.unwrap();
+    let tls = world.tls_of(&worker.identity);
+    assert!(enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap_err().is_denied());
+    // Promoted, but its certificate is still a worker's.
+    let promote = Command::SetRole { id: worker.node, index: None, role: Role::Manager };
+    world.raft.propose(None, promote).await.unwrap();
+    assert!(enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap_err().is_denied());
+
+    let manager = world.token(Role::Manager, false, None).await;
+    let manager = world.join(&manager).await.unwrap();
+    let tls = world.tls_of(&manager.identity);
+    for bad in ["", "0.0.0.0:2390", "10.0.0.7:0", "here"] {
+        let refused = refusal(enroll::admit(&tls, at, bad).await);
+        assert_eq!(refused.kind, RefusalKind::Invalid, "{bad}");
+    }
+    let (first, root) = enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap();
+    let cluster = world.raft.state().cluster().unwrap().clone();
+    Keyring::open(&root, cluster.id, &cluster.keyring).unwrap();
+    Keyring::open(&world.root, cluster.id, &cluster.keyring).unwrap();
+    let (second, _) = enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap();
+    assert!(second > first);
+    // Demoted, with a manager's certificate that is still good.
+    let demote = Command::SetRole { id: manager.node, index: None, role: Role::Worker };
+    world.raft.propose(None, demote).await.unwrap();
+    assert!(enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap_err().is_denied());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_departs_is_a_worker_and_down_afterwards() {
+    let world = World::start().await;
+    let token = world.token(Role::Manager, false, None).await;
+    let node = world.join(&token).await.unwrap();
+    enroll::depart(&world.tls_of(&node.identity), &world.managers()).await.unwrap();
+    let row = world.row(node.node).unwrap();
+    assert_eq!((row.role, row.status.state), (Role::Worker, NodeState::Down));
+    assert_eq!(row.status.message, LEFT);
+    // The last manager stays.
+    let refused = refusal(enroll::depart(&world.tls, &world.managers()).await);
+    assert_eq!(refused.kind, RefusalKind::Precondition);
+    world.stop().await;
+}
