@@ -1,6 +1,9 @@
 //! The whole command line as clap sees it: every command, flag and help text. Names are fixed, scripts use them.
 
-use super::{exit::EXIT_CODES, parse, parse::ReferenceFlag, stack::args::StackCommand};
+use super::{
+    exit::EXIT_CODES, node::args::NodeCommand, parse, parse::ReferenceFlag,
+    service::args::ServiceUpdateArgs, stack::args::StackCommand,
+};
 use crate::model::{constraint::Constraint, object::Kind, service::Mount};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
@@ -256,6 +259,21 @@ pub(crate) enum ServiceCommand {
         #[arg(short, long)]
         detach: bool,
     },
+    /// Change a service; its tasks are replaced one after the other
+    #[command(after_long_help = SERVICE_UPDATE_EXAMPLES)]
+    Update(Box<ServiceUpdateArgs>),
+    /// Return a service to what it was before its last update
+    #[command(after_long_help = SERVICE_ROLLBACK_HELP)]
+    Rollback {
+        /// A name, an id, or the beginning of an id
+        service: String,
+        /// Do not wait until the tasks run
+        #[arg(short, long)]
+        detach: bool,
+        /// Show no progress
+        #[arg(short, long)]
+        quiet: bool,
+    },
     /// Remove services
     #[command(visible_alias = "remove")]
     Rm(RemoveArgs),
@@ -281,6 +299,18 @@ Mounts (--mount):
   type=bind|volume|tmpfs[,source=PATH|VOLUME],target=PATH[,readonly][,tmpfs-size=SIZE]
   [,tmpfs-mode=MODE]";
 
+const SERVICE_UPDATE_EXAMPLES: &str = "\
+Examples:
+  secretctl service update --image nginx:1.28 web
+  secretctl service update --secret-rm tls-2025 --secret-add source=tls-2026,target=tls web
+  secretctl service update --force web          # new tasks, although nothing changed
+
+What is removed goes first, what is added comes after it; --secret-add and --config-add read as
+--secret and --config of 'secretctl service create'.";
+
+const SERVICE_ROLLBACK_HELP: &str = "\
+The two specs change places: a second rollback undoes the first.";
+
 const SERVICE_LS_HELP: &str = "\
 Filters: id=PREFIX, name=PREFIX, label=KEY or label=KEY=VALUE, mode=replicated or mode=global
 Fields for --format: .ID .Name .Mode .Replicas .Image .Ports .Labels .Label";
@@ -289,11 +319,11 @@ const SERVICE_PS_HELP: &str = "\
 Filters: id=PREFIX, name=TASK, node=NODE, desired-state=running|shutdown|accepted
 Fields for --format: .ID .Name .Image .Node .DesiredState .CurrentState .Error .Ports";
 
-fn secret_flag(text: &str) -> Result<ReferenceFlag, String> {
+pub(crate) fn secret_flag(text: &str) -> Result<ReferenceFlag, String> {
     parse::reference(Kind::Secret, text)
 }
 
-fn config_flag(text: &str) -> Result<ReferenceFlag, String> {
+pub(crate) fn config_flag(text: &str) -> Result<ReferenceFlag, String> {
     parse::reference(Kind::Config, text)
 }
 
@@ -440,108 +470,6 @@ pub(crate) struct LogsArgs {
     /// Show the ids of nodes instead of their names
     #[arg(long)]
     pub(crate) no_resolve: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodeCommand {
-    /// List nodes
-    #[command(visible_alias = "list", after_long_help = NODE_LS_HELP)]
-    Ls(ListArgs),
-    /// Show details of nodes
-    Inspect(NodeInspectArgs),
-    /// List the tasks on nodes
-    #[command(after_long_help = SERVICE_PS_HELP)]
-    Ps {
-        /// Names, ids, the beginnings of ids, or 'self'
-        #[arg(value_name = "NODE", default_value = "self")]
-        nodes: Vec<String>,
-        #[command(flatten)]
-        args: TaskListArgs,
-    },
-    /// Change what a node is used for, its role and its labels
-    #[command(after_long_help = NODE_UPDATE_EXAMPLES)]
-    Update(NodeUpdateArgs),
-    /// Make workers managers
-    Promote(NodeNames),
-    /// Make managers workers
-    Demote(NodeNames),
-    /// Remove nodes from the cluster
-    #[command(visible_alias = "remove", after_long_help = NODE_RM_HELP)]
-    Rm {
-        #[command(flatten)]
-        names: NodeNames,
-        /// Remove nodes that are up, too
-        #[arg(short, long)]
-        force: bool,
-    },
-}
-
-const NODE_UPDATE_EXAMPLES: &str = "\
-Examples:
-  secretctl node update --availability drain node1     # its tasks go elsewhere
-  secretctl node update --label-add disk=ssd node1
-  secretctl service create --name db --constraint node.labels.disk==ssd my/db:3";
-
-const NODE_RM_HELP: &str = "\
-A manager must be demoted first. A node that can be reached leaves by itself with
-'secretctl leave'; one that is removed loses its certificate's worth and its tasks' secrets at
-once, and can come back only by joining again.";
-
-#[derive(Debug, Args)]
-pub(crate) struct NodeNames {
-    /// Names, ids, the beginnings of ids, or 'self'
-    #[arg(required = true, value_name = "NODE")]
-    pub(crate) names: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum AvailabilityFlag {
-    Active,
-    Pause,
-    Drain,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RoleFlag {
-    Worker,
-    Manager,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct NodeUpdateArgs {
-    /// A name, an id, the beginning of an id, or 'self'
-    #[arg(value_name = "NODE")]
-    pub(crate) name: String,
-    /// 'active'; 'pause': gets no new tasks; 'drain': gives its tasks away
-    #[arg(long, value_enum, hide_possible_values = true)]
-    pub(crate) availability: Option<AvailabilityFlag>,
-    /// 'worker' or 'manager'
-    #[arg(long, value_enum, hide_possible_values = true)]
-    pub(crate) role: Option<RoleFlag>,
-    /// Add or replace a label
-    #[arg(long = "label-add", value_name = "KEY=VALUE", value_parser = parse::key_value)]
-    pub(crate) label_add: Vec<(String, String)>,
-    /// Remove a label
-    #[arg(long = "label-rm", value_name = "KEY")]
-    pub(crate) label_rm: Vec<String>,
-}
-
-const NODE_LS_HELP: &str = "\
-Filters: id=PREFIX, name=PREFIX, role=manager|worker, node.label=KEY or node.label=KEY=VALUE
-Fields for --format: .ID .Self .Hostname .Status .Availability .ManagerStatus .EngineVersion
-  .Runtime .Version .Role .Addr .Labels .Label";
-
-#[derive(Debug, Args)]
-pub(crate) struct NodeInspectArgs {
-    /// Names, ids, the beginnings of ids, or 'self'
-    #[arg(value_name = "NODE", default_value = "self")]
-    pub(crate) names: Vec<String>,
-    /// How to print: 'json' or a Go template
-    #[arg(short, long, value_name = "FORMAT", conflicts_with = "pretty")]
-    pub(crate) format: Option<String>,
-    /// Print for people
-    #[arg(long)]
-    pub(crate) pretty: bool,
 }
 
 #[derive(Debug, Args)]

@@ -295,8 +295,10 @@ mod tests {
         model::{
             Labels,
             command::{Command, Stamped},
+            node::{NodeStatus, Role},
             service::{Protocol, ServiceSpec},
         },
+        store::Entity,
     };
 
     const NOW: Timestamp = Timestamp(1_000_000);
@@ -465,5 +467,62 @@ mod tests {
             })
             .collect();
         assert_eq!(on, [world::node_id(2); 2]);
+    }
+
+    #[test]
+    fn each_kind_of_constraint_finds_its_node() {
+        let state = world::state(3);
+        let mut rows: Vec<_> = state.nodes().map(|node| Node::clone(node)).collect();
+        rows.iter_mut().find(|node| node.id == world::node_id(1)).unwrap().role = Role::Worker;
+        let second = rows.iter_mut().find(|node| node.id == world::node_id(2)).unwrap();
+        second.description.arch = "aarch64".into();
+        second.labels.insert("zone".into(), "b".into());
+        let third = rows.iter_mut().find(|node| node.id == world::node_id(3)).unwrap();
+        third.description.os = "plan9".into();
+        third.description.engine_labels.insert("disk".into(), "ssd".into());
+        let cluster = state.cluster().unwrap().clone();
+        let rows = rows.into_iter().map(|node| Entity::Node(Arc::new(node)));
+        let state = State::from_entities(rows.chain([Entity::Cluster(cluster)]));
+        let id = world::node_id(2);
+        for (constraints, node) in [
+            (vec!["node.role == worker".to_owned()], 1),
+            (vec!["node.role != manager".to_owned()], 1),
+            (vec![format!("node.id == {id}")], 2),
+            (vec!["node.hostname == n3".to_owned()], 3),
+            (vec!["node.hostname != n1".to_owned(), "node.hostname != n3".to_owned()], 2),
+            (vec!["node.labels.zone == b".to_owned()], 2),
+            (vec!["node.labels.zone != b".to_owned(), "node.role == manager".to_owned()], 3),
+            (vec!["node.platform.arch == arm64".to_owned()], 2),
+            (vec!["node.platform.os != linux".to_owned()], 3),
+            (vec!["engine.labels.disk == ssd".to_owned()], 3),
+        ] {
+            let mut state = state.clone();
+            let mut spec = world::spec("web", 2);
+            spec.task.placement.constraints =
+                constraints.iter().map(|text| text.parse().unwrap()).collect();
+            place(&mut state, spec);
+            let mut wanted = vec![0; 3];
+            wanted[node - 1] = 2;
+            assert_eq!(spread(&state, 3), wanted, "{constraints:?}");
+        }
+    }
+
+    #[test]
+    fn a_paused_a_drained_and_a_silent_node_get_nothing() {
+        let mut state = world::state(5);
+        for (n, availability) in [(1, Availability::Pause), (2, Availability::Drain)] {
+            let labels = Labels::new();
+            let id = world::node_id(n);
+            apply(&mut state, Command::SetNode { id, index: None, availability, labels });
+        }
+        for (n, seen) in [(3, NodeState::Down), (4, NodeState::Unknown)] {
+            let id = world::node_id(n);
+            let before = state.node_by_id(id).unwrap().status.clone();
+            let status = NodeStatus { state: seen, ..before };
+            let description = None;
+            apply(&mut state, Command::ReportNode { id, description, status, held_by: None });
+        }
+        place(&mut state, world::spec("web", 4));
+        assert_eq!(spread(&state, 5), [0, 0, 0, 0, 4]);
     }
 }

@@ -134,7 +134,8 @@ fn spec(args: ServiceCreateArgs) -> Result<v1::ServiceSpec, Failure> {
     })
 }
 
-fn reference(kind: Kind, flag: ReferenceFlag) -> v1::Reference {
+/// A reference as the user gave it: the manager finds the object.
+pub(super) fn reference(kind: Kind, flag: ReferenceFlag) -> v1::Reference {
     let ReferenceFlag { source, target, uid, gid, mode, version } = flag;
     let owner = |owner: Owner| v1::Owner::from(&owner);
     v1::Reference {

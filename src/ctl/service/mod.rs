@@ -1,8 +1,10 @@
 //! `secretctl service`.
 
+pub(crate) mod args;
 mod create;
 mod logs;
 mod progress;
+mod update;
 pub(crate) mod wait;
 
 use super::{
@@ -23,6 +25,7 @@ use crate::{
         service::{Mode, Service},
         task::Task,
     },
+    wire::v1,
 };
 
 /// Carries out one `secretctl service …`.
@@ -36,6 +39,10 @@ pub(crate) async fn run(command: ServiceCommand, context: &Context) -> Result<()
         ServiceCommand::Ps { services, args } => tasks(&services, &args, context).await,
         ServiceCommand::Inspect(args) => inspect(&args, context).await,
         ServiceCommand::Scale { services, detach } => scale(&services, detach, context).await,
+        ServiceCommand::Update(args) => update::run(*args, context).await,
+        ServiceCommand::Rollback { service, detach, quiet } => {
+            update::roll_back(&service, detach, quiet, context).await
+        }
         ServiceCommand::Rm(args) => remove(&args, context).await,
         ServiceCommand::Logs(args) => logs::run(args, context).await,
     }
@@ -153,22 +160,35 @@ async fn scale(services: &[(String, u64)], detach: bool, context: &Context) -> R
 }
 
 async fn scale_one(client: &Client, name: &str, replicas: u64) -> Result<Service, Failure> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let mut service = match client.service(name).await {
-            Ok(service) => service,
-            Err(error) => return Err(explain(client, error).await),
-        };
-        match &mut service.spec.mode {
+    let scaled = |service: &Service| {
+        let mut spec = service.spec.clone();
+        match &mut spec.mode {
             Mode::Replicated { replicas: count } => *count = replicas,
             Mode::Global => {
                 return Err(Failure::refused("scale can only be used with replicated services"));
             }
         }
-        let id = service.id.to_string();
-        match client.update_service(&id, Some(service.meta.index), &service.spec).await {
-            Ok(service) => return Ok(service),
+        Ok(v1::ServiceSpec::from(&spec))
+    };
+    Ok(change(client, name, scaled).await?.1)
+}
+
+/// Changes a service as it stands, again if somebody else was faster; gives it as it was and as it is now.
+async fn change(
+    client: &Client,
+    name: &str,
+    changed: impl Fn(&Service) -> Result<v1::ServiceSpec, Failure>,
+) -> Result<(Service, Service), Failure> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let before = match client.service(name).await {
+            Ok(service) => service,
+            Err(error) => return Err(explain(client, error).await),
+        };
+        let spec = changed(&before)?;
+        match client.update_service(before.id.as_str(), Some(before.meta.index), spec).await {
+            Ok(after) => return Ok((before, after)),
             Err(ClientError::Refused(refusal))
                 if refusal.kind == RefusalKind::Conflict && tries < TRIES => {}
             Err(error) => return Err(explain(client, error).await),

@@ -28,9 +28,31 @@ const MOST_LINES: usize = 20;
 /// # Errors
 /// The service was removed, its update paused or rolled back, a task failed for good, Ctrl-C, the daemon is away.
 pub(crate) async fn converge(client: &Client, id: &ServiceId, quiet: bool) -> Result<(), Failure> {
+    wait(client, id, quiet, Aim::Forward).await
+}
+
+/// As [`converge`], for a service that is to return to its previous spec, or is not to change: that it was rolled back
+/// is no failure.
+///
+/// # Errors
+/// As [`converge`].
+pub(crate) async fn return_to(client: &Client, id: &ServiceId, quiet: bool) -> Result<(), Failure> {
+    wait(client, id, quiet, Aim::Back).await
+}
+
+/// Where a service is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    /// To the spec it was just given.
+    Forward,
+    /// To the spec before that.
+    Back,
+}
+
+async fn wait(client: &Client, id: &ServiceId, quiet: bool, aim: Aim) -> Result<(), Failure> {
     let mut progress = Progress::new(quiet);
     tokio::select! {
-        done = watch(client, id, &mut progress) => done,
+        done = watch(client, id, &mut progress, aim) => done,
         _ = tokio::signal::ctrl_c() => {
             output::note(format_args!(
                 "Operation continuing in background.\nUse `secretctl service ps {id}` to check progress."
@@ -51,7 +73,7 @@ pub(crate) async fn converge_all(
 ) -> Result<(), Failure> {
     let one = |(id, name): &(ServiceId, String)| {
         let (id, mut progress) = (*id, Progress::labelled(quiet, name));
-        async move { watch(client, &id, &mut progress).await }
+        async move { watch(client, &id, &mut progress, Aim::Forward).await }
     };
     tokio::select! {
         done = futures::future::try_join_all(services.iter().map(one)) => done.map(drop),
@@ -64,7 +86,12 @@ pub(crate) async fn converge_all(
     }
 }
 
-async fn watch(client: &Client, id: &ServiceId, progress: &mut Progress) -> Result<(), Failure> {
+async fn watch(
+    client: &Client,
+    id: &ServiceId,
+    progress: &mut Progress,
+    aim: Aim,
+) -> Result<(), Failure> {
     let mut broken = false;
     loop {
         let mut watch = match client.watch_service(id.as_str()).await {
@@ -82,7 +109,7 @@ async fn watch(client: &Client, id: &ServiceId, progress: &mut Progress) -> Resu
             match seen {
                 Ok(Some(seen)) => {
                     broken = false;
-                    let Some(picture) = Picture::of(seen) else { continue };
+                    let Some(picture) = Picture::of(seen, aim) else { continue };
                     if let Some(failure) = picture.stopped {
                         progress.show(picture.lines)?;
                         return Err(failure);
@@ -134,7 +161,7 @@ struct Picture {
 }
 
 impl Picture {
-    fn of(seen: &Seen) -> Option<Self> {
+    fn of(seen: &Seen, aim: Aim) -> Option<Self> {
         let service = seen.service.as_ref()?;
         let slots = slots(service, seen.tasks.values());
         let total = slots.len();
@@ -146,7 +173,7 @@ impl Picture {
             }
         }
         let lost = slots.values().find_map(|slot| slot.lost.as_ref());
-        let stopped = stopped(service).or_else(|| {
+        let stopped = stopped(service, aim).or_else(|| {
             let lost = lost?;
             let failure = Failure::new(Code::Other, format!("{lost}, and no task follows it"));
             Some(failure.hint(format!(
@@ -159,11 +186,12 @@ impl Picture {
     }
 }
 
-fn stopped(service: &Service) -> Option<Failure> {
+fn stopped(service: &Service, aim: Aim) -> Option<Failure> {
     let update = service.update.as_ref()?;
     let what = match update.state {
         UpdateState::Paused => "service update paused",
         UpdateState::RollbackPaused => "service rollback paused",
+        UpdateState::RollbackCompleted if aim == Aim::Back => return None,
         UpdateState::RollbackCompleted => "service rolled back",
         UpdateState::Updating | UpdateState::Completed | UpdateState::RollbackStarted => {
             return None;
@@ -337,7 +365,7 @@ mod tests {
 
     fn picture(service: &Service, tasks: Vec<Task>) -> Picture {
         let tasks = tasks.into_iter().map(|task| (task.id, task)).collect();
-        Picture::of(&Seen { service: Some(service.clone()), tasks }).unwrap()
+        Picture::of(&Seen { service: Some(service.clone()), tasks }, Aim::Forward).unwrap()
     }
 
     const TWO: Mode = Mode::Replicated { replicas: 2 };

@@ -4,7 +4,7 @@ use super::world::{World, node_id, spec};
 use crate::model::{
     Labels,
     command::Command,
-    node::{Availability, NodeState},
+    node::{Availability, NodeState, Role},
     service::{
         FailureAction, Mode, RestartCondition, RestartPolicy, UpdateConfig, UpdateOrder,
         UpdateState,
@@ -195,6 +195,59 @@ fn tasks_of_a_node_that_is_down_are_replaced_and_given_up_after_a_day() {
         world.history(web).iter().any(|task| task.status.state == TaskState::Orphaned),
         "after a day nobody will"
     );
+}
+
+#[test]
+fn tasks_of_a_removed_node_are_replaced_elsewhere() {
+    let mut world = World::new(3);
+    let web = world.create(spec("web", 3));
+    let mut agent = spec("agent", 0);
+    agent.mode = Mode::Global;
+    let agent = world.create(agent);
+    world.settle();
+    let gone = node_id(3);
+    world.apply(Command::SetRole { id: gone, index: None, role: Role::Worker });
+    world.apply(Command::RetireManager { id: gone, raft_id: 3 });
+    world.apply(Command::RemoveNode { id: gone, force: true });
+    world.settle();
+    assert_eq!(slots(&world, web), [1, 2, 3]);
+    assert!(world.running(web).iter().all(|task| task.node != Some(gone)));
+    assert_eq!(world.running(agent).len(), 2);
+    let kept = world.state.tasks_on(gone).filter(|task| task.holds_payloads()).count();
+    assert_eq!(kept, 0, "nobody waits for what is there still");
+}
+
+#[test]
+fn a_node_that_comes_back_gets_new_tasks_only() {
+    let mut world = World::new(2);
+    let web = world.create(spec("web", 4));
+    world.settle();
+    world.node_state(1, NodeState::Down);
+    world.settle();
+    world.node_state(1, NodeState::Ready);
+    world.settle();
+    let on = |world: &World, n: u8| {
+        world.running(web).iter().filter(|task| task.node == Some(node_id(n))).count()
+    };
+    assert_eq!((on(&world, 1), on(&world, 2)), (0, 4));
+    world.update(web, |spec| spec.mode = Mode::Replicated { replicas: 6 });
+    world.settle();
+    assert_eq!((on(&world, 1), on(&world, 2)), (2, 4));
+}
+
+#[test]
+fn tasks_follow_the_role_of_their_node() {
+    let mut world = World::new(3);
+    let mut web = spec("web", 2);
+    web.task.placement.constraints = vec!["node.role == manager".parse().unwrap()];
+    let web = world.create(web);
+    world.settle();
+    for n in [1, 2] {
+        world.apply(Command::SetRole { id: node_id(n), index: None, role: Role::Worker });
+    }
+    world.settle();
+    assert_eq!(slots(&world, web), [1, 2]);
+    assert!(world.running(web).iter().all(|task| task.node == Some(node_id(3))));
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! `secretctl node`.
 
+pub(crate) mod args;
+
 use super::{
-    cli::{
-        AvailabilityFlag, ListArgs, NodeCommand, NodeInspectArgs, NodeNames, NodeUpdateArgs,
-        RoleFlag, TaskListArgs,
-    },
+    cli::{ListArgs, TaskListArgs},
     connect::{Context, explain},
     exit::{Code, Failure},
     format::documents,
@@ -22,6 +21,7 @@ use crate::{
         node::{Availability, Node, Role},
     },
 };
+use args::{AvailabilityFlag, NodeCommand, NodeInspectArgs, NodeNames, NodeUpdateArgs, RoleFlag};
 use std::collections::BTreeMap;
 
 /// Carries out one `secretctl node …`.
