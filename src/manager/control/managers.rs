@@ -7,7 +7,7 @@ use crate::{
         node::{Node, Role},
         refusal::{Refusal, RefusalKind},
     },
-    raft::{Leadership, ReadError},
+    raft::{Contact, Leadership, ReadError},
     store::State,
     wire::status::status,
 };
@@ -16,20 +16,6 @@ use tonic::{Code, Status};
 
 /// A manager that was not heard of for longer is called unreachable: ten signs of life are missing then.
 const SILENCE: Duration = Duration::from_secs(3);
-
-/// How long the leader has not heard of a manager.
-#[derive(Debug, Clone, Copy)]
-struct Contact {
-    silent: Option<Duration>,
-}
-
-/// Whom the leader hears of; a manager alone hears of nobody.
-async fn contacts(raft: &crate::raft::Raft) -> Result<BTreeMap<u64, Contact>, ReadError> {
-    match raft.status().voters.len() {
-        0 | 1 => Ok(BTreeMap::new()),
-        _ => Err(ReadError::NotLeader { leader: None }),
-    }
-}
 
 /// What is known of the managers at one moment.
 #[derive(Debug)]
@@ -75,7 +61,7 @@ impl Heard {
 impl ControlService {
     /// Asks the leader whom it hears of.
     pub(super) async fn heard(&self) -> Heard {
-        let contacts = match contacts(&self.raft).await {
+        let contacts = match self.raft.contacts().await {
             Ok(contacts) => Some(contacts),
             Err(error) => {
                 tracing::debug!(%error, "the leader's contacts are not known");
@@ -118,7 +104,7 @@ impl ControlService {
     pub(super) async fn leaderless(&self) -> Status {
         let voters = self.raft.status().voters.len();
         let needed = voters / 2 + 1;
-        let hint = match contacts(&self.raft).await {
+        let hint = match self.raft.contacts().await {
             _ if voters < 2 => "wait until a leader has been elected".to_owned(),
             Ok(contacts) => {
                 let heard = |contact: &&Contact| contact.silent.is_some_and(|s| s <= SILENCE);
@@ -144,7 +130,7 @@ mod tests {
     fn heard(all: u8, up: &[u8]) -> Heard {
         let contact = |n: u8| {
             let silent = up.contains(&n).then_some(Duration::from_millis(200));
-            (u64::from(n), Contact { silent })
+            (u64::from(n), Contact { silent, matched: 1 })
         };
         Heard { leader: Some(world::node_id(1)), contacts: Some((2..=all).map(contact).collect()) }
     }
@@ -175,7 +161,7 @@ mod tests {
         let (first, second) = (state.node_by_id(first).unwrap(), state.node_by_id(second).unwrap());
         let mut known = heard(2, &[]);
         assert_eq!((known.reaches(first), known.reaches(second)), (Some(true), Some(false)));
-        let late = Contact { silent: Some(Duration::from_secs(4)) };
+        let late = Contact { silent: Some(Duration::from_secs(4)), matched: 1 };
         known.contacts = Some(BTreeMap::from([(2, late)]));
         assert_eq!(known.reaches(second), Some(false));
         known.contacts = None;
