@@ -2,5 +2,11 @@
 //! killed, stopped and started again.
 
 #![expect(clippy::unwrap_used, reason = "a step that cannot be taken is a failed test")]
+#![expect(clippy::print_stderr, reason = "a failed test shows its daemon's log")]
 
 mod checker;
+mod cluster;
+mod workers;
+#[expect(dead_code, reason = "one machine has more uses in tests/e2e")]
+#[path = "../e2e/world.rs"]
+mod world;
