@@ -32,6 +32,11 @@ use tracing::error;
 
 /// How long a new manager waits for the others to send it the store.
 const ADMISSION: Duration = Duration::from_secs(60);
+/// How long `status` waits to hear how the others are.
+const CONTACTS: Duration = Duration::from_secs(1);
+/// A manager that the leader has not heard of for this long counts as lost; ten heartbeats.
+const LOST: Duration = Duration::from_secs(3);
+
 /// Reaches other managers over mutual TLS.
 #[derive(Debug, Clone)]
 pub(super) struct Dial(pub(super) Tls);
@@ -165,6 +170,13 @@ impl Managing {
     /// Fills in what `status` says of a manager.
     pub(super) async fn describe(&self, status: &mut StatusResponse) {
         let raft = self.raft.status();
+        let contacts = tokio::time::timeout(CONTACTS, self.raft.contacts()).await;
+        let contacts = contacts.ok().and_then(Result::ok);
+        let reachable = |id: &u64| {
+            let contacts = contacts.as_ref()?;
+            let heard = |contact: &raft::Contact| contact.silent.is_some_and(|time| time < LOST);
+            Some(raft.leader == Some(*id) || contacts.get(id).is_some_and(heard))
+        };
         status.leader = self.raft.leadership().borrow().is_leading();
         status.managers = raft
             .members
@@ -174,10 +186,15 @@ impl Managing {
                 raft_id: *id,
                 addr: member.addr.clone(),
                 leader: raft.leader == Some(*id),
-                reachable: None,
+                reachable: reachable(id),
                 voter: raft.voters.contains(id),
             })
             .collect();
+        if contacts.is_some() {
+            let here = raft.voters.iter().filter(|id| reachable(id) == Some(true)).count();
+            let losses = here.saturating_sub(raft.voters.len() / 2 + 1);
+            status.losses = Some(u32::try_from(losses).unwrap_or(u32::MAX));
+        }
         status.listen_addr = self.listen.to_string();
         status.advertise_addr.clone_from(&self.advertise);
         status.applied_index = raft.applied_index;
