@@ -9,7 +9,7 @@ use crate::{
         backoff::Backoff,
         clock::{Clock, Timestamp},
         id::{ServiceId, TaskId},
-        task::Stop,
+        task::{self, Stop},
     },
     model::command::{Answer, Command},
     raft::{Changes, Leadership, ProposeError, Raft},
@@ -44,6 +44,10 @@ pub trait Ledger: Send + Sync + 'static {
     fn leadership(&self) -> watch::Receiver<Leadership>;
     /// Carries out a command; the state has its changes when this returns.
     async fn propose(&self, command: Command) -> Result<Answer, ProposeError>;
+    /// Keeps those who carry out commands in step with the rows, until it is told to stop.
+    async fn keep_group(&self, stop: Stop) {
+        stop.cancelled().await;
+    }
 }
 
 #[async_trait::async_trait]
@@ -64,12 +68,16 @@ impl Ledger for Raft {
         // Unnamed: what was lost is decided anew.
         Self::propose(self, None, command).await
     }
+
+    async fn keep_group(&self, stop: Stop) {
+        super::group::run(self.clone(), stop).await;
+    }
 }
 
 /// The leader's chores.
 #[derive(Debug)]
 pub struct Chores<L> {
-    ledger: L,
+    ledger: Arc<L>,
     clock: Clock,
     /// When to look at a service again although nothing happened to it.
     wakes: BTreeMap<ServiceId, Timestamp>,
@@ -86,11 +94,14 @@ struct Todo {
 
 impl<L: Ledger> Chores<L> {
     pub fn new(ledger: L, clock: Clock) -> Self {
-        Self { ledger, clock, wakes: BTreeMap::new(), nodes_wake: None }
+        Self { ledger: Arc::new(ledger), clock, wakes: BTreeMap::new(), nodes_wake: None }
     }
 
     /// Does the chores whenever this manager leads, until it is told to stop or the store has stopped.
     pub async fn run(mut self, stop: Stop) {
+        let (ledger, ends) = (self.ledger.clone(), stop.clone());
+        // Beside the others: it may wait for a manager that does not answer. Cut off when this returns.
+        let _group = task::start("group", async move { ledger.keep_group(ends).await });
         let mut leadership = self.ledger.leadership();
         loop {
             tokio::select! {

@@ -7,6 +7,7 @@ pub mod ca;
 pub mod chores;
 pub mod control;
 pub mod dispatcher;
+pub mod group;
 pub mod orchestrator;
 pub mod scheduler;
 

@@ -5,10 +5,30 @@ use openraft::{
     ChangeMembers,
     error::{ChangeMembershipError, ClientWriteError, RaftError},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// A new manager must catch up, and a majority must agree to each step, within this time.
 const DEADLINE: Duration = Duration::from_secs(300);
+
+/// One step waits at most this long; whoever takes it looks again later.
+const STEP: Duration = Duration::from_secs(10);
+
+/// The Raft group as the leader has it, its last change included even if that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// This manager.
+    pub raft_id: u64,
+    /// Voters and learners.
+    pub members: BTreeMap<u64, Member>,
+    /// Who votes once the last change is done.
+    pub voters: BTreeSet<u64>,
+    /// A change was begun and not ended: two majorities decide.
+    pub joint: bool,
+    pub last_index: u64,
+}
 
 /// Why the group was not changed, or not yet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +60,41 @@ impl Raft {
             let voters = ChangeMembers::AddVoterIds(BTreeSet::from([raft_id]));
             raft.change_membership(voters, false).await.map_err(explain)
         };
-        within(add).await
+        within(DEADLINE, add).await
+    }
+
+    pub fn group(&self) -> Group {
+        let metrics = self.core.raft.metrics();
+        let metrics = metrics.borrow();
+        let membership = metrics.membership_config.membership();
+        let configs = membership.get_joint_config();
+        Group {
+            raft_id: metrics.id,
+            members: membership.nodes().map(|(id, member)| (*id, member.clone())).collect(),
+            voters: configs.last().cloned().unwrap_or_default(),
+            joint: configs.len() > 1,
+            last_index: metrics.last_log_index.unwrap_or(0),
+        }
+    }
+
+    /// Begins to send everything to a manager, which does not vote yet.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub async fn add_learner(&self, raft_id: u64, member: Member) -> Result<(), MemberError> {
+        let raft = &self.core.raft;
+        let add = async { raft.add_learner(raft_id, member, false).await.map_err(explain) };
+        within(STEP, add).await
+    }
+
+    /// Makes these the voters; who voted before stays a learner.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), MemberError> {
+        let raft = &self.core.raft;
+        let change = ChangeMembers::ReplaceAllVoters(voters);
+        within(STEP, async { raft.change_membership(change, true).await.map_err(explain) }).await
     }
 
     /// Removes a manager; its id is never used again.
@@ -56,12 +110,15 @@ impl Raft {
         } else {
             ChangeMembers::RemoveNodes(gone)
         };
-        within(async { raft.change_membership(change, false).await.map_err(explain) }).await
+        within(STEP, async { raft.change_membership(change, false).await.map_err(explain) }).await
     }
 }
 
-async fn within<T>(work: impl Future<Output = Result<T, MemberError>>) -> Result<(), MemberError> {
-    match tokio::time::timeout(DEADLINE, work).await {
+async fn within<T>(
+    deadline: Duration,
+    work: impl Future<Output = Result<T, MemberError>>,
+) -> Result<(), MemberError> {
+    match tokio::time::timeout(deadline, work).await {
         Ok(result) => result.map(drop),
         Err(_) => Err(MemberError::Timeout),
     }

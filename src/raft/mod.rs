@@ -31,7 +31,7 @@ pub use forward::Contact;
 pub use handle::{Leadership, Options, Raft, StartError, Status};
 pub use log::LogError;
 pub use machine::{BodyError, Changes};
-pub use members::MemberError;
+pub use members::{Group, MemberError};
 pub use network::{Alone, PeerError, Peers};
 pub use propose::{COMMAND_SIZE, ProposeError};
 pub use read::ReadError;

@@ -1,0 +1,152 @@
+//! Keeps the Raft group in step with the rows of the managers: one change at a time, on the leader.
+//!
+//! A manager becomes a learner first and votes once it has caught up; on its way out it stops voting first and still
+//! hears that it did. The leader itself goes last, and the others elect another.
+
+use crate::{
+    kit::{id::NodeId, task::Stop},
+    model::{
+        command::Command,
+        node::{Node, Role},
+    },
+    raft::{Contact, Group, Leadership, Member, MemberError, ProposeError, Raft},
+    store::State,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tracing::{info, warn};
+
+/// Looked at again this often: whether managers answer is in no row.
+const EVERY: Duration = Duration::from_secs(1);
+/// Who was silent for longer does not count when a change is judged: ten signs of life are missing.
+const SILENCE: Duration = Duration::from_secs(3);
+/// A learner may vote when it lacks at most so many entries.
+const CLOSE: u64 = 100;
+
+/// The next change of the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Let this manager hear everything.
+    Add { raft_id: u64, member: Member },
+    /// Let exactly these vote; also ends a change that was cut off.
+    Vote { voters: BTreeSet<u64> },
+    /// Send nothing more to this learner.
+    Remove { raft_id: u64 },
+    /// Note that the node is out of the group.
+    Retire { node: NodeId, raft_id: u64 },
+}
+
+/// Decides what to do next, if anything.
+pub(super) fn next_step(
+    state: &State,
+    group: &Group,
+    contacts: &BTreeMap<u64, Contact>,
+) -> Option<Step> {
+    let Group { raft_id: own, members, voters, joint, last_index } = group;
+    state.cluster()?;
+    if *joint {
+        return Some(Step::Vote { voters: voters.clone() });
+    }
+    let wanted: BTreeMap<u64, &Node> = state
+        .nodes()
+        .filter(|node| node.role == Role::Manager)
+        .filter_map(|node| Some((node.manager.as_ref()?.raft_id, &**node)))
+        .collect();
+    let reaches = |id: &u64| {
+        let silent = contacts.get(id).and_then(|contact| contact.silent);
+        id == own || silent.is_some_and(|silent| silent <= SILENCE)
+    };
+    // Those who would decide must be able to.
+    let carries = |voters: &BTreeSet<u64>| {
+        !voters.is_empty() && voters.iter().filter(|id| reaches(id)).count() > voters.len() / 2
+    };
+    let vote = |voters: BTreeSet<u64>| carries(&voters).then_some(Step::Vote { voters });
+    let without = |id: &u64| vote(voters.iter().copied().filter(|voter| voter != id).collect());
+
+    let retire = state.nodes().find_map(|node| {
+        let raft_id = node.manager.as_ref()?.raft_id;
+        let out = node.role == Role::Worker && !members.contains_key(&raft_id);
+        out.then_some(Step::Retire { node: node.id, raft_id })
+    });
+    let remove = || {
+        let gone = |id: &&u64| !voters.contains(*id) && !wanted.contains_key(*id);
+        members.keys().find(gone).map(|id| Step::Remove { raft_id: *id })
+    };
+    let silence =
+        || voters.iter().filter(|id| *id != own && !wanted.contains_key(*id)).find_map(without);
+    let add = || {
+        wanted.iter().find(|(id, _)| !members.contains_key(*id)).and_then(|(id, node)| {
+            let addr = node.manager.as_ref()?.addr.clone();
+            Some(Step::Add { raft_id: *id, member: Member { node: node.id, addr } })
+        })
+    };
+    let promote = || {
+        let close = |id: &u64| {
+            let matched = contacts.get(id).map_or(0, |contact| contact.matched);
+            matched > 0 && matched.saturating_add(CLOSE) >= *last_index
+        };
+        let ready = |id: &&u64| {
+            members.contains_key(*id) && !voters.contains(*id) && reaches(id) && close(id)
+        };
+        wanted
+            .keys()
+            .filter(ready)
+            .find_map(|id| vote(voters.iter().copied().chain([*id]).collect()))
+    };
+    let resign = || {
+        let leaves = voters.contains(own) && !wanted.contains_key(own);
+        leaves.then(|| without(own)).flatten()
+    };
+    retire.or_else(remove).or_else(silence).or_else(add).or_else(promote).or_else(resign)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Member(#[from] MemberError),
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+}
+
+/// Changes the group whenever this manager leads, until it is told to stop or the store has stopped.
+pub async fn run(raft: Raft, stop: Stop) {
+    let mut leadership = raft.leadership();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            leads = leadership.wait_for(Leadership::is_leading) => if leads.is_err() { return },
+        }
+        let contacts = raft.contacts().await.unwrap_or_default();
+        let step = next_step(&raft.state(), &raft.group(), &contacts);
+        let done = if let Some(step) = step {
+            info!(?step, "changing the group of managers");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                taken = take(&raft, step) => taken.map_err(|error| warn!(%error, "not changed, will look again")).is_ok(),
+            }
+        } else {
+            false
+        };
+        if done {
+            continue;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+async fn take(raft: &Raft, step: Step) -> Result<(), StepError> {
+    match step {
+        Step::Add { raft_id, member } => raft.add_learner(raft_id, member).await?,
+        Step::Vote { voters } => raft.set_voters(voters).await?,
+        Step::Remove { raft_id } => raft.remove_member(raft_id).await?,
+        Step::Retire { node, raft_id } => {
+            raft.propose(None, Command::RetireManager { id: node, raft_id }).await?;
+        }
+    }
+    Ok(())
+}
