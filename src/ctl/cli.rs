@@ -115,8 +115,9 @@ Examples:
   secretctl init --advertise-addr 192.168.1.10";
 
 const JOIN_TOKEN_HELP: &str = "\
-Each call makes another token, since the cluster keeps only what it needs to know a token again: show it to
-nobody, and make a new one rather than keep it. Tokens made before go on until they expire or are revoked.
+Each call makes another token, since the cluster keeps only what it needs to know a token again.
+Show it to nobody, and make a new one rather than keep it. Tokens made before are good until they
+expire or are revoked.
 
 Examples:
   secretctl join-token worker
