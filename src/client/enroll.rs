@@ -170,7 +170,7 @@ pub async fn join(
         }
         backoff.wait().await;
     };
-    let enrolled = believe(key, response, &[ca.clone()])?;
+    let enrolled = believe(key, response, std::slice::from_ref(&ca))?;
     if enrolled.roots.contains(&ca) { Ok(enrolled) } else { Err(BadCertificate::Issuer.into()) }
 }
 

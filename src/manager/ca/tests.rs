@@ -181,7 +181,7 @@ async fn a_machine_with_a_good_token_becomes_a_node_of_the_tokens_role() {
         let node = world.join(&token).await.unwrap();
         assert_eq!((node.role, node.identity.peer().role), (role, role));
         assert_eq!(node.identity.peer().node, node.node);
-        assert_eq!(node.roots, [world.ca_certificate.clone()]);
+        assert_eq!(node.roots, std::slice::from_ref(&world.ca_certificate));
         assert_eq!(node.managers, [(world.founder, ADDR.to_owned())]);
         let row = world.row(node.node).unwrap();
         assert_eq!((row.role, row.description.hostname.as_str()), (role, "box"));

@@ -478,7 +478,6 @@ impl View {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a failed run tells how to have it again")]
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -492,7 +491,6 @@ impl Drop for World {
 }
 
 /// Prints a command in a line for each change.
-#[expect(clippy::print_stderr, reason = "a failed run tells what came before")]
 fn tell(command: &Command) {
     let Command::ChangeTasks { changes } = command else {
         return eprintln!("  {command:?}");
@@ -508,7 +506,7 @@ fn tell(command: &Command) {
             TaskChange::Assign { id, node } => eprintln!("  assign {id} to {node}"),
             TaskChange::Desire { id, desired } => eprintln!("  desire {id} {desired}"),
             TaskChange::Report { id, node: _, status } => {
-                eprintln!("  report {id} {}", status.state)
+                eprintln!("  report {id} {}", status.state);
             }
             TaskChange::Note { id, status } => {
                 eprintln!("  note {id} {} {}", status.state, status.error);

@@ -435,7 +435,7 @@ impl Draw {
     }
 
     fn digest(&mut self) -> [u8; 32] {
-        std::array::from_fn(|_| self.below(256) as u8)
+        std::array::from_fn(|_| u8::try_from(self.below(256)).unwrap())
     }
 
     fn certificate(&mut self) -> CertificateStatus {
