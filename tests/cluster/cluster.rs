@@ -25,6 +25,14 @@ impl Cluster {
             cluster.join(if *manager { "manager" } else { "worker" });
         }
         cluster.until_ready(joining.len() + 1);
+        let managers = 1 + joining.iter().filter(|manager| **manager).count();
+        until("all managers to vote", || {
+            let status = cluster.nodes[0].json(["status", "--format", "json"]);
+            let voters = status["RemoteManagers"].as_array()?.iter().filter(|manager| {
+                manager["Voter"] == true && manager["NodeID"] != status["NodeID"]
+            });
+            (voters.count() == managers - 1).then_some(())
+        });
         cluster
     }
 
@@ -77,6 +85,15 @@ impl Cluster {
             let line = format!("{} {wanted}", self.ids[n]);
             said.out.lines().any(|l| l.trim() == line.trim()).then_some(())
         });
+    }
+
+    /// The manager that leads, as soon as one does.
+    pub(crate) fn leader(&self) -> usize {
+        until("a leader", || {
+            (0..self.nodes.len()).filter(|n| self.up[*n]).find(|n| {
+                self.nodes[*n].ctl(["status", "--format", "{{.Leader}}"]).out.trim() == "true"
+            })
+        })
     }
 
     /// Ends a daemon without warning; its tasks stay.

@@ -6,6 +6,7 @@
 
 mod checker;
 mod cluster;
+mod managers;
 mod workers;
 #[expect(dead_code, reason = "one machine has more uses in tests/e2e")]
 #[path = "../e2e/world.rs"]

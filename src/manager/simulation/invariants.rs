@@ -183,7 +183,12 @@ fn replicas(state: &State, ledger: &Ledger, service: &Service) {
         .as_ref()
         .is_some_and(|update| update.state.is_paused() || update.state.is_active());
     let single = !(under_way && ledger.start_first.contains(&service.id));
-    for (place, count) in wanted.iter().filter(|_| single) {
+    // On a node that is not active an update of a global service goes no further, half way though it be.
+    let frozen = |node: &Option<NodeId>| {
+        let node = node.and_then(|id| state.node_by_id(id));
+        node.is_some_and(|node| node.availability != Availability::Active)
+    };
+    for (place, count) in wanted.iter().filter(|((_, node), _)| single && !frozen(node)) {
         assert!(*count == 1, "REPLICAS: {count} of {name} are wanted in place {place:?}");
     }
     let places = wanted.len() as u64;
