@@ -133,7 +133,9 @@ impl Ledger {
         match command {
             Command::AddToken { token, revoke } if outcome.is_ok() => {
                 for other in &mut self.tokens {
-                    other.revoked |= *revoke && other.role == token.role;
+                    // Expired for this leader, it is dropped, also for one whose clock is behind.
+                    let expired = other.expires_at.is_some_and(|end| at >= end);
+                    other.revoked |= expired || *revoke && other.role == token.role;
                 }
                 self.tokens.push(Handed {
                     hash: token.hash,
