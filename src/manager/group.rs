@@ -150,3 +150,99 @@ async fn take(raft: &Raft, step: Step) -> Result<(), StepError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{manager::orchestrator::world, model::node::ManagerStatus, store::Entity};
+    use std::sync::Arc;
+
+    /// Managers and demoted ones by Raft id; every one of them has a row.
+    fn rows(managers: &[u64], demoted: &[u64]) -> State {
+        let blank = world::state(1);
+        let node = Node::clone(blank.nodes().next().unwrap());
+        let row = |id: u64, role| {
+            let manager = Some(ManagerStatus { raft_id: id, addr: addr(id) });
+            Entity::Node(Arc::new(Node { id: name(id), role, manager, ..node.clone() }))
+        };
+        let managers = managers.iter().map(|id| row(*id, Role::Manager));
+        let demoted = demoted.iter().map(|id| row(*id, Role::Worker));
+        let cluster = Entity::Cluster(blank.cluster().unwrap().clone());
+        State::from_entities(managers.chain(demoted).chain([cluster]).collect::<Vec<_>>())
+    }
+
+    fn name(id: u64) -> NodeId {
+        NodeId::from_random([u8::try_from(id).unwrap(); 17])
+    }
+
+    fn addr(id: u64) -> String {
+        format!("10.0.0.{id}:2390")
+    }
+
+    /// Led by 1.
+    fn group(voters: &[u64], learners: &[u64]) -> Group {
+        let member = |id: &u64| (*id, Member { node: name(*id), addr: addr(*id) });
+        Group {
+            raft_id: 1,
+            members: voters.iter().chain(learners).map(member).collect(),
+            voters: voters.iter().copied().collect(),
+            joint: false,
+            last_index: 1000,
+        }
+    }
+
+    fn heard(ids: &[u64], matched: u64) -> BTreeMap<u64, Contact> {
+        let contact = Contact { silent: Some(Duration::from_millis(300)), matched };
+        ids.iter().map(|id| (*id, contact)).collect()
+    }
+
+    fn votes(voters: &[u64]) -> Option<Step> {
+        Some(Step::Vote { voters: voters.iter().copied().collect() })
+    }
+
+    #[test]
+    fn a_manager_is_added_first_and_votes_once_it_has_caught_up() {
+        let state = rows(&[1, 2], &[]);
+        let add = Step::Add { raft_id: 2, member: Member { node: name(2), addr: addr(2) } };
+        assert_eq!(next_step(&state, &group(&[1], &[]), &heard(&[], 0)), Some(add));
+        let learning = group(&[1], &[2]);
+        assert_eq!(next_step(&state, &learning, &heard(&[], 0)), None, "does not answer");
+        assert_eq!(next_step(&state, &learning, &heard(&[2], 10)), None, "far behind");
+        assert_eq!(next_step(&state, &learning, &heard(&[2], 990)), votes(&[1, 2]));
+        assert_eq!(next_step(&state, &group(&[1, 2], &[]), &heard(&[2], 990)), None);
+    }
+
+    #[test]
+    fn a_demoted_manager_stops_voting_then_leaves_then_is_retired() {
+        let state = rows(&[1, 2], &[3]);
+        let all = heard(&[2, 3], 1000);
+        assert_eq!(next_step(&state, &group(&[1, 2, 3], &[]), &all), votes(&[1, 2]));
+        let out = Some(Step::Remove { raft_id: 3 });
+        assert_eq!(next_step(&state, &group(&[1, 2], &[3]), &all), out);
+        let retired = Some(Step::Retire { node: name(3), raft_id: 3 });
+        assert_eq!(next_step(&state, &group(&[1, 2], &[]), &all), retired);
+    }
+
+    #[test]
+    fn nobody_goes_if_those_who_stay_do_not_answer() {
+        let state = rows(&[1, 2], &[3]);
+        assert_eq!(next_step(&state, &group(&[1, 2, 3], &[]), &heard(&[3], 1000)), None);
+        assert_eq!(next_step(&state, &group(&[1, 2, 3], &[]), &heard(&[2], 1000)), votes(&[1, 2]));
+    }
+
+    #[test]
+    fn the_leader_goes_last_and_never_as_the_only_one() {
+        let state = rows(&[2, 3], &[1]);
+        let all = heard(&[2, 3], 1000);
+        assert_eq!(next_step(&state, &group(&[1, 2], &[3]), &all), votes(&[1, 2, 3]));
+        assert_eq!(next_step(&state, &group(&[1, 2, 3], &[]), &all), votes(&[2, 3]));
+        assert_eq!(next_step(&rows(&[], &[1]), &group(&[1], &[]), &heard(&[], 0)), None);
+    }
+
+    #[test]
+    fn a_change_that_was_cut_off_is_ended_and_nothing_is_done_before_the_cluster_is_founded() {
+        let cut = Group { joint: true, ..group(&[1, 2, 3], &[]) };
+        assert_eq!(next_step(&rows(&[1], &[]), &cut, &heard(&[], 0)), votes(&[1, 2, 3]));
+        assert_eq!(next_step(&State::default(), &group(&[1], &[]), &heard(&[], 0)), None);
+    }
+}
