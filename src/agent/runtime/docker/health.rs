@@ -56,7 +56,8 @@ pub(super) async fn wait(
             (true, Some(HealthStatusEnum::STARTING), _) | (true, _, Until::Unwell) => {}
             (true, _, Until::FirstVerdict) => return Ok(Turn::Well(state)),
         }
-        news(engine, docker, container, since).await?;
+        let news = &["health_status", "die", "destroy"];
+        event(engine, docker, container, since, news).await?;
     }
 }
 
@@ -81,12 +82,13 @@ pub(super) async fn inspect(
     }
 }
 
-/// Waits for the next event of the container since that moment.
-async fn news(
+/// Waits for the first of these events of the container since that moment.
+pub(super) async fn event(
     engine: &Engine,
     docker: &Docker,
     container: &str,
     since: Timestamp,
+    events: &[&str],
 ) -> Result<(), RuntimeError> {
     let only = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect();
     let options = EventsOptions {
@@ -96,7 +98,7 @@ async fn news(
         filters: Some(HashMap::from([
             ("type".to_owned(), only(&["container"])),
             ("container".to_owned(), only(&[container])),
-            ("event".to_owned(), only(&["health_status", "die", "destroy"])),
+            ("event".to_owned(), only(events)),
         ])),
     };
     match std::pin::pin!(docker.events(Some(options))).next().await {

@@ -8,6 +8,7 @@ mod health;
 mod image;
 mod labels;
 mod logs;
+mod oom;
 mod spec;
 mod tar;
 mod users;
@@ -341,6 +342,10 @@ impl Runtime for DockerRuntime {
             Err(error) => return Err(self.engine.explain(error)),
         }
         match health::wait(&self.engine, &docker, &container, Until::FirstVerdict).await? {
+            Turn::Ended(ContainerState::Ended(exit)) => {
+                let exit = oom::complete(&self.engine, &docker, &container, exit).await?;
+                Ok(ContainerState::Ended(exit))
+            }
             Turn::Well(state) | Turn::Ended(state) => Ok(state),
             Turn::Unwell => Ok(ContainerState::Ended(self.unwell(&container, &docker).await?)),
         }
@@ -351,13 +356,14 @@ impl Runtime for DockerRuntime {
         let docker = self.engine.client().await?;
         let container = self.container(&docker, task).await?;
         let state = health::inspect(&self.engine, &docker, &container).await?;
-        if !health::is_checked(&state) {
-            return self.ended(&docker, &container).await;
+        if health::is_checked(&state)
+            && let Turn::Unwell =
+                health::wait(&self.engine, &docker, &container, Until::Unwell).await?
+        {
+            return self.unwell(&container, &docker).await;
         }
-        match health::wait(&self.engine, &docker, &container, Until::Unwell).await? {
-            Turn::Unwell => self.unwell(&container, &docker).await,
-            Turn::Well(_) | Turn::Ended(_) => self.ended(&docker, &container).await,
-        }
+        let exit = self.ended(&docker, &container).await?;
+        oom::complete(&self.engine, &docker, &container, exit).await
     }
 
     async fn stop(&self, task: TaskId, grace: Duration) -> Result<Exit, RuntimeError> {
