@@ -1,7 +1,11 @@
 //! Several machines of tests/e2e as one cluster, and the questions tests ask about it.
 
-use crate::world::{Said, World, until};
-use std::{fs, path::Path};
+use crate::{
+    wires::{Wire, Wires},
+    world::{Said, World, until},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{collections::BTreeSet, fs, path::Path};
 
 /// What the nodes' disks and logs must not show.
 pub(crate) const CANARY: &[u8] = b"canary-51f0c3d2-do-not-leak";
@@ -13,46 +17,92 @@ pub(crate) const HOLDER: &str = "grep -q canary-51f0c3d2 /run/secrets/s || exit 
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<World>,
     ids: Vec<String>,
-    up: Vec<bool>,
+    life: Vec<Life>,
+    /// Between the nodes, where there is something that can cut them off.
+    wires: Option<Wires>,
+}
+
+/// Whether a daemon answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Up,
+    /// Cut off from the others; it answers its own socket.
+    Cut,
+    /// By SIGSTOP.
+    Frozen,
+    Down,
 }
 
 impl Cluster {
     /// A cluster of one manager and those that join it: `true` for a manager.
     pub(crate) fn new(joining: &[bool]) -> Self {
-        let mut cluster = Self { nodes: Vec::new(), ids: Vec::new(), up: Vec::new() };
-        cluster.add(World::initialised());
+        Self::make(joining, None)
+    }
+
+    /// The same over wires that can be cut.
+    pub(crate) fn wired(joining: &[bool]) -> Self {
+        Self::make(joining, Some(Wires::new()))
+    }
+
+    fn make(joining: &[bool], wires: Option<Wires>) -> Self {
+        let mut cluster = Self { nodes: Vec::new(), ids: Vec::new(), life: Vec::new(), wires };
+        let mut first = World::new();
+        first.start();
+        cluster.settle(first, |node, here| node.ctl(["init"].into_iter().chain(here.clone())));
         for manager in joining {
             cluster.join(if *manager { "manager" } else { "worker" });
         }
         cluster.until_ready(joining.len() + 1);
-        let managers = 1 + joining.iter().filter(|manager| **manager).count();
-        until("all managers to vote", || {
-            let status = cluster.nodes[0].json(["status", "--format", "json"]);
-            let voters = status["RemoteManagers"].as_array()?.iter().filter(|manager| {
-                manager["Voter"] == true && manager["NodeID"] != status["NodeID"]
-            });
-            (voters.count() == managers - 1).then_some(())
-        });
+        cluster.until_voters(1 + joining.iter().filter(|manager| **manager).count());
         cluster
     }
 
-    fn add(&mut self, node: World) {
-        self.ids.push(node.ctl(["status", "--format", "{{.NodeID}}"]).ok().trim().to_owned());
+    /// Waits until so many managers vote.
+    pub(crate) fn until_voters(&self, count: usize) {
+        until(&format!("{count} managers to vote"), || {
+            (self.voters() == Some(count)).then_some(())
+        });
+    }
+
+    /// How many managers vote, as the first that answers knows it.
+    pub(crate) fn voters(&self) -> Option<usize> {
+        let status: serde_json::Value =
+            serde_json::from_str(&self.ask(["status", "--format", "json"]).out).unwrap();
+        let managers = status["RemoteManagers"].as_array()?;
+        Some(managers.iter().filter(|manager| manager["Voter"] == true).count())
+    }
+
+    /// Lets a machine enter the cluster, its wire laid before.
+    fn settle(&mut self, node: World, enter: impl FnOnce(&World, &Vec<&str>) -> Said) {
+        let wire = self.wires.as_ref().map(Wires::lay);
+        let advertise = wire.as_ref().map_or("127.0.0.1".to_owned(), Wire::addr);
+        let here = vec!["--listen-addr", "127.0.0.1:0", "--advertise-addr", &advertise];
+        if let Some(wire) = &wire {
+            wire.from(node.path(""));
+        }
+        enter(&node, &here).ok();
+        let status = node.json(["status", "--format", "json"]);
+        self.ids.push(status["NodeID"].as_str().unwrap().to_owned());
         self.nodes.push(node);
-        self.up.push(true);
+        self.life.push(Life::Up);
     }
 
     /// Adds a machine in this role.
     pub(crate) fn join(&mut self, role: &str) {
-        let token = self.nodes[0].ctl(["join-token", "-q", role]).ok();
-        let addr = self.nodes[0].ctl(["status", "--format", "{{.AdvertiseAddr}}"]).ok();
+        let token = self.ask(["join-token", "-q", role]).out;
+        let from = (0..self.nodes.len()).find(|n| self.answers(*n)).unwrap();
+        let addr = self.nodes[from].ctl(["status", "--format", "{{.AdvertiseAddr}}"]).ok();
         let mut node = World::new();
         node.start();
         let token = node.file("token", token);
-        let here = ["--listen-addr", "127.0.0.1:0", "--advertise-addr", "127.0.0.1"];
-        node.ctl(["join", "--token-file", &token].into_iter().chain(here).chain([addr.trim()]))
-            .ok();
-        self.add(node);
+        self.settle(node, |node, here| {
+            let args = ["join", "--token-file", &token].into_iter().chain(here.clone());
+            node.ctl(args.chain([addr.trim()]))
+        });
+    }
+
+    fn answers(&self, n: usize) -> bool {
+        self.life[n] == Life::Up
     }
 
     pub(crate) fn id(&self, n: usize) -> &str {
@@ -63,7 +113,7 @@ impl Cluster {
     pub(crate) fn ask<const N: usize>(&self, args: [&str; N]) -> Said {
         until(&format!("an answer to {args:?}"), || {
             (0..self.nodes.len())
-                .filter(|n| self.up[*n])
+                .filter(|n| self.answers(*n))
                 .map(|n| self.nodes[n].ctl(args))
                 .find(|said| said.code == 0)
         })
@@ -87,10 +137,23 @@ impl Cluster {
         });
     }
 
+    /// Waits until the others hear of this manager again and it answers from its own copy.
+    pub(crate) fn until_serving(&self, n: usize) {
+        until(&format!("manager {n} to be there for the others"), || {
+            let format = "{{.ID}} {{.ManagerStatus}}";
+            let said = self.ask(["node", "ls", "--format", format]);
+            let known = ["Leader", "Reachable"].map(|status| format!("{} {status}", self.ids[n]));
+            said.out.lines().any(|line| known.iter().any(|known| known == line)).then_some(())
+        });
+        until(&format!("manager {n} to answer"), || {
+            (self.nodes[n].ctl(["ls"]).code == 0).then_some(())
+        });
+    }
+
     /// The manager that leads, as soon as one does.
     pub(crate) fn leader(&self) -> usize {
         until("a leader", || {
-            (0..self.nodes.len()).filter(|n| self.up[*n]).find(|n| {
+            (0..self.nodes.len()).filter(|n| self.answers(*n)).find(|n| {
                 self.nodes[*n].ctl(["status", "--format", "{{.Leader}}"]).out.trim() == "true"
             })
         })
@@ -99,12 +162,45 @@ impl Cluster {
     /// Ends a daemon without warning; its tasks stay.
     pub(crate) fn kill(&mut self, n: usize) {
         self.nodes[n].kill();
-        self.up[n] = false;
+        self.life[n] = Life::Down;
+    }
+
+    /// Asks a daemon to end and waits for it; its tasks stay.
+    pub(crate) fn stop(&mut self, n: usize) {
+        assert_eq!(self.nodes[n].stop(), 0, "it drains");
+        self.life[n] = Life::Down;
+    }
+
+    /// Stops a daemon in the middle of whatever it does; its tasks go on.
+    pub(crate) fn freeze(&mut self, n: usize) {
+        self.signal(n, Signal::STOP);
+        self.life[n] = Life::Frozen;
+    }
+
+    pub(crate) fn thaw(&mut self, n: usize) {
+        self.signal(n, Signal::CONT);
+        self.life[n] = Life::Up;
+    }
+
+    /// Cuts a node off from all others, in both directions: what is sent waits, and nothing says so.
+    pub(crate) fn cut(&mut self, n: usize) {
+        self.wires.as_ref().unwrap().cut(n);
+        self.life[n] = Life::Cut;
+    }
+
+    pub(crate) fn heal(&mut self, n: usize) {
+        self.wires.as_ref().unwrap().heal(n);
+        self.life[n] = Life::Up;
+    }
+
+    fn signal(&self, n: usize, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.nodes[n].pid()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     pub(crate) fn start(&mut self, n: usize) {
         self.nodes[n].start();
-        self.up[n] = true;
+        self.life[n] = Life::Up;
     }
 
     /// A service of `replicas` tasks on workers that hold the secret `s`.
@@ -152,10 +248,27 @@ impl Cluster {
     }
 }
 
+/// The processes of [`HOLDER`] that a node started: in their sandbox the node's own key file is hidden.
+pub(crate) fn holders(node: &World) -> BTreeSet<i32> {
+    let hidden = node.path("data.key").display().to_string();
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes
+        .filter(|process| {
+            // One that ends just now shows nothing.
+            let read = |name| {
+                let text = fs::read(process.path().join(name)).unwrap_or_default();
+                String::from_utf8_lossy(&text).into_owned()
+            };
+            read("cmdline").contains("trap 'exit 0' TERM") && read("mountinfo").contains(&hidden)
+        })
+        .filter_map(|process| process.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for (node, up) in self.nodes.iter_mut().zip(&self.up) {
-            if *up {
+        for (node, life) in self.nodes.iter_mut().zip(&self.life) {
+            if *life != Life::Down {
                 node.kill();
             }
         }
@@ -168,18 +281,22 @@ impl Drop for Cluster {
 
 fn end_tasks_below(dir: &Path) {
     until("tasks to end", || {
-        let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-        let ours: Vec<i32> = processes
-            .filter(|process| {
-                fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir))
-            })
-            .filter_map(|process| process.file_name().to_str()?.parse().ok())
-            .collect();
+        let ours = processes_below(dir);
         for pid in &ours {
-            let pid = rustix::process::Pid::from_raw(*pid).unwrap();
             // It may end at this very moment by itself.
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+            kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL).ok();
         }
         ours.is_empty().then_some(())
     });
+}
+
+/// Those whose working directory is below `dir`.
+fn processes_below(dir: &Path) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes
+        .filter(|process| {
+            fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir))
+        })
+        .filter_map(|process| process.file_name().to_str()?.parse().ok())
+        .collect()
 }

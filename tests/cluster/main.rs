@@ -6,7 +6,13 @@
 
 mod checker;
 mod cluster;
+mod cut;
+mod load;
 mod managers;
+mod membership;
+mod moving;
+mod stopped;
+mod wires;
 mod workers;
 #[expect(dead_code, reason = "one machine has more uses in tests/e2e")]
 #[path = "../e2e/world.rs"]

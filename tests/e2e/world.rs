@@ -105,7 +105,7 @@ impl World {
         path.to_str().unwrap().to_owned()
     }
 
-    fn socket(&self) -> String {
+    pub(crate) fn socket(&self) -> String {
         format!("unix://{}", self.path("run/secretd.sock").display())
     }
 
