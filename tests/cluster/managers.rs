@@ -1,17 +1,13 @@
 //! Several managers: leaders die, quorums are lost, roles change, and what was acknowledged stays.
 
 use crate::{
-    checker::{self, Act, Operation, Outcome},
     cluster::{CANARY, Cluster},
+    load::{Load, sockets},
     world::{files_with, until},
 };
 use std::{
     collections::BTreeSet,
     path::PathBuf,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -100,77 +96,17 @@ fn without_a_quorum_writes_are_refused_and_after_a_restart_of_all_everything_is_
 #[test]
 fn what_many_clients_see_while_leaders_die_has_an_explanation() {
     let mut cluster = Cluster::new(&[true, true]);
-    let history = Mutex::new(Vec::new());
-    let (start, stop) = (Instant::now(), AtomicBool::new(false));
-    let (serial, done) = (AtomicU64::new(0), AtomicU64::new(0));
-    let now = || u64::try_from(start.elapsed().as_micros()).unwrap();
-    let step = |client: usize, cluster: &Cluster| {
-        let n = serial.fetch_add(1, Ordering::SeqCst);
-        let object = format!("o{}", n % 7);
-        let label = n.to_string();
-        let node = &cluster.nodes[client];
-        let called = now();
-        let (mut act, said) = match n % 5 {
-            0 => {
-                let pair = format!("v={label}");
-                let args = ["create", "--label", pair.as_str(), object.as_str(), "-"];
-                (Act::Create { label }, node.ctl_with(args, b"x"))
-            }
-            1 if n % 3 == 0 => (Act::Remove, node.ctl(["rm", object.as_str()])),
-            _ => {
-                let format = "{{.Spec.Labels.v}}";
-                let args = ["inspect", "--format", format, object.as_str()];
-                (Act::Get { saw: None }, node.ctl(args))
-            }
-        };
-        let mut outcome = match said.code {
-            0 => Outcome::Done,
-            3 | 4 => Outcome::Refused,
-            _ => Outcome::Unknown,
-        };
-        if let Act::Get { saw } = &mut act {
-            if outcome == Outcome::Done {
-                *saw = Some(said.out.trim().to_owned());
-            }
-            // That there is none is an answer.
-            if outcome == Outcome::Refused {
-                outcome = Outcome::Done;
-            }
+    let load = Load::new();
+    let everyone = sockets(&cluster.nodes);
+    load.around(&everyone, || {
+        for _ in 0..2 {
+            load.until_more(40);
+            let leader = cluster.leader();
+            cluster.kill(leader);
+            load.until_more(60);
+            cluster.start(leader);
+            cluster.until_serving(leader);
         }
-        done.fetch_add(u64::from(outcome != Outcome::Unknown), Ordering::SeqCst);
-        let operation = Operation { object, act, called, returned: now(), outcome };
-        history.lock().unwrap().push(operation);
-    };
-    for _ in 0..2 {
-        let leader = cluster.leader();
-        stop.store(false, Ordering::SeqCst);
-        let before = done.load(Ordering::SeqCst);
-        std::thread::scope(|scope| {
-            for client in 0..3 {
-                let (cluster, stop, step) = (&cluster, &stop, &step);
-                scope.spawn(move || {
-                    while !stop.load(Ordering::SeqCst) {
-                        step(client, cluster);
-                    }
-                });
-            }
-            let pid = i32::try_from(cluster.nodes[leader].pid()).unwrap();
-            until("some answers", || (done.load(Ordering::SeqCst) > before + 40).then_some(()));
-            let pid = rustix::process::Pid::from_raw(pid).unwrap();
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-            until("some answers without it", || {
-                (done.load(Ordering::SeqCst) > before + 100).then_some(())
-            });
-            stop.store(true, Ordering::SeqCst);
-        });
-        cluster.kill(leader);
-        cluster.start(leader);
-        cluster.leader();
-    }
-    let history = history.into_inner().unwrap();
-    checker::check(&history).unwrap();
-    let listed: BTreeSet<String> =
-        cluster.ask(["ls", "--format", "{{.Name}}"]).out.lines().map(str::to_owned).collect();
-    let (missing, invented) = checker::missing_and_invented(&history, &listed);
-    assert!(missing.is_empty() && invented.is_empty(), "{missing:?} {invented:?}");
+    });
+    load.check(&cluster);
 }
