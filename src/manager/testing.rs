@@ -17,8 +17,10 @@ use crate::{
         task::{Task, TaskState, TaskStatus},
     },
     pki::{self, Authority, Identity, PrivateKey, Tls},
-    raft::{Alone, Member, Options, Raft},
-    wire::v1::{control_server::ControlServer, dispatcher_client::DispatcherClient},
+    raft::{Alone, Member, Options, PeerError, Peers, Raft},
+    wire::v1::{
+        control_server::ControlServer, dispatcher_client::DispatcherClient, peer_client::PeerClient,
+    },
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, UnixListener};
@@ -64,11 +66,27 @@ async fn serve(
 ) -> (SocketAddr, Vec<Running<()>>) {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = tcp.local_addr().unwrap();
+    let (incoming, accepting) = pki::listen(tcp, &tls_of(ca, node, clock), stop.clone());
+    let server = pki::server().add_service(dispatcher.server()).add_service(dispatcher.relay());
+    let workers = server.serve_with_incoming(incoming);
+    (addr, vec![accepting, start("workers", async move { workers.await.unwrap() })])
+}
+
+/// A manager's way to the others.
+#[derive(Debug)]
+struct Dial(Tls);
+
+#[async_trait::async_trait]
+impl Peers for Dial {
+    async fn channel(&self, member: &Member) -> Result<Channel, PeerError> {
+        Ok(pki::channel(&self.0, &member.addr, member.node))
+    }
+}
+
+fn tls_of(ca: &Authority, node: NodeId, clock: &Clock) -> Tls {
     let tls = Tls::new(ca.cluster(), &[ca.certificate()], clock.clone()).unwrap();
     tls.set_identity(&issue(ca, node, Role::Manager, clock.now())).unwrap();
-    let (incoming, accepting) = pki::listen(tcp, &tls, stop.clone());
-    let workers = pki::server().add_service(dispatcher.server()).serve_with_incoming(incoming);
-    (addr, vec![accepting, start("workers", async move { workers.await.unwrap() })])
+    tls
 }
 
 impl Manager {
@@ -119,6 +137,7 @@ impl Manager {
             Arc::clone(&keyring),
             node,
             dispatcher.logs(),
+            Arc::new(Dial(tls_of(&ca, node, &clock))),
             stop.clone(),
         );
         let socket = UnixListener::bind(dir.path().join("s.sock")).unwrap();
@@ -144,18 +163,18 @@ impl Manager {
             uses_left: None,
         };
         let (hash, row) = (token.hash, Node { manager: None, ..founder(node) });
-        for command in [
-            Command::AddToken { token, revoke: false },
-            Command::JoinNode { token: hash, node: Box::new(row) },
-            Command::AdmitManager { id: node, addr: "127.0.0.1:2391".into() },
-        ] {
-            self.raft.propose(None, command).await.unwrap();
-        }
         let stop = Stop::new();
         let keyring = Arc::clone(&self.keyring);
         let (raft, clock) = (self.raft.clone(), self.clock.clone());
         let dispatcher = DispatcherService::new(raft, node, keyring, clock, stop.clone());
         let (addr, mut running) = serve(&dispatcher, node, &self.ca, &self.clock, &stop).await;
+        for command in [
+            Command::AddToken { token, revoke: false },
+            Command::JoinNode { token: hash, node: Box::new(row) },
+            Command::AdmitManager { id: node, addr: addr.to_string() },
+        ] {
+            self.raft.propose(None, command).await.unwrap();
+        }
         running.push(start("dispatcher", dispatcher.run()));
         Beside { node, addr, stop, running }
     }
@@ -178,6 +197,13 @@ impl Manager {
         let tls = self.stranger();
         tls.set_identity(&issue(&self.ca, node, Role::Worker, self.clock.now())).unwrap();
         self.connect(&tls)
+    }
+
+    /// A connection to what managers ask each other, with a certificate of `node` for this role.
+    pub(crate) fn peer(&self, node: NodeId, role: Role) -> PeerClient<Channel> {
+        let tls = self.stranger();
+        tls.set_identity(&issue(&self.ca, node, role, self.clock.now())).unwrap();
+        PeerClient::new(pki::channel(&tls, &self.addr.to_string(), self.node))
     }
 
     /// A connection without any certificate.

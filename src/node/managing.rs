@@ -12,7 +12,10 @@ use crate::{
         task::{self, Running, Stop},
     },
     manager::{
-        ca::CaService, chores::Chores, control::ControlService, dispatcher::DispatcherService,
+        ca::CaService,
+        chores::Chores,
+        control::ControlService,
+        dispatcher::{DispatcherService, RelayService},
     },
     pki::{self, Tls},
     raft::{self, Leadership, PeerError, Raft},
@@ -20,7 +23,7 @@ use crate::{
         status::status,
         v1::{
             ManagerEntry, StatusResponse, ca_server::CaServer, control_server::ControlServer,
-            dispatcher_server::DispatcherServer,
+            dispatcher_server::DispatcherServer, peer_server::PeerServer,
         },
     },
 };
@@ -98,12 +101,14 @@ impl Managing {
         // Other managers must get through before the store holds anything: it comes from them.
         let dispatching: Switch<DispatcherServer<DispatcherService>> = Switch::off(catching_up);
         let certifying: Switch<CaServer<CaService>> = Switch::off(catching_up);
+        let relaying: Switch<PeerServer<RelayService>> = Switch::off(catching_up);
         let (incoming, accepting) = pki::listen(listener, tls, stop.clone());
         parts.push(accepting);
         let server = pki::server()
             .add_service(raft.peer_service())
             .add_service(dispatching.clone())
-            .add_service(certifying.clone());
+            .add_service(certifying.clone())
+            .add_service(relaying.clone());
         let ended = stop.clone();
         parts.push(task::start("cluster listener", async move {
             tokio::select! {
@@ -135,6 +140,7 @@ impl Managing {
             Arc::clone(&keyring),
             card.keys.node,
             dispatcher.logs(),
+            Arc::new(Dial(tls.clone())),
             stop.clone(),
         );
         let ca = CaService::new(
@@ -145,6 +151,7 @@ impl Managing {
         );
         dispatching.on(dispatcher.server());
         certifying.on(ca.server());
+        relaying.on(dispatcher.relay());
         let chores = Chores::new(raft.clone(), clock);
         parts.push(task::start("dispatcher", dispatcher.run()));
         parts.push(task::start("chores", chores.run(stop.clone())));

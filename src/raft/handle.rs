@@ -334,6 +334,14 @@ impl Raft {
         PeerService::server(self.core.clone(), self.proposer.clone(), self.asked.clone())
     }
 
+    /// Lets only managers through that are members of the Raft group; for what they ask each other elsewhere.
+    ///
+    /// # Errors
+    /// The call comes from somebody else.
+    pub fn check_peer<T>(&self, request: &tonic::Request<T>) -> Result<(), tonic::Status> {
+        self.core.check_member(request)
+    }
+
     /// Answers what is on its way, writes everything down and closes the files. Later calls do nothing.
     pub async fn shutdown(&self) {
         let tasks = self.running.lock().expect("no holder of this lock panics").take();

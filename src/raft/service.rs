@@ -55,6 +55,31 @@ impl std::fmt::Debug for PeerService {
     }
 }
 
+impl Core {
+    /// The manager of our cluster that calls, and whether it is a member of the Raft group as far as this one knows.
+    fn caller<T>(&self, request: &Request<T>) -> Result<(NodeId, bool), Status> {
+        let Peer { cluster, node, role, not_before: _, not_after: _, serial: _ } =
+            &**Conn::peer(request)?;
+        if *cluster != self.cluster || *role != Role::Manager {
+            tracing::warn!(%node, %cluster, %role, "a node that is no manager of this cluster called as one");
+            return Err(denied(format!("node {node} is no manager of this cluster")));
+        }
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let member =
+            metrics.membership_config.membership().nodes().any(|(_, member)| member.node == *node);
+        Ok((*node, member))
+    }
+
+    /// For what only members may ask.
+    pub(super) fn check_member<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        match self.caller(request)? {
+            (_, true) => Ok(()),
+            (node, false) => Err(stranger(node)),
+        }
+    }
+}
+
 impl PeerService {
     pub(super) fn server(core: Arc<Core>, proposer: Proposer, reader: Reader) -> RaftServer<Self> {
         let service = Self { core, proposer, reader, heard: Arc::default() };
@@ -63,33 +88,10 @@ impl PeerService {
             .max_encoding_message_size(MESSAGE_SIZE)
     }
 
-    /// The manager of our cluster that calls, and whether it is a member of the Raft group as far as this one knows.
-    fn caller<T>(&self, request: &Request<T>) -> Result<(NodeId, bool), Status> {
-        let Peer { cluster, node, role, not_before: _, not_after: _, serial: _ } =
-            &**Conn::peer(request)?;
-        if *cluster != self.core.cluster || *role != Role::Manager {
-            tracing::warn!(%node, %cluster, %role, "a node that is no manager of this cluster called as one");
-            return Err(denied(format!("node {node} is no manager of this cluster")));
-        }
-        let metrics = self.core.raft.metrics();
-        let metrics = metrics.borrow();
-        let member =
-            metrics.membership_config.membership().nodes().any(|(_, member)| member.node == *node);
-        Ok((*node, member))
-    }
-
-    /// For what only members may ask.
-    fn check_member<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        match self.caller(request)? {
-            (_, true) => Ok(()),
-            (node, false) => Err(stranger(node)),
-        }
-    }
-
     /// For Raft's own calls. Who knows no member yet, or has lost its leader, may have slept through changes of the
     /// group and must hear of them from managers it does not know.
     fn check_raft<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
-        let (node, member) = self.caller(request)?;
+        let (node, member) = self.core.caller(request)?;
         if member || self.is_lost() {
             return Ok(node);
         }
@@ -191,7 +193,7 @@ impl v1::raft_server::Raft for PeerService {
         &self,
         request: Request<v1::ProposeRequest>,
     ) -> Result<Response<v1::ProposeResponse>, Status> {
-        self.check_member(&request)?;
+        self.core.check_member(&request)?;
         let v1::ProposeRequest { target, request, command } = request.into_inner();
         self.check_target(target)?;
         self.check_leads()?;
@@ -208,7 +210,7 @@ impl v1::raft_server::Raft for PeerService {
         &self,
         request: Request<v1::ReadIndexRequest>,
     ) -> Result<Response<v1::ReadIndexResponse>, Status> {
-        self.check_member(&request)?;
+        self.core.check_member(&request)?;
         let v1::ReadIndexRequest { target } = request.into_inner();
         self.check_target(target)?;
         let confirmed = self.reader.confirm().await.map_err(forward::not_confirmed)?;
@@ -219,13 +221,27 @@ impl v1::raft_server::Raft for PeerService {
         &self,
         request: Request<v1::ContactsRequest>,
     ) -> Result<Response<v1::ContactsResponse>, Status> {
-        self.check_member(&request)?;
+        self.core.check_member(&request)?;
         let v1::ContactsRequest { target } = request.into_inner();
         self.check_target(target)?;
         self.check_leads()?;
         let contacts = self.core.contacts();
         let contacts = contacts.iter().map(|(id, contact)| (*id, contact.into())).collect();
         Ok(Response::new(v1::ContactsResponse { contacts }))
+    }
+
+    async fn stand(
+        &self,
+        request: Request<v1::StandRequest>,
+    ) -> Result<Response<v1::StandResponse>, Status> {
+        let caller = self.check_raft(&request)?;
+        let v1::StandRequest { target, term } = request.into_inner();
+        self.check_target(target)?;
+        if self.core.raft.metrics().borrow().current_term == term {
+            tracing::info!(leader = %caller, term, "standing for election in place of the leader, who goes");
+            self.core.raft.trigger().elect().await.map_err(failed)?;
+        }
+        Ok(Response::new(v1::StandResponse {}))
     }
 
     async fn install_snapshot(

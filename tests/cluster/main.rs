@@ -8,6 +8,7 @@ mod checker;
 mod cluster;
 mod cut;
 mod load;
+mod logs;
 mod managers;
 mod membership;
 mod moving;

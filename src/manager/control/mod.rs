@@ -25,7 +25,7 @@ use crate::{
         command::{Answer, Command, RequestId},
         refusal::{Refusal, RefusalKind},
     },
-    raft::{ProposeError, Raft},
+    raft::{Peers, ProposeError, Raft},
     store::State,
     wire::v1,
 };
@@ -41,6 +41,8 @@ pub struct ControlService {
     /// This manager.
     node: NodeId,
     logs: LogBroker,
+    /// Ways to the other managers.
+    peers: Arc<dyn Peers>,
     /// Ends the streams.
     stop: Stop,
 }
@@ -51,9 +53,10 @@ impl ControlService {
         keyring: Arc<Keyring>,
         node: NodeId,
         logs: LogBroker,
+        peers: Arc<dyn Peers>,
         stop: Stop,
     ) -> Self {
-        Self { raft, keyring, node, logs, stop }
+        Self { raft, keyring, node, logs, peers, stop }
     }
 
     fn state(&self) -> Arc<State> {

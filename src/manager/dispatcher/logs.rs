@@ -2,6 +2,7 @@
 //!
 //! An operator's call has a [`LogReader`]; each task it wants is a subscription, told to the task's node over its
 //! session. The agent answers with one `PublishLogs` call, whose lines go straight to the reader, no faster than it reads.
+//! For a node that is with another manager, the reader reads what that one relays.
 
 use super::{
     Member, Shared,
@@ -10,6 +11,10 @@ use super::{
 use crate::{
     kit::id::{NodeId, SessionId, TaskId},
     wire::v1::{self, session_response::Event},
+};
+use futures::{
+    StreamExt,
+    stream::{BoxStream, SelectAll},
 };
 use std::{
     collections::BTreeMap,
@@ -54,7 +59,7 @@ struct Subscription {
 /// Subscriptions whose node went away; kept apart because nobody waits for room in the reader's queue.
 #[derive(Debug, Default)]
 struct Lost {
-    tasks: Mutex<Vec<(TaskId, String)>>,
+    tasks: Mutex<Vec<(TaskId, LogEnd)>>,
     wake: Notify,
 }
 
@@ -65,21 +70,39 @@ pub enum LogEvent {
         task: TaskId,
         lines: Vec<v1::LogLine>,
     },
-    /// Nothing more comes of this task; `why` is empty if that is its end.
+    /// Nothing more comes of this task.
     End {
         task: TaskId,
-        why: String,
+        why: LogEnd,
     },
 }
 
+/// Why nothing more comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogEnd {
+    /// That was all.
+    Done,
+    /// The node has no more to say, for this reason.
+    Failed(String),
+    /// The way to the node is cut. It makes sense to ask again.
+    Lost(String),
+}
+
 /// One operator's call. Dropping it tells the nodes to stop.
-#[derive(Debug)]
 pub struct LogReader {
     broker: LogBroker,
     id: u64,
     events: mpsc::Sender<LogEvent>,
     receiver: mpsc::Receiver<LogEvent>,
     lost: Arc<Lost>,
+    /// What other managers relay.
+    relayed: SelectAll<BoxStream<'static, LogEvent>>,
+}
+
+impl std::fmt::Debug for LogReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogReader").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl LogBroker {
@@ -93,7 +116,8 @@ impl LogBroker {
         subscriptions.readers += 1;
         let id = subscriptions.readers;
         drop(subscriptions);
-        LogReader { broker: self.clone(), id, events, receiver, lost: Arc::default() }
+        let (lost, relayed) = Default::default();
+        LogReader { broker: self.clone(), id, events, receiver, lost, relayed }
     }
 
     /// Asks a node for a task's output. Returns whether the node is here to be asked.
@@ -125,10 +149,12 @@ impl LogBroker {
             options: Some(*options),
             close: false,
         }));
-        if !told {
+        // Whoever ended the session meanwhile may have ended its subscriptions before there was this one.
+        if !told || session.is_over() {
             lock(&self.0.subscriptions).by_id.remove(&id);
+            return false;
         }
-        told
+        true
     }
 
     /// Ends what was asked for in a session that is over.
@@ -138,7 +164,7 @@ impl LogBroker {
             subscriptions.by_id.extract_if(.., |_, s| s.session == session.id()).collect();
         drop(subscriptions);
         for (_, Subscription { node, task, lost, .. }) in gone {
-            lost.add(task, format!("the connection to node {node} broke"));
+            lost.add(task, broke(node));
         }
     }
 
@@ -153,7 +179,7 @@ impl LogBroker {
     }
 
     /// Ends a subscription; says why only if it was not ended otherwise.
-    fn end(&self, id: &str, why: String) {
+    fn end(&self, id: &str, why: LogEnd) {
         let ended = lock(&self.0.subscriptions).by_id.remove(id);
         if let Some(Subscription { task, lost, .. }) = ended {
             lost.add(task, why);
@@ -162,7 +188,7 @@ impl LogBroker {
 }
 
 impl Lost {
-    fn add(&self, task: TaskId, why: String) {
+    fn add(&self, task: TaskId, why: LogEnd) {
         lock(&self.tasks).push((task, why));
         self.wake.notify_one();
     }
@@ -177,7 +203,16 @@ impl Lost {
     }
 }
 
+fn broke(node: NodeId) -> LogEnd {
+    LogEnd::Lost(format!("the connection to node {node} broke"))
+}
+
 impl LogReader {
+    /// Reads also what comes here, up to an end.
+    pub fn add(&mut self, relayed: BoxStream<'static, LogEvent>) {
+        self.relayed.push(relayed);
+    }
+
     /// Waits for the next event. What a task wrote comes before its end.
     pub async fn next(&mut self) -> LogEvent {
         loop {
@@ -189,6 +224,11 @@ impl LogReader {
             }
             tokio::select! {
                 event = self.receiver.recv() => {
+                    if let Some(event) = event {
+                        return event;
+                    }
+                }
+                event = self.relayed.next(), if !self.relayed.is_empty() => {
                     if let Some(event) = event {
                         return event;
                     }
@@ -221,12 +261,12 @@ impl Drop for LogReader {
 struct Ending<'a> {
     broker: &'a LogBroker,
     id: String,
-    why: String,
+    why: LogEnd,
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.broker.end(&self.id, std::mem::take(&mut self.why));
+        self.broker.end(&self.id, std::mem::replace(&mut self.why, LogEnd::Done));
     }
 }
 
@@ -242,8 +282,7 @@ pub(super) async fn take(
     let unknown = || Status::aborted("nobody asked for these lines, or they came already");
     let id = message.subscription_id.clone();
     let (task, events) = shared.logs.answer(&id, session.node()).ok_or_else(unknown)?;
-    let why = format!("the connection to node {} broke", session.node());
-    let mut ending = Ending { broker: &shared.logs, id, why };
+    let mut ending = Ending { broker: &shared.logs, id, why: broke(session.node()) };
     loop {
         let v1::PublishLogsRequest { session_id: _, subscription_id: _, lines, error } = message;
         if !lines.is_empty() {
@@ -257,14 +296,14 @@ pub(super) async fn take(
             }
         }
         if !error.is_empty() {
-            ending.why = error;
+            ending.why = LogEnd::Failed(error);
             return Ok(());
         }
         message = tokio::select! {
             next = stream.message() => match next? {
                 Some(next) => next,
                 None => {
-                    ending.why = String::new();
+                    ending.why = LogEnd::Done;
                     return Ok(());
                 }
             },

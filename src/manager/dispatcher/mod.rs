@@ -14,11 +14,13 @@
 mod assignments;
 mod holding;
 mod logs;
+mod relay;
 mod reports;
 mod run;
 mod sessions;
 
-pub use logs::{LogBroker, LogEvent, LogReader};
+pub use logs::{LogBroker, LogEnd, LogEvent, LogReader};
+pub use relay::{LogRelay, RelayService};
 
 use super::answers;
 use crate::{
@@ -28,7 +30,7 @@ use crate::{
     raft::Raft,
     wire::{
         status::{removed, status},
-        v1::{self, dispatcher_server::DispatcherServer},
+        v1::{self, dispatcher_server::DispatcherServer, peer_server::PeerServer},
     },
 };
 use assignments::Flow;
@@ -91,6 +93,11 @@ impl DispatcherService {
         DispatcherServer::new(self.clone())
             .max_decoding_message_size(MESSAGE_SIZE)
             .max_encoding_message_size(MESSAGE_SIZE)
+    }
+
+    /// What other managers ask for, for the cluster listener.
+    pub fn relay(&self) -> PeerServer<RelayService> {
+        RelayService::server(self.shared.raft.clone(), self.logs(), self.shared.stop.clone())
     }
 
     /// Where the control API asks for the output of tasks.

@@ -9,7 +9,7 @@ use crate::{
     model::{
         Labels,
         command::TaskChange,
-        node::NodeState,
+        node::{NodeState, Role},
         object::Kind,
         task::{Task, TaskState},
     },
@@ -417,17 +417,9 @@ async fn an_agent_hears_when_nobody_reads_any_more() {
     // Without an agent there is a warning instead of silence.
     let mut logs = client.logs("web", options).await.unwrap();
     let warning = logs.next().await.unwrap().unwrap().warning;
-    assert_eq!(warning, format!("node {} is not connected", manager.node));
+    let gone = format!("node {} is not connected; waiting for it to come back", manager.node);
+    assert_eq!(warning, gone);
     drop(logs);
-
-    // Nor is it passed over that another manager has the node.
-    let other = manager.beside().await;
-    let elsewhere = Agent::with(&manager, manager.elsewhere(&other)).await;
-    let mut logs = client.logs("web", options).await.unwrap();
-    let warning = logs.next().await.unwrap().unwrap().warning;
-    assert!(warning.contains(&format!("is connected to manager {}", other.node)), "{warning}");
-    drop((logs, elsewhere));
-    other.stop();
 
     let mut agent = Agent::open(&manager).await;
     let logs = client.logs("web", options).await.unwrap();
@@ -435,5 +427,88 @@ async fn an_agent_hears_when_nobody_reads_any_more() {
     drop(logs);
     let close = agent.log_order().await;
     assert_eq!((close.id, close.close), (order.id, true));
+    manager.stop().await;
+}
+
+/// Publishes lines written at these moments, and leaves the call open.
+fn publish_on(agent: &Agent, order: &v1::LogSubscription, at: &[i64]) -> tokio::task::JoinSet<()> {
+    let mut messages = agent.publish(order, &["x"]);
+    let line = messages[0].lines[0].clone();
+    messages[0].lines =
+        at.iter().map(|at_ms| v1::LogLine { at_ms: *at_ms, ..line.clone() }).collect();
+    let mut calls = agent.calls.clone();
+    let mut call = tokio::task::JoinSet::new();
+    call.spawn(async move {
+        // Ends with its session, or when nobody reads.
+        calls.publish_logs(stream::iter(messages).chain(stream::pending())).await.ok();
+    });
+    call
+}
+
+#[tokio::test]
+async fn output_comes_from_a_node_with_another_manager_and_goes_on_where_it_was_cut() {
+    let manager = Manager::start().await;
+    let client = manager.operator().await;
+    let web = service(&client, "web", &[]).await;
+    let task = manager.assigned(web).await;
+    manager.reached(task, TaskState::Running).await;
+    let options =
+        v1::LogOptions { follow: true, stdout: true, tail: Some(5), ..Default::default() };
+    let other = manager.beside().await;
+    let mut agent = Agent::with(&manager, manager.elsewhere(&other)).await;
+    let mut logs = client.logs("web", options).await.unwrap();
+    let mut read = async || {
+        let message = logs.next().await.unwrap().unwrap();
+        (message.lines.iter().map(|line| line.at_ms).collect::<Vec<_>>(), message.warning)
+    };
+    let order = agent.log_order().await;
+    assert_eq!((&order.task_id, order.options), (&task.to_string(), Some(options)));
+    let call = publish_on(&agent, &order, &[3, 4, 4]);
+    assert_eq!(read().await, (vec![3, 4, 4], String::new()));
+
+    // The node turns to the manager that was asked: the rest is read from there.
+    let mut agent = Agent::open(&manager).await;
+    let (none, warning) = read().await;
+    assert!(none.is_empty() && warning.contains("broke; waiting for it"), "{warning}");
+    let order = agent.log_order().await;
+    let rest = v1::LogOptions { since_ms: Some(4), tail: None, ..options };
+    assert_eq!(order.options, Some(rest));
+    let again = publish_on(&agent, &order, &[4, 4, 4, 5]);
+    assert_eq!(read().await, (vec![4, 5], String::new()));
+    drop((call, again));
+
+    // Nobody reads any more: the node hears it through the other manager too.
+    drop(logs);
+    let mut agent = Agent::with(&manager, manager.elsewhere(&other)).await;
+    let logs = client.logs("web", options).await.unwrap();
+    let order = agent.log_order().await;
+    drop(logs);
+    let close = agent.log_order().await;
+    assert_eq!((close.id, close.close), (order.id, true));
+    other.stop();
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn only_managers_of_the_group_may_have_output_relayed() {
+    let manager = Manager::start().await;
+    let other = manager.beside().await;
+    let request = v1::RelayLogsRequest {
+        node_id: manager.node.to_string(),
+        task_id: TaskId::random().to_string(),
+        options: None,
+    };
+    let mut worker = manager.peer(manager.node, Role::Worker);
+    let denied = worker.relay_logs(request.clone()).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    // A manager by its certificate, but not in the Raft group.
+    let mut stranger = manager.peer(other.node, Role::Manager);
+    let denied = stranger.relay_logs(request.clone()).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    let mut member = manager.peer(manager.node, Role::Manager);
+    let mut relayed = member.relay_logs(request).await.unwrap().into_inner();
+    let end = relayed.message().await.unwrap().unwrap().end.unwrap().why.unwrap();
+    assert!(matches!(end, v1::log_end::Why::Lost(why) if why.contains("is not connected")));
+    other.stop();
     manager.stop().await;
 }
