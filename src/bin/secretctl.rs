@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: secretd::kit::os::Wiping = secretd::kit::os::Wiping;
+
 fn main() -> ExitCode {
     // `demo` runs a node by starting this very program again, and that node's tasks are started the same way.
     secretd::agent::runtime::process::shim::main_if_asked();

@@ -11,7 +11,8 @@
 //! # Not promised
 //! - Root on a node can read what that node's tasks can read, and on a manager everything: it can read the daemon's memory.
 //! - Whoever has the data directory *and* its key file has everything.
-//! - Buffers inside the HTTP/2, protobuf and TLS libraries are not wiped, nor are ring's key pairs and HKDF's intermediate values. Core dumps and ptrace are switched off for the daemon, and
-//!   the unit file forbids swapping.
+//! - Buffers of the HTTP/2, protobuf and TLS libraries are wiped when they are freed, as all memory is; those of a
+//!   connection that is open hold what came last until more comes. The stack and registers are not wiped. Core dumps
+//!   and ptrace are switched off for the daemon, and the unit file forbids swapping.
 //! - A task may do with its secret what it likes: print it, write it to its disk. Its output is kept by its runtime.
 //! - Environment variables and commands of a service are not secrets: operators can read them back.

@@ -1,6 +1,6 @@
 //! The protobuf field that carries a payload: moved in from and out to [`Plaintext`], wiped when dropped, never printed.
 //!
-//! The bytes themselves also pass through buffers of HTTP/2 and the codec, which nobody wipes; `manual` says so.
+//! The bytes themselves also pass through buffers of HTTP/2 and the codec, which are wiped only when they are freed.
 
 use super::v1::Payload;
 use crate::crypto::plaintext::Plaintext;
