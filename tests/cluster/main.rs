@@ -12,6 +12,8 @@ mod logs;
 mod managers;
 mod membership;
 mod moving;
+mod outlive;
+mod removed;
 mod stopped;
 mod wires;
 mod workers;
