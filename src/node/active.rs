@@ -171,6 +171,13 @@ pub(super) struct Joining<'a> {
     pub(super) availability: Availability,
 }
 
+/// Addresses as they were given, perhaps not at all.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'a> {
+    listen: &'a str,
+    advertise: &'a str,
+}
+
 /// A worker, and perhaps a manager too.
 pub(super) struct Active {
     card: Arc<Card>,
@@ -196,7 +203,7 @@ impl Active {
         advertise: &str,
     ) -> Result<Self, ActiveError> {
         let (listener, bound) = bind(address::listen(listen)?).await?;
-        let advertise = address::advertise(advertise, bound)?;
+        let advertise = address::told(advertise, bound, &[]).await?;
         let (cluster, node, now) = (ClusterId::random(), NodeId::random(), around.clock.now());
         // First, because it can fail for reasons of this machine, and nothing has been made yet.
         let runtime = work::runtime(&around.settings, node).await?;
@@ -238,13 +245,13 @@ impl Active {
         joining: Joining<'_>,
     ) -> Result<Self, ActiveError> {
         let Joining { token, managers, listen, advertise, availability } = joining;
-        // Bound before the token is used: a taken address is the likeliest mistake. Only a manager needs it.
-        let bound = bind(address::listen(listen)?).await;
-        let local = match &bound {
-            Ok((_, local)) => *local,
-            Err(_) => address::listen(listen)?,
+        address::advertise(advertise)?;
+        // Bound before the token is used: a taken address is the likeliest mistake. Only a manager needs it, so for a
+        // worker one that nobody asked for may be taken now; one that was asked for must work.
+        let bound = match bind(address::listen(listen)?).await {
+            Err(error) if !listen.is_empty() => return Err(error),
+            bound => bound,
         };
-        let advertise = address::advertise(advertise, local)?;
         clear(around)?;
         let description = NodeDescription {
             hostname: hostname(),
@@ -270,7 +277,8 @@ impl Active {
             return Err(failure.map_or(ActiveError::NoCluster, ActiveError::Enroll));
         };
         let (node, cluster, role) = (enrolled.node, enrolled.cluster, enrolled.role);
-        let tried = Self::settle(around, enrolled, bound, advertise).await;
+        let asked = Asked { listen, advertise };
+        let tried = Self::settle(around, enrolled, bound, asked).await;
         match &tried {
             Ok(_) => info!(%cluster, %node, %role, "joined a cluster"),
             Err(_) => wipe(around)?,
@@ -283,7 +291,7 @@ impl Active {
         around: &Surroundings,
         enrolled: Enrolled,
         bound: Result<(TcpListener, SocketAddr), ActiveError>,
-        advertise: SocketAddr,
+        asked: Asked<'_>,
     ) -> Result<Self, ActiveError> {
         let Enrolled { node, cluster, role, identity, roots, managers } = enrolled;
         let runtime = work::runtime(&around.settings, node).await?;
@@ -293,8 +301,9 @@ impl Active {
             identity,
             roots,
             raft_id: None,
-            listen_addr: bound.as_ref().map(|(_, at)| at.to_string()).unwrap_or_default(),
-            advertise_addr: advertise.to_string(),
+            // A worker listens nowhere. What was asked for counts once it is promoted.
+            listen_addr: asked.listen.to_owned(),
+            advertise_addr: asked.advertise.to_owned(),
             managers: known,
         };
         let roots: Vec<&[u8]> = member.roots.iter().map(Vec::as_slice).collect();
@@ -308,7 +317,11 @@ impl Active {
                 Self::start(around, card, tls, None, runtime).await
             }
             Role::Manager => {
-                let (listener, _) = bound?;
+                let (listener, at) = bound?;
+                let addrs: Vec<String> = managers.iter().map(|(_, addr)| addr.clone()).collect();
+                member.listen_addr = at.to_string();
+                member.advertise_addr =
+                    address::told(asked.advertise, at, &addrs).await?.to_string();
                 let (raft_id, root) = admit(&tls, &managers, &member.advertise_addr).await?;
                 let keys = keystore::create_with_root(&around.data, key_file, cluster, node, root)?;
                 let dial = Arc::new(Dial(tls.clone()));
@@ -450,10 +463,12 @@ impl Active {
                 self.card.read(|m| (m.listen_addr.clone(), m.advertise_addr.clone()));
             let (listener, bound) = bind(address::listen(&listen)?).await?;
             let managers = self.managers();
+            let addrs: Vec<String> = managers.iter().map(|(_, addr)| addr.clone()).collect();
+            let advertise = address::told(&advertise, bound, &addrs).await?.to_string();
             let (raft_id, root) = admit(&self.tls, &managers, &advertise).await?;
-            Ok::<_, ActiveError>((identity, listener, bound, raft_id, root))
+            Ok::<_, ActiveError>((identity, listener, (bound, advertise), raft_id, root))
         };
-        let (identity, listener, bound, raft_id, root) = match prepared.await {
+        let (identity, listener, (bound, advertise), raft_id, root) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => return Err(Turned { error, still: Some(Box::new(self)) }),
         };
@@ -467,6 +482,7 @@ impl Active {
             member.identity = identity;
             member.raft_id = Some(raft_id);
             member.listen_addr = bound.to_string();
+            member.advertise_addr = advertise;
             if let Err(error) = member.save(&around.data, &keys) {
                 raft.shutdown().await;
                 return Err(error.into());

@@ -1,7 +1,8 @@
 //! Where a node listens, and how the others find it.
 
 use crate::kit::limits::DEFAULT_PORT;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::net::UdpSocket;
 
 /// Why an address was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +11,8 @@ pub enum BadAddress {
     Malformed(String),
     #[error("{0} is no address others can reach")]
     Unspecified(IpAddr),
+    #[error("{0} is no port others can reach")]
+    Port(SocketAddr),
 }
 
 /// Reads `IP:PORT` or `IP`; empty means all addresses.
@@ -23,19 +26,64 @@ pub fn listen(text: &str) -> Result<SocketAddr, BadAddress> {
     parse(text, DEFAULT_PORT)
 }
 
-/// Reads the address told to others; empty means: the listening one, or the one this machine reaches the world from.
+/// Reads the address told to others, which may be left empty: then it is to be found out once somebody listens.
 ///
 /// # Errors
-/// A malformed address, or one that means "all".
-pub fn advertise(text: &str, bound: SocketAddr) -> Result<SocketAddr, BadAddress> {
-    if !text.is_empty() {
-        let address = parse(text, bound.port())?;
-        if address.ip().is_unspecified() {
-            return Err(BadAddress::Unspecified(address.ip()));
-        }
-        return Ok(address);
+/// A malformed address, or one at which nobody can be reached.
+pub fn advertise(text: &str) -> Result<Option<Advertise>, BadAddress> {
+    if text.is_empty() {
+        return Ok(None);
     }
-    let ip = if bound.ip().is_unspecified() { outward() } else { bound.ip() };
+    // Without a port it is the one that is listened on.
+    let address = parse(text, DEFAULT_PORT)?;
+    let ip = address.ip();
+    if ip.is_unspecified() || ip.is_multicast() {
+        return Err(BadAddress::Unspecified(ip));
+    }
+    if address.port() == 0 {
+        return Err(BadAddress::Port(address));
+    }
+    let port = text.parse::<SocketAddr>().ok().map(|address| address.port());
+    Ok(Some(Advertise { ip, port }))
+}
+
+/// An address to be told to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advertise {
+    ip: IpAddr,
+    /// Unset: the one that is listened on.
+    port: Option<u16>,
+}
+
+/// What others are told by who listens at `bound`: what was said; else that address; and if that means all addresses,
+/// the one from which this machine reaches the managers (`host:port`), or else the world.
+///
+/// # Errors
+/// As [`advertise()`].
+pub async fn told(
+    text: &str,
+    bound: SocketAddr,
+    managers: &[String],
+) -> Result<SocketAddr, BadAddress> {
+    if let Some(Advertise { ip, port }) = advertise(text)? {
+        return Ok((ip, port.unwrap_or(bound.port())).into());
+    }
+    if !bound.ip().is_unspecified() {
+        return Ok(bound);
+    }
+    let mut loopback = None;
+    for manager in managers {
+        match toward(manager).await {
+            // Of use only where all managers are on this machine.
+            Some(ip) if ip.is_loopback() => loopback = Some(ip),
+            Some(ip) => return Ok((ip, bound.port()).into()),
+            None => {}
+        }
+    }
+    let ip = match loopback {
+        Some(ip) => ip,
+        None => outward().await,
+    };
     Ok((ip, bound.port()).into())
 }
 
@@ -49,15 +97,27 @@ fn parse(text: &str, port: u16) -> Result<SocketAddr, BadAddress> {
         .map_err(|_| BadAddress::Malformed(text.to_owned()))
 }
 
-/// The source address of the default route; loopback where there is none. Connecting a UDP socket sends nothing.
-fn outward() -> IpAddr {
-    let ask = || {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        // An address set aside for documentation: any that is not local will do.
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-        socket.local_addr()
-    };
-    ask().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+/// The source address of the default route; loopback where there is none.
+async fn outward() -> IpAddr {
+    // An address set aside for documentation: any that is not local will do.
+    toward("192.0.2.1:9").await.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// The address from which this machine reaches that one. Connecting a UDP socket sends nothing.
+async fn toward(addr: &str) -> Option<IpAddr> {
+    for to in tokio::net::lookup_host(addr).await.ok()? {
+        let from: IpAddr = match to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let Ok(socket) = UdpSocket::bind((from, 0)).await else { continue };
+        if socket.connect(to).await.is_ok()
+            && let Ok(local) = socket.local_addr()
+        {
+            return Some(local.ip());
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -75,15 +135,23 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_others_are_told_is_never_all_addresses() {
+    #[tokio::test]
+    async fn what_others_are_told_is_never_all_addresses() {
         let bound = "0.0.0.0:77".parse().unwrap();
-        assert_eq!(advertise("10.0.0.1", bound).unwrap().to_string(), "10.0.0.1:77");
-        assert!(matches!(advertise("0.0.0.0", bound), Err(BadAddress::Unspecified(_))));
-        assert!(!advertise("", bound).unwrap().ip().is_unspecified());
-        assert_eq!(
-            advertise("", "127.0.0.1:5".parse().unwrap()).unwrap().to_string(),
-            "127.0.0.1:5"
-        );
+        let said = async |text: &str, at: SocketAddr, managers: &[&str]| {
+            let managers: Vec<String> = managers.iter().map(|at| (*at).to_owned()).collect();
+            told(text, at, &managers).await.map(|addr| addr.to_string())
+        };
+        assert_eq!(said("10.0.0.1", bound, &[]).await.unwrap(), "10.0.0.1:77");
+        assert_eq!(said("10.0.0.1:5", bound, &[]).await.unwrap(), "10.0.0.1:5");
+        for bad in ["0.0.0.0", "224.0.0.1", "[::]:1"] {
+            assert!(matches!(said(bad, bound, &[]).await, Err(BadAddress::Unspecified(_))));
+        }
+        assert!(matches!(said("10.0.0.1:0", bound, &[]).await, Err(BadAddress::Port(_))));
+        assert_eq!(said("", "127.0.0.1:5".parse().unwrap(), &[]).await.unwrap(), "127.0.0.1:5");
+        assert!(!said("", bound, &[]).await.unwrap().starts_with("0.0.0.0"));
+        // As the managers are reached, and not as the world would be.
+        let managers = ["nowhere.invalid:1", "127.0.0.1:2390"];
+        assert_eq!(said("", bound, &managers).await.unwrap(), "127.0.0.1:77");
     }
 }

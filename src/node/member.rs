@@ -58,9 +58,9 @@ pub struct Member {
     pub roots: Vec<Vec<u8>>,
     /// Its id in Raft, if it is a manager.
     pub raft_id: Option<u64>,
-    /// Where it listens as a manager, `IP:PORT`.
+    /// Where it listens as a manager, `IP:PORT`; for one that never was a manager, as it was asked for, perhaps empty.
     pub listen_addr: String,
-    /// Where others reach it as a manager, `IP:PORT`.
+    /// Where others reach it as a manager, the same way.
     pub advertise_addr: String,
     /// Where managers were last seen.
     pub managers: Vec<Manager>,

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that cannot be taken is a failed test")]
 #![expect(clippy::print_stderr, reason = "a failed test shows its daemon's log")]
 
+mod addresses;
 mod checker;
 mod cluster;
 mod cut;
