@@ -16,12 +16,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use tokio::sync::broadcast::error::RecvError;
 use tracing::{info, warn};
 
 /// Looked at again this often: whether managers answer is in no row.
 const EVERY: Duration = Duration::from_secs(1);
 /// Who was silent for longer does not count when a change is judged: ten signs of life are missing.
 const SILENCE: Duration = Duration::from_secs(3);
+/// How long one that goes is waited for.
+const RETIREMENT: Duration = Duration::from_secs(10);
 /// A learner may vote when it lacks at most so many entries.
 const CLOSE: u64 = 100;
 
@@ -137,6 +140,20 @@ pub async fn run(raft: Raft, stop: Stop) {
             () = tokio::time::sleep(EVERY) => {}
         }
     }
+}
+
+/// Waits until no manager other than `except` is on its way out, at most 10 s: one goes at a time.
+pub(super) async fn until_nobody_leaves(raft: &Raft, except: NodeId) {
+    let mut changes = raft.changes();
+    let gone = async {
+        while raft.state().leaving_manager(except).is_some() {
+            if matches!(changes.recv().await, Err(RecvError::Closed)) {
+                return;
+            }
+        }
+    };
+    // After that the store says what is the matter.
+    let _late = tokio::time::timeout(RETIREMENT, gone).await.is_err();
 }
 
 async fn take(raft: &Raft, step: Step) -> Result<(), StepError> {

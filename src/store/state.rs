@@ -9,7 +9,7 @@ use crate::{
     model::{
         cluster::Cluster,
         command::Answered,
-        node::Node,
+        node::{Node, Role},
         object::{Kind, Object},
         service::{Service, TaskSpec},
         task::{Task, TaskState},
@@ -95,6 +95,12 @@ impl State {
 
     pub fn cluster(&self) -> Option<&Arc<Cluster>> {
         self.cluster.as_ref()
+    }
+
+    /// A manager other than `except` that was demoted and is still in the Raft group.
+    pub fn leaving_manager(&self, except: NodeId) -> Option<&Arc<Node>> {
+        let leaving = |node: &&Arc<Node>| node.role == Role::Worker && node.manager.is_some();
+        self.nodes().filter(|node| node.id != except).find(leaving)
     }
 
     pub fn node_by_id(&self, id: NodeId) -> Option<&Arc<Node>> {

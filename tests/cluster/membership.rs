@@ -71,3 +71,23 @@ fn tokens_that_are_no_good_are_refused_without_being_repeated() {
     assert_eq!(status(&node, "State"), "active");
     cluster.until_ready(2);
 }
+
+#[test]
+fn two_managers_demoted_at_once_at_different_managers_go_one_after_the_other() {
+    let cluster = Cluster::new(&[true, true, true]);
+    let demote =
+        |at: usize, whom: usize| cluster.nodes[at].ctl(["node", "demote", cluster.id(whom)]);
+    let said = std::thread::scope(|scope| {
+        let both = [(0, 2), (1, 3)].map(|(at, whom)| scope.spawn(move || (whom, demote(at, whom))));
+        both.map(|one| one.join().unwrap())
+    });
+    for (whom, said) in said {
+        if said.code != 0 {
+            assert!(said.fails(5).contains("one goes at a time"));
+            // It waits for the one before.
+            demote(0, whom).ok();
+        }
+    }
+    cluster.until_voters(2);
+    cluster.nodes[1].ctl_with(["create", "after", "-"], b"x").ok();
+}

@@ -6,7 +6,7 @@
 
 mod rate;
 
-use super::answers;
+use super::{answers, group::until_nobody_leaves};
 use crate::{
     crypto::{
         key::{Key, Root},
@@ -44,6 +44,8 @@ use tracing::{info, warn};
 const MESSAGE: usize = 64 * 1024;
 /// What a node that left is said to be.
 const LEFT: &str = "the node has left";
+/// How often a manager that leaves lets others go before it that were quicker.
+const TURNS: u32 = 5;
 
 /// Serves `Ca` on any manager. Clones share everything.
 #[derive(Debug, Clone)]
@@ -302,8 +304,7 @@ impl Shared {
         let (_, node) = self.member(peer, addr).await?;
         let id = node.id;
         if node.role == Role::Manager {
-            let command = Command::SetRole { id, index: None, role: Role::Worker };
-            self.raft.propose(None, command).await.map_err(answers::proposed)?;
+            self.demote(id).await?;
         }
         let status = NodeStatus {
             state: NodeState::Down,
@@ -315,6 +316,21 @@ impl Shared {
         self.raft.propose(None, command).await.map_err(answers::proposed)?;
         info!(node = %id, %addr, "a node left");
         Ok(())
+    }
+
+    async fn demote(&self, id: NodeId) -> Result<(), Status> {
+        let mut tries = 0..TURNS;
+        loop {
+            until_nobody_leaves(&self.raft, id).await;
+            let command = Command::SetRole { id, index: None, role: Role::Worker };
+            match self.raft.propose(None, command).await {
+                // Another was quicker.
+                Err(ProposeError::Refused(_))
+                    if self.raft.state().leaving_manager(id).is_some()
+                        && tries.next().is_some() => {}
+                done => return done.map(drop).map_err(answers::proposed),
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     kit::id::NodeId,
+    manager::group::until_nobody_leaves,
     model::{
         check_labels,
         cluster::Cluster,
@@ -65,11 +66,13 @@ impl ControlService {
         let v1::SetNodeRoleRequest { request, reference, index, role } = request;
         let request = request_id(request)?;
         let role = Role::from_code(role).map_err(|fault| fault.within("role"))?;
-        let state = self.newest().await?;
-        let node = state.node(self.named(&reference))?;
-        let id = node.id;
-        // The store has the last word on the last manager; who answers only the leader knows.
+        let id = self.newest().await?.node(self.named(&reference))?.id;
         if role == Role::Worker {
+            // Whoever demotes several in one go need not know that one goes at a time.
+            until_nobody_leaves(&self.raft, id).await;
+            // The store has the last word on the last manager, and on two at once; who answers only the leader knows.
+            let state = self.newest().await?;
+            let node = state.node(id.as_str())?;
             self.check_dispensable(&state, node).await?;
         }
         self.propose(request, Command::SetRole { id, index, role }).await?;

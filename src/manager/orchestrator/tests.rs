@@ -244,6 +244,7 @@ fn tasks_follow_the_role_of_their_node() {
     world.settle();
     for n in [1, 2] {
         world.apply(Command::SetRole { id: node_id(n), index: None, role: Role::Worker });
+        world.apply(Command::RetireManager { id: node_id(n), raft_id: n.into() });
     }
     world.settle();
     assert_eq!(slots(&world, web), [1, 2]);

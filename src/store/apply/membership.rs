@@ -1,6 +1,6 @@
 //! Who may join, who belongs to the cluster, as what, and under which CA.
 
-use super::{Edit, Entity, Key, check_index, nodes::find};
+use super::{Edit, Entity, Key, State, check_index, nodes::find};
 use crate::{
     crypto::seal::Sealed,
     kit::{id::NodeId, limits::JOIN_TOKENS},
@@ -62,17 +62,39 @@ pub(super) fn join(edit: &mut Edit<'_>, hash: &[u8; 32], node: &Node) -> Outcome
 pub(super) fn set_role(edit: &mut Edit<'_>, id: NodeId, index: Option<u64>, role: Role) -> Outcome {
     let node = find(edit, id)?;
     check_index(index, node.meta.index)?;
-    let last = || edit.state.nodes().all(|other| other.id == id || other.role != Role::Manager);
-    if node.role == Role::Manager && role == Role::Worker && last() {
-        let message = "attempting to demote the last manager of the cluster";
-        return Err(Refusal::new(RefusalKind::Precondition, message).hint(
-            "promote another node first, or end the cluster with `secretctl leave --force`",
-        ));
+    if node.role == Role::Manager && role == Role::Worker {
+        check_demotion(edit.state, &node)?;
     }
     if node.role != role {
         put_node(edit, Node { role, ..Node::clone(&node) });
     }
     Ok(Answer::Done)
+}
+
+/// What holds wherever the demotion was asked for; whether the others answer only the leader can tell.
+fn check_demotion(state: &State, node: &Node) -> Result<(), Refusal> {
+    let refuse = |message: String, hint: &str| {
+        Err(Refusal::new(RefusalKind::Precondition, message).hint(hint))
+    };
+    let others = || state.nodes().filter(|other| other.id != node.id);
+    // One that was promoted but not admitted yet may never come.
+    if others().all(|other| other.role != Role::Manager || other.manager.is_none()) {
+        return refuse(
+            "attempting to demote the last manager of the cluster".to_owned(),
+            "promote another node first, or end the cluster with `secretctl leave --force`",
+        );
+    }
+    // Each was judged by itself: together they could cost the quorum.
+    match state.leaving_manager(node.id) {
+        Some(leaving) if node.manager.is_some() => refuse(
+            format!(
+                "manager {} is on its way out of the group, and one goes at a time",
+                leaving.id
+            ),
+            "try again once `secretctl node ls` shows no manager status for it",
+        ),
+        Some(_) | None => Ok(()),
+    }
 }
 
 pub(super) fn admit(edit: &mut Edit<'_>, id: NodeId, addr: &str) -> Outcome {

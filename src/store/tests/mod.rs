@@ -5,6 +5,7 @@ mod any_order;
 mod linear;
 mod list;
 mod lookup;
+mod membership;
 mod objects;
 mod services;
 mod tasks;
