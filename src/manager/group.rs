@@ -159,7 +159,10 @@ pub(super) async fn until_nobody_leaves(raft: &Raft, except: NodeId) {
 async fn take(raft: &Raft, step: Step) -> Result<(), StepError> {
     match step {
         Step::Add { raft_id, member } => raft.add_learner(raft_id, member).await?,
-        Step::Vote { voters } => raft.set_voters(voters).await?,
+        Step::Vote { voters } if voters.contains(&raft.group().raft_id) => {
+            raft.set_voters(voters).await?;
+        }
+        Step::Vote { voters } => raft.resign(voters).await?,
         Step::Remove { raft_id } => raft.remove_member(raft_id).await?,
         Step::Retire { node, raft_id } => {
             raft.propose(None, Command::RetireManager { id: node, raft_id }).await?;

@@ -213,6 +213,8 @@ impl Managing {
     /// [`ActiveError::Stopped`] if the store had failed already.
     pub(super) async fn shutdown(self) -> Result<(), ActiveError> {
         let Self { raft, parts, stop, .. } = self;
+        // While everything is still served: the others need this manager's vote, and its last entries.
+        raft.hand_over().await;
         halt(&raft, parts, &stop).await.map_or(Ok(()), |why| Err(ActiveError::Stopped(why)))
     }
 }

@@ -32,7 +32,7 @@ use openraft::{Config, ServerState, SnapshotPolicy};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 use tokio::sync::{broadcast, watch};
@@ -188,6 +188,8 @@ pub(super) struct Core {
     pub(super) network: Network,
     pub(super) cluster: ClusterId,
     pub(super) raft_id: u64,
+    /// This manager, which leads, goes: it takes no more proposals.
+    pub(super) leaving: AtomicBool,
 }
 
 /// Who leads, as this manager would call it.
@@ -379,7 +381,9 @@ impl Raft {
                 return Err(StartError::Raft(fatal.to_string()));
             }
         };
-        let core = Arc::new(Core { raft, machine: handle, log, clock, network, cluster, raft_id });
+        let (machine, leaving) = (handle, AtomicBool::new(false));
+        let core = Core { raft, machine, log, clock, network, cluster, raft_id, leaving };
+        let core = Arc::new(core);
         if let Err(error) = first_steps(&core, raft_id, begin).await {
             core.close().await;
             return Err(error);

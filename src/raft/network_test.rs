@@ -236,6 +236,52 @@ async fn a_follower_proposes_and_reads_through_the_leader_and_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_stops_or_resigns_leaves_behind_one_that_leads() {
+    let ca = authority();
+    let [first, second, third] = Manager::three(&ca).await;
+    let fourth = Manager::start(4, &ca).await;
+    first.raft.add_member(4, fourth.member.clone()).await.unwrap();
+    first.raft.propose(None, create(1).1).await.unwrap();
+    let others = [&second, &third, &fourth];
+    let leader = |among: &[&Manager]| {
+        let leads = |manager: &&&Manager| {
+            manager.raft.core.raft.metrics().borrow().state == openraft::ServerState::Leader
+        };
+        among.iter().find(leads).map(|manager| manager.id)
+    };
+    // No wait for anybody: who stops before there is another leader leaves a gap of seconds.
+    let since = Instant::now();
+    first.raft.hand_over().await;
+    println!("handed over after {:?}", since.elapsed());
+    let next = leader(&others).expect("one of the others leads");
+    first.vanish().await;
+    let (mut staying, mut next_one) = (Vec::new(), None);
+    for manager in [second, third, fourth] {
+        if manager.id == next {
+            next_one = Some(manager);
+        } else {
+            staying.push(manager);
+        }
+    }
+    let next = next_one.unwrap();
+    next.raft.propose(None, create(2).1).await.unwrap();
+    next.raft.remove_member(1).await.unwrap();
+    let since = Instant::now();
+    next.raft.resign(staying.iter().map(|manager| manager.id).collect()).await.unwrap();
+    println!("resigned after {:?}", since.elapsed());
+    let last = leader(&staying.iter().collect::<Vec<_>>()).expect("one of the others leads");
+    let last = staying.iter().find(|manager| manager.id == last).unwrap();
+    last.raft.propose(None, create(3).1).await.unwrap();
+    next.vanish().await;
+    for manager in &staying {
+        manager.holds(3).await;
+    }
+    for manager in staying {
+        manager.vanish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_members_get_through_the_gate() {
     let ca = authority();
     let manager = Manager::start(1, &ca).await;

@@ -23,7 +23,7 @@ use crate::{
 use futures::{StreamExt, stream::FuturesUnordered};
 use openraft::error::{ClientWriteError, Fatal};
 use prost::Message;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Commands that may wait for their entry; more are told to come back. A bit over what fills the entries on their way.
@@ -196,6 +196,12 @@ impl Packer {
             }
             bytes += next.weight;
             batch.push(next);
+        }
+        if self.core.leaving.load(Ordering::Relaxed) {
+            for proposal in batch {
+                answer(proposal.reply, Err(ProposeError::NotLeader { leader: None }));
+            }
+            return None;
         }
         if let Err(Full(why)) = self.core.check_room(bytes) {
             for proposal in batch {

@@ -237,11 +237,8 @@ impl v1::raft_server::Raft for PeerService {
         let caller = self.check_raft(&request)?;
         let v1::StandRequest { target, term } = request.into_inner();
         self.check_target(target)?;
-        if self.core.raft.metrics().borrow().current_term == term {
-            tracing::info!(leader = %caller, term, "standing for election in place of the leader, who goes");
-            self.core.raft.trigger().elect().await.map_err(failed)?;
-        }
-        Ok(Response::new(v1::StandResponse {}))
+        let leads = self.core.stand(caller, term).await.map_err(failed)?;
+        Ok(Response::new(v1::StandResponse { leads }))
     }
 
     async fn install_snapshot(

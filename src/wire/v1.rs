@@ -6545,12 +6545,16 @@ pub mod contacts_response {
 pub struct StandRequest {
     #[prost(uint64, tag = "1")]
     pub target: u64,
-    /// The sender's; in another the receiver does nothing.
+    /// In which the sender leads or led; in another the receiver does nothing.
     #[prost(uint64, tag = "2")]
     pub term: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct StandResponse {}
+pub struct StandResponse {
+    /// The receiver was elected.
+    #[prost(bool, tag = "1")]
+    pub leads: bool,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppendEntriesRequest {
     /// Whom the sender means to call; another node refuses.
@@ -6874,7 +6878,7 @@ pub mod raft_client {
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Contacts"));
             self.inner.unary(req, path, codec).await
         }
-        /// A leader that goes asks the follower that has all it has to stand for election at once.
+        /// A leader that goes asks a follower that has all it has to stand for election at once.
         pub async fn stand(
             &mut self,
             request: impl tonic::IntoRequest<super::StandRequest>,
@@ -6948,7 +6952,7 @@ pub mod raft_server {
             tonic::Response<super::ContactsResponse>,
             tonic::Status,
         >;
-        /// A leader that goes asks the follower that has all it has to stand for election at once.
+        /// A leader that goes asks a follower that has all it has to stand for election at once.
         async fn stand(
             &self,
             request: tonic::Request<super::StandRequest>,
