@@ -33,8 +33,9 @@ pub struct State {
 /// What can be derived from the maps, kept so that nobody has to walk them.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Index {
-    /// By kind and folded name.
-    object_names: OrdMap<(Kind, String), ObjectId>,
+    /// By folded name; shared, because changing a persistent map copies the keys around the one that changes.
+    secret_names: OrdMap<Arc<str>, ObjectId>,
+    config_names: OrdMap<Arc<str>, ObjectId>,
     /// By folded name.
     service_names: OrdMap<String, ServiceId>,
     /// Services whose present or previous spec refers to an object.
@@ -121,7 +122,7 @@ impl State {
 
     /// Finds an object by its name, whatever the case.
     pub fn object_by_name(&self, kind: Kind, name: &str) -> Option<&Arc<Object>> {
-        let id = self.index.object_names.get(&(kind, name.to_ascii_lowercase()))?;
+        let id = self.index.names(kind).get(name.to_ascii_lowercase().as_str())?;
         self.objects.get(id)
     }
 
@@ -244,23 +245,28 @@ impl State {
         self.index.specs.get(&service)
     }
 
-    /// Puts a row in place of the one with its key.
+    /// Puts a row in place of the one with its key. Indexes are touched only where the new row stands elsewhere in them.
     pub(in crate::store) fn put(&mut self, entity: Entity) {
-        self.delete(entity.key());
         match entity {
             Entity::Cluster(cluster) => self.cluster = Some(cluster),
             Entity::Node(node) => {
                 self.nodes.insert(node.id, node);
             }
-            Entity::Object(object) => {
-                self.index.object_names.insert((object.kind, object.name.folded()), object.id);
-                self.objects.insert(object.id, object);
+            Entity::Object(object) => self.put_object(object),
+            Entity::Service(service) => {
+                self.delete(Key::Service(service.id));
+                self.put_service(service);
             }
-            Entity::Service(service) => self.put_service(service),
             Entity::Task(task) => self.put_task(task),
             Entity::Answered(answered) => {
-                self.index.clients.insert((answered.at, answered.client));
-                self.answered.insert(answered.client, answered);
+                let (at, client) = (answered.at, answered.client);
+                let before = self.answered.insert(client, answered).map(|before| before.at);
+                if before != Some(at) {
+                    if let Some(before) = before {
+                        self.index.clients.remove(&(before, client));
+                    }
+                    self.index.clients.insert((at, client));
+                }
             }
         }
     }
@@ -274,7 +280,7 @@ impl State {
             }
             Key::Object(id) => {
                 if let Some(object) = self.objects.remove(&id) {
-                    self.index.object_names.remove(&(object.kind, object.name.folded()));
+                    self.index.names_mut(object.kind).remove(object.name.folded().as_str());
                 }
             }
             Key::Service(id) => {
@@ -303,6 +309,18 @@ impl State {
         }
     }
 
+    fn put_object(&mut self, object: Arc<Object>) {
+        let (id, kind, name) = (object.id, object.kind, object.name.folded());
+        if let Some(before) = self.objects.insert(id, object) {
+            let folded = before.name.folded();
+            if (before.kind, folded.as_str()) == (kind, name.as_str()) {
+                return;
+            }
+            self.index.names_mut(before.kind).remove(folded.as_str());
+        }
+        self.index.names_mut(kind).insert(name.into(), id);
+    }
+
     fn put_service(&mut self, service: Arc<Service>) {
         let id = service.id;
         self.index.service_names.insert(service.spec.name.folded(), id);
@@ -326,15 +344,46 @@ impl State {
         {
             Arc::make_mut(&mut task).spec = shared.clone();
         }
-        let id = task.id;
-        self.index.service_tasks.insert((task.service, task.slot, id));
-        if let Some(node) = task.node {
-            self.index.node_tasks.insert((node, id));
+        let (id, place, node) = (task.id, (task.service, task.slot, task.id), task.node);
+        let waits = task.status.state < TaskState::Assigned && task.desired <= TaskState::Running;
+        let before = self.tasks.insert(id, task);
+        let stood = before.as_ref().map(|before| (before.service, before.slot, id));
+        if stood != Some(place) {
+            if let Some(stood) = stood {
+                self.index.service_tasks.remove(&stood);
+            }
+            self.index.service_tasks.insert(place);
         }
-        if task.status.state < TaskState::Assigned && task.desired <= TaskState::Running {
-            self.index.waiting.insert(id);
+        let was_on = before.and_then(|before| before.node);
+        if was_on != node {
+            if let Some(was_on) = was_on {
+                self.index.node_tasks.remove(&(was_on, id));
+            }
+            if let Some(node) = node {
+                self.index.node_tasks.insert((node, id));
+            }
         }
-        self.tasks.insert(id, task);
+        match (self.index.waiting.contains(&id), waits) {
+            (true, false) => drop(self.index.waiting.remove(&id)),
+            (false, true) => drop(self.index.waiting.insert(id)),
+            (true, true) | (false, false) => {}
+        }
+    }
+}
+
+impl Index {
+    fn names(&self, kind: Kind) -> &OrdMap<Arc<str>, ObjectId> {
+        match kind {
+            Kind::Secret => &self.secret_names,
+            Kind::Config => &self.config_names,
+        }
+    }
+
+    fn names_mut(&mut self, kind: Kind) -> &mut OrdMap<Arc<str>, ObjectId> {
+        match kind {
+            Kind::Secret => &mut self.secret_names,
+            Kind::Config => &mut self.config_names,
+        }
     }
 }
 
