@@ -36,7 +36,7 @@ use tokio::sync::{broadcast, watch};
 /// A change reaches the state file at the latest this long after it was applied, if the disk keeps up.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// Changes of this many bytes are written at once.
-const FLUSH_BYTES: usize = 8 << 20;
+const FLUSH_BYTES: usize = 24 << 20;
 /// With this many bytes unwritten, applying waits for the disk.
 const PENDING_BYTES: usize = 64 << 20;
 /// Entries whose changes a slow listener may leave unread.

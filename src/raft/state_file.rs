@@ -265,14 +265,21 @@ impl StateFile {
             }
             let mut table = txn.open_table(BODIES)?;
             for (version, sealed) in bodies {
-                let (first, last) = part_bounds(version);
-                table.retain_in(first.as_slice()..=last.as_slice(), |_, _| false)?;
+                let mut parts = 0;
+                let mut was_there = sealed.is_none();
                 if let Some(sealed) = sealed {
                     let plain = v1::Sealed::from(&**sealed).encode_to_vec();
                     let bytes = self.seal(&body_key(version), &plain);
-                    for (number, part) in (0_u16..).zip(bytes.chunks(BODY_PART)) {
-                        table.insert(part_key(version, number).as_slice(), part)?;
+                    for part in bytes.chunks(BODY_PART) {
+                        let key = part_key(version, parts);
+                        was_there |= table.insert(key.as_slice(), part)?.is_some();
+                        parts += 1;
                     }
+                }
+                // Versions do not change, so almost always this one is new and leaves nothing behind.
+                if was_there {
+                    let (first, last) = (part_key(version, parts), part_key(version, u16::MAX));
+                    table.retain_in(first.as_slice()..=last.as_slice(), |_, _| false)?;
                 }
             }
             let applied = codec::applied_to(applied.as_ref(), membership).encode_to_vec();
