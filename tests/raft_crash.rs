@@ -84,7 +84,7 @@ fn make_keys(base: &Path) {
     let (cluster, node) = ids();
     let (root, storage) = (Key::<Root>::random(), Key::<Storage>::random());
     let file = unlock::file::create(&base.join("key")).unwrap();
-    let unlocker = Unlocker::new(cluster, file.id, unlock::Kind::File, &file.key, &root);
+    let unlocker = Unlocker::new(cluster, file.id, unlock::Method::File, &file.key, &root);
     fs::write(base.join("root"), unlocker.wrapped_root).unwrap();
     fs::write(base.join("storage"), storage.wrapped(&root, cluster, node)).unwrap();
 }
@@ -97,7 +97,7 @@ fn options(base: &Path) -> Options {
     let (cluster, node) = ids();
     let file = unlock::file::load(&base.join("key")).unwrap();
     let wrapped_root = fs::read(base.join("root")).unwrap();
-    let unlocker = Unlocker { id: file.id, kind: unlock::Kind::File, wrapped_root };
+    let unlocker = Unlocker { id: file.id, method: unlock::Method::File, wrapped_root };
     let root = unlocker.unlock(cluster, &file.key).unwrap();
     let wrapped = fs::read(base.join("storage")).unwrap();
     let key = Key::<Storage>::open(&root, cluster, node, &wrapped).unwrap();
@@ -119,6 +119,8 @@ fn founding() -> Command {
             next_raft_id: 2,
             rotation: None,
             tokens: Vec::new(),
+            unlockers: Vec::new(),
+            key_files: true,
         }),
         node: Box::new(Node {
             id: node,

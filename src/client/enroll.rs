@@ -8,6 +8,7 @@ use crate::{
     crypto::{
         OpenError,
         key::{Key, Root},
+        unlock::Unlocker,
     },
     kit::{
         backoff::Backoff,
@@ -217,9 +218,20 @@ pub async fn renew_expired(
     next(key, response, peer.cluster, Some(peer.node))
 }
 
+/// What a new manager is given.
+#[derive(Debug)]
+pub struct Admitted {
+    pub raft_id: u64,
+    pub root: Key<Root>,
+    /// What opens the root key on every manager.
+    pub unlockers: Vec<Unlocker>,
+    /// Whether it shall have a key file besides.
+    pub key_files: bool,
+}
+
 /// Asks to be a manager that others reach at `addr` (`IP:PORT`), with the manager's certificate that `tls` shows.
 ///
-/// Returns this node's Raft id, another each time, and the cluster's root key.
+/// Returns this node's Raft id, another each time, and the cluster's root key with the ways to it.
 ///
 /// # Errors
 /// The node shall be no manager, or is no member any more; the manager cannot be asked, or not now.
@@ -227,7 +239,7 @@ pub async fn admit(
     tls: &Tls,
     manager: (NodeId, &str),
     addr: &str,
-) -> Result<(u64, Key<Root>), EnrollError> {
+) -> Result<Admitted, EnrollError> {
     let (node, at) = manager;
     let managers = [(node, at.to_owned())];
     let request = v1::AdmitRequest { addr: addr.to_owned() };
@@ -236,9 +248,11 @@ pub async fn admit(
         async move { ca.admit(request).await }
     })
     .await?;
-    let v1::AdmitResponse { raft_id, root_key } = response;
+    let v1::AdmitResponse { raft_id, root_key, unlockers, key_files } = response;
     let root_key = root_key.ok_or(OpenError::Short)?.into_plaintext();
-    Ok((raft_id, Key::import(&root_key)?))
+    let root = Key::import(&root_key)?;
+    let unlockers = unlockers.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>();
+    Ok(Admitted { raft_id, root, unlockers: unlockers.map_err(EnrollError::Malformed)?, key_files })
 }
 
 /// Says goodbye for this node: a manager is demoted, the node reported down.

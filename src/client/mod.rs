@@ -13,6 +13,7 @@ mod objects;
 mod operator;
 mod services;
 mod streams;
+mod unlockers;
 
 pub use error::ClientError;
 pub use host::{BadHost, Host};
@@ -21,6 +22,7 @@ pub use objects::Ensured;
 pub use operator::Client;
 pub use services::ServiceSummary;
 pub use streams::{LogStream, Seen, ServiceWatch};
+pub use unlockers::{MadeUnlocker, NewUnlocker};
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,8 @@ impl Client {
         self.once(self.node_service().status(v1::StatusRequest {})).await
     }
 
-    /// Founds a cluster with this node as its first manager. Empty addresses: the defaults.
+    /// Founds a cluster with this node as its first manager. Empty addresses: the defaults. With `autolock`, the answer
+    /// has the key that unlocks it, this once.
     ///
     /// # Errors
     /// The node belongs to a cluster already, an address is wrong or taken.
@@ -20,8 +21,10 @@ impl Client {
         &self,
         listen_addr: String,
         advertise_addr: String,
+        autolock: bool,
     ) -> Result<v1::InitResponse, ClientError> {
-        self.once(self.node_service().init(v1::InitRequest { listen_addr, advertise_addr })).await
+        let request = v1::InitRequest { listen_addr, advertise_addr, autolock };
+        self.once(self.node_service().init(request)).await
     }
 
     /// Joins a cluster through the first of `managers` (`host:port`) that answers. Empty addresses: the defaults.
@@ -46,14 +49,17 @@ impl Client {
         self.once(self.node_service().join(request)).await
     }
 
-    /// Opens the keys of a locked node.
+    /// Opens the keys of a locked node with a key, a passphrase (of which unlocker, if there are several), or one share.
     ///
     /// # Errors
     /// The key is wrong, or nothing is locked.
-    pub async fn unlock(&self, key: &Plaintext) -> Result<(), ClientError> {
-        let key = Some(v1::Payload::carry(key));
-        self.once(self.node_service().unlock(v1::UnlockRequest { key })).await?;
-        Ok(())
+    pub async fn unlock(
+        &self,
+        key: &Plaintext,
+        unlocker_id: String,
+    ) -> Result<v1::UnlockResponse, ClientError> {
+        let request = v1::UnlockRequest { key: Some(v1::Payload::carry(key)), unlocker_id };
+        self.once(self.node_service().unlock(request)).await
     }
 
     /// Leaves the cluster.

@@ -1,6 +1,7 @@
 //! A secret's bytes: one type, one door, wiped when dropped.
 
 use std::fmt;
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 /// Payload bytes. Cannot be cloned, printed, compared or serialized; it moves.
@@ -23,6 +24,11 @@ impl Plaintext {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether both are the same, in a time that depends on their sizes only.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     keyring::{Keyring, WrappedTerm, term_binding},
     record,
     seal::Sealed,
-    unlock::{self, Kind, Unlocker, file},
+    unlock::{self, Kind, Method, Unlocker, file},
 };
 use crate::kit::{
     id::{ClusterId, NodeId, UnlockerId},
@@ -81,10 +81,13 @@ fn run(vector: &Vector) -> (Outcome, Option<Vec<u8>>) {
         }
         "root-key" => {
             let id: UnlockerId = vector.text("id").parse().unwrap();
-            let kind = Kind::from_name(vector.text("unlocker")).unwrap();
-            let unlocker = Unlocker { id, kind, wrapped_root: sealed.clone() };
+            let method = match Kind::from_name(vector.text("unlocker")).unwrap() {
+                Kind::File => Method::File,
+                other => panic!("no vectors for {other} yet"),
+            };
+            let unlocker = Unlocker { id, method, wrapped_root: sealed.clone() };
             let outcome = opened(unlocker.unlock(cluster(vector), &key(vector, "key")));
-            (outcome, key(vector, "key"), unlock::binding(cluster(vector), id, kind))
+            (outcome, key(vector, "key"), unlock::binding(cluster(vector), id, &unlocker.method))
         }
         "payload" => {
             let subject = match vector.text("subject") {

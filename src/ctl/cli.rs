@@ -1,8 +1,13 @@
 //! The whole command line as clap sees it: every command, flag and help text. Names are fixed, scripts use them.
 
 use super::{
-    exit::EXIT_CODES, node::args::NodeCommand, parse, parse::ReferenceFlag,
-    service::args::ServiceUpdateArgs, stack::args::StackCommand,
+    exit::EXIT_CODES,
+    node::args::NodeCommand,
+    parse,
+    parse::ReferenceFlag,
+    service::args::ServiceUpdateArgs,
+    stack::args::StackCommand,
+    unlocker::args::{ClusterUpdateArgs, UnlockArgs, UnlockKeyArgs, UnlockerCommand},
 };
 use crate::model::{constraint::Constraint, object::Kind, service::Mount};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -76,6 +81,15 @@ pub(crate) enum Command {
     /// Show what this node is and how it is
     #[command(after_long_help = STATUS_HELP)]
     Status(FormatArgs),
+    /// Change the cluster
+    Update(ClusterUpdateArgs),
+    /// Open the keys of a manager that started locked
+    Unlock(UnlockArgs),
+    /// Make a new unlock key in place of the one before
+    UnlockKey(UnlockKeyArgs),
+    /// Manage the ways to the cluster's keys
+    #[command(subcommand)]
+    Unlocker(UnlockerCommand),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETION_EXAMPLES)]
     Completion {
@@ -481,6 +495,9 @@ pub(crate) struct InitArgs {
     /// The address other nodes are told [default: found out]
     #[arg(long, value_name = "IP[:PORT]")]
     pub(crate) advertise_addr: Option<String>,
+    /// Let managers start locked, with a key that is printed once, instead of with a key file
+    #[arg(long)]
+    pub(crate) autolock: bool,
 }
 
 #[derive(Debug, Args)]

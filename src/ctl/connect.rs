@@ -62,7 +62,9 @@ pub(crate) async fn explain(client: &Client, error: ClientError) -> Failure {
                     .hint("found one here with: secretctl init");
             }
             LocalState::Locked => {
-                return not_ready("this node is locked: nobody has opened its keys yet");
+                return not_ready("this node is locked: nobody has opened its keys yet").hint(
+                    "open them with `secretctl unlock`; `secretctl status` lists what opens them",
+                );
             }
             LocalState::Error => {
                 return not_ready(&format!("this node could not come up: {}", status.error))

@@ -30,13 +30,18 @@ pub(crate) fn payload(
 ) -> Result<Plaintext, Failure> {
     let file = source.filter(|path| *path != Path::new("-"));
     let mut bytes = match file {
-        Some(path) => read_file(kind, path)?,
+        Some(path) => read_file(bound(kind), path)?,
         None => {
             let stdin = io::stdin();
             if kind == Kind::Secret && termios::isatty(&stdin) {
-                read_prompt(kind, stdin.as_fd())?
+                read_prompt(
+                    &format!("Value of the {kind} (not shown; end it with Ctrl-D): "),
+                    bound(kind),
+                    CTRL_D,
+                    stdin.as_fd(),
+                )?
             } else {
-                read_all(kind, Stdin(stdin.as_fd())).map_err(|error| {
+                read_all(bound(kind), Stdin(stdin.as_fd())).map_err(|error| {
                     Failure::new(Code::Other, format!("cannot read standard input: {error}"))
                 })?
             }
@@ -60,12 +65,47 @@ pub(crate) fn payload(
     Ok(Plaintext::new(std::mem::take(&mut *bytes)))
 }
 
+/// Whether somebody sits at standard input.
+pub(crate) fn is_terminal() -> bool {
+    termios::isatty(io::stdin())
+}
+
+/// Reads one line from `source` (`-` is standard input), or asks for it: what is typed is not shown.
+///
+/// # Errors
+/// A source that cannot be read, or has more than a line of [`LINE`] bytes; Ctrl-C at the prompt.
+pub(crate) fn line(question: &str, source: Option<&Path>) -> Result<Plaintext, Failure> {
+    let stdin = io::stdin();
+    let mut bytes = match source.filter(|path| *path != Path::new("-")) {
+        Some(path) => read_file(LINE, path)?,
+        None if source.is_none() && termios::isatty(&stdin) => {
+            read_prompt(question, LINE, b'\n', stdin.as_fd())?
+        }
+        None => read_all(LINE, Stdin(stdin.as_fd())).map_err(|error| {
+            Failure::new(Code::Other, format!("cannot read standard input: {error}"))
+        })?,
+    };
+    while bytes.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
+        bytes.pop();
+    }
+    if bytes.is_empty() {
+        return Err(Failure::refused("nothing was given"));
+    }
+    if bytes.len() >= LINE || bytes.contains(&b'\n') {
+        return Err(Failure::refused("more than one line was given"));
+    }
+    Ok(Plaintext::new(std::mem::take(&mut *bytes)))
+}
+
+/// Passphrases and codes are shorter.
+const LINE: usize = 4096;
+
 /// At most this many bytes are read before the size is judged: enough to tell "too large" from "endless".
 fn bound(kind: Kind) -> usize {
     2 * kind.size_limit()
 }
 
-fn read_file(kind: Kind, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn read_file(bound: usize, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let cannot = |error: io::Error| {
         let failure = Failure::new(Code::Other, format!("cannot read {}: {error}", path.display()));
         match error.kind() {
@@ -76,12 +116,11 @@ fn read_file(kind: Kind, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
             _ => failure,
         }
     };
-    read_all(kind, File::open(path).map_err(cannot)?).map_err(cannot)
+    read_all(bound, File::open(path).map_err(cannot)?).map_err(cannot)
 }
 
 /// Reads up to the bound into one allocation, so that growing leaves no copy behind.
-fn read_all(kind: Kind, source: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
-    let bound = bound(kind);
+fn read_all(bound: usize, source: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(vec![0; bound]);
     let mut source = source;
     let mut filled = 0;
@@ -125,7 +164,12 @@ const BACKSPACE: u8 = 8;
 const DELETE: u8 = 127;
 
 /// Asks at the terminal, byte by byte: no echo, no line limit, and Ctrl-C restores the terminal first.
-fn read_prompt(kind: Kind, terminal: BorrowedFd<'_>) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn read_prompt(
+    question: &str,
+    bound: usize,
+    end: u8,
+    terminal: BorrowedFd<'_>,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let cannot =
         |error| Failure::new(Code::Other, format!("cannot read from the terminal: {error}"));
     let before = termios::tcgetattr(terminal).map_err(cannot)?;
@@ -133,16 +177,16 @@ fn read_prompt(kind: Kind, terminal: BorrowedFd<'_>) -> Result<Zeroizing<Vec<u8>
     silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     silent.special_codes[SpecialCodeIndex::VMIN] = 1;
     silent.special_codes[SpecialCodeIndex::VTIME] = 0;
-    output::prompt(format_args!("Value of the {kind} (not shown; end it with Ctrl-D): "));
+    output::prompt(question);
     termios::tcsetattr(terminal, OptionalActions::Flush, &silent).map_err(cannot)?;
     let _restore = Restore { terminal, before };
-    let bound = bound(kind);
     let mut bytes = Zeroizing::new(Vec::with_capacity(bound));
     let mut byte = Zeroizing::new([0]);
     while bytes.len() < bound && rustix::io::read(terminal, &mut byte[..]).map_err(cannot)? == 1 {
         match byte[0] {
             CTRL_C => return Err(Failure::new(Code::Interrupted, "")),
             CTRL_D => break,
+            byte if byte == end => break,
             BACKSPACE | DELETE => {
                 bytes.pop();
             }
@@ -189,7 +233,7 @@ mod tests {
 
     #[test]
     fn an_endless_source_is_not_read_to_its_end() {
-        let read = read_all(Kind::Secret, io::repeat(7)).unwrap();
+        let read = read_all(bound(Kind::Secret), io::repeat(7)).unwrap();
         assert_eq!(read.len(), 1_024_000);
     }
 

@@ -20,6 +20,7 @@ mod show;
 mod stack;
 mod status;
 mod token;
+mod unlocker;
 
 use crate::model::object::Kind;
 use clap::{CommandFactory, Parser};
@@ -83,6 +84,10 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Leave(args) => join::leave(args, context).await,
         Command::JoinToken(args) => token::run(args, context).await,
         Command::Status(args) => status::status(args, context).await,
+        Command::Unlock(args) => unlocker::unlock(args, context).await,
+        Command::UnlockKey(args) => unlocker::unlock_key(args, context).await,
+        Command::Unlocker(command) => unlocker::run(command, context).await,
+        Command::Update(args) => unlocker::update(args, context).await,
         Command::Completion { shell } => completion(shell),
         Command::Demo(args) => demo::run(args).await,
     }

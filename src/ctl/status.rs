@@ -5,7 +5,7 @@ use super::{
     connect::Context,
     exit::Failure,
     format::{Style, Template},
-    output,
+    output, unlocker,
 };
 use crate::{
     kit::clock::Timestamp,
@@ -20,15 +20,18 @@ use std::fmt::Write;
 /// The node belongs to one already, an address is wrong or taken, the daemon is away.
 pub(crate) async fn init(args: InitArgs, context: &Context) -> Result<(), Failure> {
     let client = context.connect().await?;
-    let InitArgs { listen_addr, advertise_addr } = args;
+    let InitArgs { listen_addr, advertise_addr, autolock } = args;
     let made = client
-        .init(listen_addr.unwrap_or_default(), advertise_addr.unwrap_or_default())
+        .init(listen_addr.unwrap_or_default(), advertise_addr.unwrap_or_default(), autolock)
         .await
         .map_err(|error| Failure::from(error).doing("cannot found a cluster"))?;
     output::line(format_args!(
         "Cluster {} founded: this node ({}) is now its first manager.",
         made.cluster_id, made.node_id
     ))?;
+    if let Some(key) = made.unlock_key {
+        unlocker::show_unlock_key(&key.into_plaintext())?;
+    }
     // What protects the keys from now on is said at once, not only to those who ask.
     if let Ok(status) = client.status().await
         && !status.protection.is_empty()
@@ -188,12 +191,18 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
     row("RuntimeError", &status.runtime_error);
     row("DataDir", &status.data_dir);
     row("Keys at rest", &status.protection);
+    for (at, unlocker) in status.unlockers.iter().enumerate() {
+        row(if at == 0 { "Opened by" } else { "" }, unlocker);
+    }
     if status.certificate_expires_at_ms != 0 {
         let left = Timestamp(status.certificate_expires_at_ms).since(now);
         let left = super::age::Human(left).to_string().to_lowercase();
         row("Certificate", &format!("valid for {left} more, renewed before that"));
     }
     row("Version", &status.version);
+    if state == "locked" {
+        out.push_str("\nThis node is locked. Open its keys with: secretctl unlock\n");
+    }
     if state == "inactive" {
         out.push_str("\nThis node belongs to no cluster. Found one here with: secretctl init\n");
     }

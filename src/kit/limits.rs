@@ -36,5 +36,7 @@ pub const CLIENTS_REMEMBERED: usize = 4096;
 pub const TASK_HISTORY: usize = 5;
 /// Join tokens that are valid at the same time: they lie in one row of the store.
 pub const JOIN_TOKENS: usize = 100;
+/// Ways to the root key that managers share: they lie in each manager's key header, which is read whole.
+pub const UNLOCKERS: usize = 16;
 /// Default port of the cluster listener.
 pub const DEFAULT_PORT: u16 = 2390;

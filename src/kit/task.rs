@@ -22,6 +22,25 @@ pub fn start<T: Send + 'static>(
     Running { name, handle: Some(handle) }
 }
 
+/// Runs `work` to its end even if whoever waits for it goes away: what was begun is not left half done.
+///
+/// # Panics
+/// As [`Running::wait`].
+pub async fn to_the_end<T: Send + 'static>(
+    name: &'static str,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
+    let mut running = start(name, work);
+    let handle = running.handle.take().expect("it was just started");
+    match handle.await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => unreachable!("nobody has a handle to abort it"),
+        },
+    }
+}
+
 impl<T> Running<T> {
     /// Waits for the task's result.
     ///
@@ -63,6 +82,20 @@ mod tests {
     #[tokio::test]
     async fn a_task_hands_over_its_result() {
         assert_eq!(start("sum", async { 1 + 1 }).wait().await, 2);
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_goes_on_when_nobody_waits_any_more() {
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        let mut waiting = Box::pin(to_the_end("order", async move {
+            gone.await.unwrap();
+            tx.send(7).unwrap();
+        }));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        drop(waiting);
+        go.send(()).unwrap();
+        assert_eq!(rx.await.unwrap(), 7);
     }
 
     #[tokio::test]

@@ -119,6 +119,8 @@ impl Manager {
             next_raft_id: 2,
             rotation: None,
             tokens: Vec::new(),
+            unlockers: Vec::new(),
+            key_files: true,
         };
         let found = Command::Found { cluster: Box::new(cluster), node: Box::new(founder(node)) };
         raft.propose(None, found).await.unwrap();
@@ -135,6 +137,7 @@ impl Manager {
         let control = ControlService::new(
             raft.clone(),
             Arc::clone(&keyring),
+            Arc::new(Key::random()),
             node,
             dispatcher.logs(),
             Arc::new(Dial(tls_of(&ca, node, &clock))),

@@ -1,5 +1,10 @@
 //! Choices that are expensive to change, newest first: question, choice, price, and what would change our mind.
 //!
+//! **2026-11. Unlockers belong to the cluster, key files to the node.** What opens the root key lies in the store and each manager
+//! copies it to its own key header, so a manager that was away learns of a new unlock key by itself. *Price:* a manager that is
+//! down during a change still needs what opened it before. *Change of mind:* unlockers bound to one machine's hardware, which will
+//! have to be the node's as key files are.
+//!
 //! **2026-11. How do rows of the state reach the disk?** In memory the state is always the newest; changed rows wait in an
 //! overlay and go to `redb` together, with the applied index, about once a second. *Price:* up to that much is replayed from the
 //! log after a crash. *Change of mind:* if replay ever takes longer than people wait for a start.

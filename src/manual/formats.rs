@@ -23,6 +23,14 @@
 //! sum …    the first 8 bytes of SHA-256 over the two
 //! ```
 //!
+//! # Codes on paper
+//! ```text
+//! SECRETD-KEY-1-<unlocker id>-<64 hex digits>-<sum>       an unlock key or a recovery key
+//! SECRETD-SHARE-1-<unlocker id>-<66 hex digits>-<sum>     one share: its number (1 byte), 32 bytes of Shamir over GF(256)
+//! ```
+//! The sum is the first 4 bytes of SHA-256 over all before it in lower case. A passphrase becomes a key by Argon2id; salt and
+//! cost lie in the header and are bound into what it seals. What a `command` is asked: [`crate::crypto::unlock::command`].
+//!
 //! # The data directory
 //! | path | what |
 //! |---|---|

@@ -10,7 +10,10 @@
 //!
 //! # Not promised
 //! - Root on a node can read what that node's tasks can read, and on a manager everything: it can read the daemon's memory.
-//! - Whoever has the data directory *and* its key file has everything.
+//! - Whoever has the data directory *and* its key file has everything. With autolock there is no key file, and a stolen
+//!   machine that is switched off reveals nothing; one that runs has its keys in memory.
+//! - An unlocker that was removed opens the headers written since no more. An older copy of `node.keys` it still opens, and
+//!   with that the root key: the blocks of a disk forget slowly. Rotate keys after a loss, and keep copies of headers away.
 //! - Buffers of the HTTP/2, protobuf and TLS libraries are wiped when they are freed, as all memory is; those of a
 //!   connection that is open hold what came last until more comes. The stack and registers are not wiped. Core dumps
 //!   and ptrace are switched off for the daemon, and the unit file forbids swapping.

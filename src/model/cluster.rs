@@ -6,6 +6,7 @@ use crate::{
         context::{Context, Subject},
         keyring::WrappedTerm,
         seal::Sealed,
+        unlock::Unlocker,
     },
     kit::{
         clock::Timestamp,
@@ -50,6 +51,11 @@ pub struct Cluster {
     pub rotation: Option<AuthorityRotation>,
     /// What new nodes may join with; those that expired are dropped when another is added.
     pub tokens: Vec<Token>,
+    /// The ways to the root key that all managers share.
+    pub unlockers: Vec<Unlocker>,
+    /// Whether each manager has a key file besides. Without it, managers start locked unless a shared unlocker opens
+    /// without being asked.
+    pub key_files: bool,
 }
 
 /// The CA is being replaced: both are trusted until every node has a certificate of the new one.

@@ -10,10 +10,10 @@ use super::{
     task::{Task, TaskState, TaskStatus},
 };
 use crate::{
-    crypto::seal::Sealed,
+    crypto::{seal::Sealed, unlock::Unlocker},
     kit::{
         clock::Timestamp,
-        id::{ClientId, NodeId, ObjectId, ServiceId, TaskId},
+        id::{ClientId, NodeId, ObjectId, ServiceId, TaskId, UnlockerId},
         name::ObjectName,
     },
 };
@@ -152,6 +152,14 @@ pub enum Command {
     },
     /// Every node has moved to the new CA: the one before is trusted no longer.
     FinishRotation,
+    /// Changes the ways to the root key; at least one must remain.
+    ChangeUnlockers {
+        add: Vec<Unlocker>,
+        /// Each must be there.
+        remove: Vec<UnlockerId>,
+        /// Unset: as it is.
+        key_files: Option<bool>,
+    },
 }
 
 /// One change to one task. A change to a task that is gone, or backwards, does nothing.

@@ -4,25 +4,28 @@ use super::{
     address::{self, BadAddress},
     daemon::hostname,
     files,
-    keystore::{self, KeyStoreError, Unlocked},
+    keystore::{self, KeyStoreError, Locked, Opened, Unlocked, Ways},
     managing::{Dial, Managing},
     member::{self, Card, Member, MemberError},
     renewal::{self, Renewal, Signer, issue},
     settings::Settings,
+    unlocking,
     work::{self, Work, WorkError},
 };
 use crate::{
     agent::{Handle, Manager, Seen},
-    client::enroll::{self, EnrollError, Enrolled},
+    client::enroll::{self, Admitted, EnrollError, Enrolled},
     crypto::{
         OpenError,
-        key::{Key, Root},
+        key::Key,
         keyring::Keyring,
+        plaintext::Plaintext,
+        unlock::{Method, Unlocker, code},
     },
     kit::{
         chain::chain,
         clock::{Clock, Timestamp},
-        id::{ClusterId, NodeId},
+        id::{ClusterId, NodeId, UnlockerId},
         task::{self, Running, Stop},
     },
     manager::control::ControlService,
@@ -52,8 +55,6 @@ use tracing::{info, warn};
 
 /// How long a manager that leaves waits for the others to take it out of the Raft group.
 const RETIREMENT: Duration = Duration::from_secs(15);
-/// What protects the keys today, in words for `status`.
-const PROTECTION: &str = "a copied data directory alone reveals nothing; data directory and key file together reveal everything";
 
 /// What this process has been given.
 #[derive(Debug)]
@@ -178,6 +179,14 @@ struct Asked<'a> {
     advertise: &'a str,
 }
 
+/// What a data directory turned out to hold.
+pub(super) enum Resumed {
+    /// No membership.
+    Nothing,
+    Locked(Locked),
+    Active(Box<Active>),
+}
+
 /// A worker, and perhaps a manager too.
 pub(super) struct Active {
     card: Arc<Card>,
@@ -196,20 +205,32 @@ impl std::fmt::Debug for Active {
 }
 
 impl Active {
-    /// Founds a cluster. The identity is written last: without one, nothing was founded.
+    /// Founds a cluster; with `autolock`, also gives the code that unlocks it. The identity is written last: without one,
+    /// nothing was founded.
     pub(super) async fn found(
         around: &Surroundings,
         listen: &str,
         advertise: &str,
-    ) -> Result<Self, ActiveError> {
+        autolock: bool,
+    ) -> Result<(Self, Option<Plaintext>), ActiveError> {
         let (listener, bound) = bind(address::listen(listen)?).await?;
         let advertise = address::told(advertise, bound, &[]).await?;
         let (cluster, node, now) = (ClusterId::random(), NodeId::random(), around.clock.now());
         // First, because it can fail for reasons of this machine, and nothing has been made yet.
         let runtime = work::runtime(&around.settings, node).await?;
         clear(around)?;
-        let keys = keystore::create(&around.data, &around.settings.key_file, cluster, node)?;
-        let (found, identity) = founding(&keys, advertise, now)?;
+        let root = Key::random();
+        let (ways, code) = if autolock {
+            let (id, key) = (UnlockerId::random(), Key::random());
+            let unlocker = Unlocker::new(cluster, id, Method::Autolock, &key, &root);
+            let ways = Ways { key_file: false, shared: vec![unlocker] };
+            (ways, Some(code::print_key(id, &key)))
+        } else {
+            (Ways::key_file(), None)
+        };
+        let key_file = &around.settings.key_file;
+        let keys = keystore::create(&around.data, key_file, (cluster, node), root, &ways)?;
+        let (found, identity) = founding(&keys, &ways, advertise, now)?;
         let addr = advertise.to_string();
         let member = Member {
             roots: identity.chain().split_off(1),
@@ -236,7 +257,8 @@ impl Active {
         }
         info!(%cluster, %node, "founded a cluster");
         let card = Card::new(&around.data, keys, member);
-        Self::start(around, card, tls, Some((raft, listener)), runtime).await
+        let active = Self::start(around, card, tls, Some((raft, listener)), runtime).await?;
+        Ok((active, code))
     }
 
     /// Joins a cluster that exists, as what the token says. What fails leaves a node that belongs to none.
@@ -311,7 +333,9 @@ impl Active {
         tls.set_identity(&member.identity)?;
         match role {
             Role::Worker => {
-                let keys = keystore::create(&around.data, key_file, cluster, node)?;
+                let ways = Ways::key_file();
+                let who = (cluster, node);
+                let keys = keystore::create(&around.data, key_file, who, Key::random(), &ways)?;
                 member.save(&around.data, &keys)?;
                 let card = Card::new(&around.data, keys, member);
                 Self::start(around, card, tls, None, runtime).await
@@ -322,8 +346,11 @@ impl Active {
                 member.listen_addr = at.to_string();
                 member.advertise_addr =
                     address::told(asked.advertise, at, &addrs).await?.to_string();
-                let (raft_id, root) = admit(&tls, &managers, &member.advertise_addr).await?;
-                let keys = keystore::create_with_root(&around.data, key_file, cluster, node, root)?;
+                let Admitted { raft_id, root, unlockers: shared, key_files: key_file_too } =
+                    admit(&tls, &managers, &member.advertise_addr).await?;
+                let ways = Ways { key_file: key_file_too, shared };
+                let who = (cluster, node);
+                let keys = keystore::create(&around.data, key_file, who, root, &ways)?;
                 let dial = Arc::new(Dial(tls.clone()));
                 let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
                 member.raft_id = Some(raft_id);
@@ -338,18 +365,30 @@ impl Active {
     }
 
     /// Takes up what this node was; nothing if it was never part of a cluster.
-    pub(super) async fn resume(around: &Surroundings) -> Result<Option<Self>, ActiveError> {
+    pub(super) async fn resume(around: &Surroundings) -> Result<Resumed, ActiveError> {
         if !keystore::exists(&around.data) {
-            return Ok(None);
+            return Ok(Resumed::Nothing);
         }
-        let keys = keystore::open(&around.data, &around.settings.key_file)?;
+        let (data, key_file) = (around.data.clone(), around.settings.key_file.clone());
+        let opened = tokio::task::spawn_blocking(move || keystore::open(&data, &key_file)).await;
+        match opened.map_err(|error| ActiveError::Stopped(error.to_string()))?? {
+            Opened::Open(keys) => Self::unlocked(around, keys).await,
+            Opened::Locked(locked) => Ok(Resumed::Locked(locked)),
+        }
+    }
+
+    /// Takes up what the node of these keys was.
+    pub(super) async fn unlocked(
+        around: &Surroundings,
+        keys: Unlocked,
+    ) -> Result<Resumed, ActiveError> {
         let Some(member) = Member::load(&around.data, &keys)? else {
             warn!(
                 "an init or join was cut off before it was done; this node belongs to no cluster"
             );
-            return Ok(None);
+            return Ok(Resumed::Nothing);
         };
-        Self::take_up(around, keys, member).await.map(Some)
+        Self::take_up(around, keys, member).await.map(Box::new).map(Resumed::Active)
     }
 
     /// Starts what the membership says: a manager if it has a Raft id.
@@ -410,10 +449,19 @@ impl Active {
         let managers = card.read(|member| member.managers.clone());
         let work = Work::start(Arc::clone(&runtime), card.keys.node, managers, &tls);
         let following = follow(work.handle(), Arc::clone(&card), tls.clone(), stop.clone());
-        let parts = vec![
+        let mut parts = vec![
             task::start("renewal", renewal.run(stop.clone())),
             task::start("membership", following),
         ];
+        if let Some(managing) = &managing {
+            let ways = unlocking::follow(
+                managing.raft.clone(),
+                Arc::clone(&card),
+                (around.data.clone(), around.settings.key_file.clone()),
+                stop.clone(),
+            );
+            parts.push(task::start("key header", ways));
+        }
         Ok(Self { card, tls, runtime, managing, work, parts, stop })
     }
 
@@ -465,10 +513,10 @@ impl Active {
             let managers = self.managers();
             let addrs: Vec<String> = managers.iter().map(|(_, addr)| addr.clone()).collect();
             let advertise = address::told(&advertise, bound, &addrs).await?.to_string();
-            let (raft_id, root) = admit(&self.tls, &managers, &advertise).await?;
-            Ok::<_, ActiveError>((identity, listener, (bound, advertise), raft_id, root))
+            let admitted = admit(&self.tls, &managers, &advertise).await?;
+            Ok::<_, ActiveError>((identity, listener, (bound, advertise), admitted))
         };
-        let (identity, listener, (bound, advertise), raft_id, root) = match prepared.await {
+        let (identity, listener, (bound, advertise), admitted) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => return Err(Turned { error, still: Some(Box::new(self)) }),
         };
@@ -476,7 +524,10 @@ impl Active {
             let (card, tls, runtime) = self.part().await?;
             let (keys, mut member) = card.into_parts();
             wipe_at(&around.raft_dir())?;
-            let keys = keystore::rekey(&around.data, &around.settings.key_file, keys, root)?;
+            let Admitted { raft_id, root, unlockers: shared, key_files: key_file } = admitted;
+            let ways = Ways { key_file, shared };
+            let key_file = &around.settings.key_file;
+            let keys = keystore::rekey(&around.data, key_file, &keys, root, &ways)?;
             let dial = Arc::new(Dial(tls.clone()));
             let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
             member.identity = identity;
@@ -511,7 +562,8 @@ impl Active {
             member.save(&around.data, &keys)?;
             // A worker has no business with the cluster's root key, nor with the store.
             let key_file = &around.settings.key_file;
-            let keys = keystore::rekey(&around.data, key_file, keys, Key::random())?;
+            let ways = Ways::key_file();
+            let keys = keystore::rekey(&around.data, key_file, &keys, Key::random(), &ways)?;
             wipe_at(&around.raft_dir())?;
             let card = Card::new(&around.data, keys, member);
             Self::start(around, card, tls, None, runtime).await
@@ -595,8 +647,9 @@ impl Active {
                     .collect();
             }
         }
-        status.unlockers = vec!["file".to_owned(); self.card.keys.unlockers.len()];
-        status.protection = PROTECTION.to_owned();
+        let ways =
+            self.managing.as_ref().and_then(|m| m.raft.state().cluster().map(|c| Ways::of(c)));
+        unlocking::describe(&ways.unwrap_or_else(Ways::key_file), status);
         status.certificate_expires_at_ms = self.tls.peer().map_or(0, |peer| peer.not_after.0);
         self.work.describe(status).await;
     }
@@ -684,12 +737,12 @@ async fn follow(mut handle: Handle, card: Arc<Card>, tls: Tls, stop: Stop) {
     }
 }
 
-/// Asks one manager after another for a Raft id and the root key.
+/// Asks one manager after another for a Raft id and the root key with the ways to it.
 async fn admit(
     tls: &Tls,
     managers: &[(NodeId, String)],
     advertise: &str,
-) -> Result<(u64, Key<Root>), ActiveError> {
+) -> Result<Admitted, ActiveError> {
     let mut failure = ActiveError::NoCluster;
     for (node, addr) in managers {
         match enroll::admit(tls, (*node, addr.as_str()), advertise).await {
@@ -713,7 +766,7 @@ fn parse(text: &str) -> Result<SocketAddr, BadAddress> {
 }
 
 /// Removes all that made this node a member; the identity first: without it, nothing else counts.
-fn wipe(around: &Surroundings) -> Result<(), ActiveError> {
+pub(super) fn wipe(around: &Surroundings) -> Result<(), ActiveError> {
     for path in [member::path(&around.data), around.raft_dir(), keystore::path(&around.data)] {
         wipe_at(&path)?;
     }
@@ -758,6 +811,7 @@ fn options(around: &Surroundings, keys: &Unlocked, raft_id: u64) -> Options {
 /// The first command, the cluster with its keys and its first node, and that node's identity.
 fn founding(
     keys: &Unlocked,
+    ways: &Ways,
     advertise: SocketAddr,
     now: Timestamp,
 ) -> Result<(Command, Identity), ActiveError> {
@@ -778,6 +832,8 @@ fn founding(
         next_raft_id: 2,
         rotation: None,
         tokens: Vec::new(),
+        unlockers: ways.shared.clone(),
+        key_files: ways.key_file,
     };
     let node = Node {
         id: keys.node,

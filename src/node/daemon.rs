@@ -1,18 +1,22 @@
 //! The daemon from start to drain: takes its directory and its socket, comes back as what it was, waits for orders.
 
 use super::{
-    active::{Active, ActiveError, Joining, Surroundings, Turned, Wish},
+    active::{self, Active, ActiveError, Joining, Resumed, Surroundings, Turned, Wish},
     data_dir::{DataDir, DataDirError},
+    keystore::{Locked, Progress, UnlockError},
     local::Local,
     notify::notify,
     settings::Settings,
     socket::{Gate, Socket, SocketError},
     switch::Switch,
+    unlocking,
 };
 use crate::{
+    crypto::{plaintext::Plaintext, unlock::code::Given},
     kit::{
         chain::chain,
         clock::Clock,
+        id::UnlockerId,
         task::{self, Stop},
     },
     manager::control::ControlService,
@@ -22,8 +26,8 @@ use crate::{
         convert::Code as _,
         status::status,
         v1::{
-            InitResponse, JoinRequest, JoinResponse, LocalState, Role, StatusResponse,
-            control_server::ControlServer, node_server::NodeServer,
+            InitResponse, JoinRequest, JoinResponse, LocalState, Payload, Role, StatusResponse,
+            UnlockResponse, control_server::ControlServer, node_server::NodeServer,
         },
     },
 };
@@ -75,6 +79,16 @@ impl DaemonError {
     }
 }
 
+/// What this node is at the moment.
+#[derive(Debug)]
+enum Part {
+    /// In no cluster.
+    Inactive,
+    /// In one, with keys that nobody has opened yet.
+    Locked(Box<Locked>),
+    Active(Box<Active>),
+}
+
 /// What one process is, whatever its part in a cluster.
 #[derive(Debug)]
 pub(super) struct Daemon {
@@ -82,9 +96,9 @@ pub(super) struct Daemon {
     /// Ours for as long as this process lives.
     _data: DataDir,
     /// Held while a cluster is founded, so that two orders cannot cross.
-    active: Mutex<Option<Active>>,
+    part: Mutex<Part>,
     control: Switch<ControlServer<ControlService>>,
-    /// Changes whenever `active` does.
+    /// Changes whenever `part` does.
     turns: watch::Sender<()>,
     /// Why this node belongs to no cluster any more, or is not what it should be.
     trouble: std::sync::Mutex<String>,
@@ -104,16 +118,20 @@ pub(super) async fn run(settings: Settings, stop: Stop) -> Result<(), DaemonErro
         clock: Clock::system(),
         fatal: Stop::new(),
     };
-    let active = Active::resume(&around).await?;
+    let part = match Active::resume(&around).await? {
+        Resumed::Nothing => Part::Inactive,
+        Resumed::Locked(locked) => Part::Locked(Box::new(locked)),
+        Resumed::Active(active) => Part::Active(active),
+    };
     let daemon = Arc::new(Daemon {
         around,
         _data: data,
-        active: Mutex::new(None),
+        part: Mutex::new(Part::Inactive),
         control: Switch::off(no_cluster),
         turns: watch::Sender::new(()),
         trouble: std::sync::Mutex::default(),
     });
-    daemon.put(&mut *daemon.active.lock().await, active);
+    daemon.put(&mut *daemon.part.lock().await, part);
     let ended = Stop::new();
     let supervising = task::start("supervisor", Arc::clone(&daemon).supervise(ended.clone()));
     notify("READY=1");
@@ -123,9 +141,9 @@ pub(super) async fn run(settings: Settings, stop: Stop) -> Result<(), DaemonErro
     drop(socket);
     ended.cancel();
     supervising.wait().await;
-    let why = match daemon.active.lock().await.take() {
-        Some(active) => active.shutdown().await,
-        None => Ok(()),
+    let why = match std::mem::replace(&mut *daemon.part.lock().await, Part::Inactive) {
+        Part::Active(active) => active.shutdown().await,
+        Part::Inactive | Part::Locked(_) => Ok(()),
     };
     served?;
     why?;
@@ -167,19 +185,75 @@ impl Daemon {
         }
     }
 
-    pub(super) async fn init(&self, listen: &str, advertise: &str) -> Result<InitResponse, Status> {
-        let mut active = self.active.lock().await;
-        if active.is_some() {
-            return Err(already());
-        }
-        let founded =
-            Active::found(&self.around, listen, advertise).await.map_err(|e| e.status())?;
+    pub(super) async fn init(
+        &self,
+        listen: &str,
+        advertise: &str,
+        autolock: bool,
+    ) -> Result<InitResponse, Status> {
+        let mut part = self.part.lock().await;
+        part.refuse_member()?;
+        let founded = Active::found(&self.around, listen, advertise, autolock).await;
+        let (founded, code) = founded.map_err(|e| e.status())?;
         let response = InitResponse {
             node_id: founded.node().to_string(),
             cluster_id: founded.cluster().to_string(),
+            unlock_key: code.as_ref().map(Payload::carry),
         };
-        self.put(&mut active, Some(founded));
+        self.put(&mut part, Part::Active(Box::new(founded)));
         Ok(response)
+    }
+
+    /// Opens the keys with what an operator gave, and takes up what this node was.
+    pub(super) async fn unlock(
+        &self,
+        typed: Plaintext,
+        which: Option<UnlockerId>,
+    ) -> Result<UnlockResponse, Status> {
+        let given = Given::read(typed)
+            .map_err(|bad| status(Code::InvalidArgument, bad.to_string(), None))?;
+        let mut part = self.part.lock().await;
+        let mut locked = match std::mem::replace(&mut *part, Part::Inactive) {
+            Part::Locked(locked) => locked,
+            other => {
+                *part = other;
+                return Err(status(Code::FailedPrecondition, "this node is not locked", None));
+            }
+        };
+        // Argon2 takes its time.
+        let tried = tokio::task::spawn_blocking(move || {
+            let tried = locked.unlock(given, which);
+            (locked, tried)
+        });
+        let Ok((locked, tried)) = tried.await else {
+            self.around.fatal.cancel();
+            return Err(Status::internal("the unlocking broke off; secretd has to start anew"));
+        };
+        let keys = match tried {
+            Ok(Progress::Open(keys)) => keys,
+            Ok(Progress::Shares { given, needed }) => {
+                *part = Part::Locked(locked);
+                return Ok(UnlockResponse {
+                    shares_given: u32::from(given),
+                    shares_needed: u32::from(needed),
+                });
+            }
+            Err(error) => {
+                warn!(error = %chain(&error), "an attempt to unlock this node failed");
+                *part = Part::Locked(locked);
+                return Err(not_unlocked(&error));
+            }
+        };
+        match Active::unlocked(&self.around, keys).await {
+            Ok(Resumed::Active(active)) => self.put(&mut part, Part::Active(active)),
+            Ok(Resumed::Nothing | Resumed::Locked(_)) => self.put(&mut part, Part::Inactive),
+            Err(error) => {
+                *part = Part::Locked(locked);
+                return Err(error.status());
+            }
+        }
+        info!("unlocked");
+        Ok(UnlockResponse::default())
     }
 
     pub(super) async fn join(
@@ -192,10 +266,8 @@ impl Daemon {
             0 => Availability::Active,
             code => Availability::from_code(code).map_err(|fault| fault.within("availability"))?,
         };
-        let mut active = self.active.lock().await;
-        if active.is_some() {
-            return Err(already());
-        }
+        let mut part = self.part.lock().await;
+        part.refuse_member()?;
         let joining = Joining {
             token,
             managers: &managers,
@@ -213,29 +285,43 @@ impl Daemon {
             cluster_id: joined.cluster().to_string(),
             role: role.into(),
         };
-        self.put(&mut active, Some(joined));
+        self.put(&mut part, Part::Active(Box::new(joined)));
         Ok(response)
     }
 
     pub(super) async fn leave(&self, force: bool) -> Result<(), Status> {
-        let mut active = self.active.lock().await;
-        let Some(member) = active.as_ref() else { return Err(no_cluster()) };
-        if member.role() == node::Role::Manager && !force {
+        let mut part = self.part.lock().await;
+        let manager = match &*part {
+            Part::Inactive => return Err(no_cluster()),
+            // Only managers can be locked; what it would say goodbye with is locked too.
+            Part::Locked(_) => true,
+            Part::Active(member) => member.role() == node::Role::Manager,
+        };
+        if manager && !force {
             return Err(status(
                 Code::FailedPrecondition,
                 "this node is a manager of the cluster: without it the others may be too few to go on, and the last one takes everything with it",
                 Some("demote it first with `secretctl node demote`, or say --force".to_owned()),
             ));
         }
-        let Some(member) = active.take() else { return Err(no_cluster()) };
-        self.put(&mut active, None);
-        member.leave(&self.around).await.map_err(|error| error.status())
+        let left = std::mem::replace(&mut *part, Part::Inactive);
+        self.put(&mut part, Part::Inactive);
+        match left {
+            Part::Inactive => Ok(()),
+            Part::Locked(_) => active::wipe(&self.around),
+            Part::Active(member) => member.leave(&self.around).await,
+        }
+        .map_err(|error| error.status())
     }
 
-    fn put(&self, place: &mut Option<Active>, active: Option<Active>) {
-        match &active {
-            None => self.control.away(no_cluster),
-            Some(member) => {
+    fn put(&self, place: &mut Part, part: Part) {
+        match &part {
+            Part::Inactive => self.control.away(no_cluster),
+            Part::Locked(locked) => {
+                warn!(why = ?locked.why(), "this node is locked until `secretctl unlock`");
+                self.control.away(is_locked);
+            }
+            Part::Active(member) => {
                 self.note(String::new());
                 match member.control() {
                     Some(control) => self.control.on(control),
@@ -243,7 +329,7 @@ impl Daemon {
                 }
             }
         }
-        *place = active;
+        *place = part;
         self.turns.send_replace(());
     }
 
@@ -256,7 +342,10 @@ impl Daemon {
         let mut turns = self.turns.subscribe();
         loop {
             turns.borrow_and_update();
-            let wish = self.active.lock().await.as_ref().map(Active::wish);
+            let wish = match &*self.part.lock().await {
+                Part::Active(member) => Some(member.wish()),
+                Part::Inactive | Part::Locked(_) => None,
+            };
             let wish = async {
                 match wish {
                     Some(wish) => wish.await,
@@ -268,8 +357,14 @@ impl Daemon {
                 _ = turns.changed() => continue,
                 wish = wish => wish,
             };
-            let mut active = self.active.lock().await;
-            let Some(member) = active.take() else { continue };
+            let mut part = self.part.lock().await;
+            let member = match std::mem::replace(&mut *part, Part::Inactive) {
+                Part::Active(member) => member,
+                other => {
+                    *part = other;
+                    continue;
+                }
+            };
             self.control.away(turning);
             let turned = match wish {
                 Wish::Promoted => member.promote(&self.around).await,
@@ -278,7 +373,7 @@ impl Daemon {
                     if let Err(error) = member.forget(&self.around).await {
                         error!(error = %chain(&error), "cannot forget the cluster");
                     }
-                    self.put(&mut active, None);
+                    self.put(&mut part, Part::Inactive);
                     self.note("this node was removed from its cluster".to_owned());
                     continue;
                 }
@@ -286,7 +381,7 @@ impl Daemon {
             match turned {
                 Ok(member) => {
                     info!(role = %member.role(), "took up another part in the cluster");
-                    self.put(&mut active, Some(member));
+                    self.put(&mut part, Part::Active(Box::new(member)));
                 }
                 Err(Turned { error, still }) => {
                     warn!(error = %chain(&error), "cannot take up another part in the cluster");
@@ -294,9 +389,9 @@ impl Daemon {
                         // It is neither the one nor the other: a start makes it what its files say.
                         self.around.fatal.cancel();
                     }
-                    self.put(&mut active, still.map(|member| *member));
+                    self.put(&mut part, still.map_or(Part::Inactive, Part::Active));
                     self.note(chain(&error).to_string());
-                    drop(active);
+                    drop(part);
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = tokio::time::sleep(TURN_RETRY) => {}
@@ -318,16 +413,57 @@ impl Daemon {
             ..StatusResponse::default()
         };
         // While a cluster is being founded, the lock is held.
-        match self.active.try_lock() {
-            Ok(active) => {
-                if let Some(active) = active.as_ref() {
-                    active.describe(&mut status).await;
+        match self.part.try_lock() {
+            Ok(part) => match &*part {
+                Part::Inactive => {}
+                Part::Locked(locked) => {
+                    status.state = LocalState::Locked.into();
+                    status.node_id = locked.node().to_string();
+                    status.cluster_id = locked.cluster().to_string();
+                    status.error = locked.why().join("; ");
+                    status.unlockers = locked.unlockers().iter().map(unlocking::name).collect();
                 }
-            }
+                Part::Active(member) => member.describe(&mut status).await,
+            },
             Err(_) => status.state = LocalState::Pending.into(),
         }
         status
     }
+}
+
+impl Part {
+    /// Whoever is in a cluster cannot found or join another.
+    fn refuse_member(&self) -> Result<(), Status> {
+        match self {
+            Self::Inactive => Ok(()),
+            Self::Locked(_) => Err(is_locked()),
+            Self::Active(_) => Err(already()),
+        }
+    }
+}
+
+fn not_unlocked(error: &UnlockError) -> Status {
+    let code = match error {
+        UnlockError::Keys(_) | UnlockError::Cost(_) => Code::FailedPrecondition,
+        UnlockError::Unknown { .. }
+        | UnlockError::Wrong { .. }
+        | UnlockError::WrongShares
+        | UnlockError::NoPassphrase
+        | UnlockError::WhichPassphrase(_) => Code::InvalidArgument,
+    };
+    status(code, chain(error).to_string(), error.hint().map(str::to_owned))
+}
+
+/// The words Swarm users know.
+fn is_locked() -> Status {
+    status(
+        Code::FailedPrecondition,
+        "this node is locked: its keys must be opened before it can be used",
+        Some(
+            "open them with `secretctl unlock`; `secretctl status` lists what opens them"
+                .to_owned(),
+        ),
+    )
 }
 
 fn already() -> Status {

@@ -2,6 +2,7 @@
 
 use super::daemon::Daemon;
 use crate::{
+    kit::task,
     pki::JoinToken,
     wire::{
         status::status,
@@ -25,8 +26,11 @@ impl Node for Local {
     }
 
     async fn init(&self, request: Request<InitRequest>) -> Result<Response<InitResponse>, Status> {
-        let InitRequest { listen_addr, advertise_addr } = request.into_inner();
-        self.0.init(&listen_addr, &advertise_addr).await.map(Response::new)
+        let InitRequest { listen_addr, advertise_addr, autolock } = request.into_inner();
+        let daemon = Arc::clone(&self.0);
+        whole("init", async move { daemon.init(&listen_addr, &advertise_addr, autolock).await })
+            .await
+            .map(Response::new)
     }
 
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
@@ -44,11 +48,24 @@ impl Node for Local {
         if request.managers.is_empty() {
             return Err(status(Code::InvalidArgument, "no manager to join was given", None));
         }
-        self.0.join(request, &token).await.map(Response::new)
+        let daemon = Arc::clone(&self.0);
+        whole("join", async move { daemon.join(request, &token).await }).await.map(Response::new)
     }
 
-    async fn unlock(&self, _: Request<UnlockRequest>) -> Result<Response<UnlockResponse>, Status> {
-        Err(status(Code::FailedPrecondition, "this node is not locked", None))
+    async fn unlock(
+        &self,
+        request: Request<UnlockRequest>,
+    ) -> Result<Response<UnlockResponse>, Status> {
+        let UnlockRequest { key, unlocker_id } = request.into_inner();
+        let typed = key.unwrap_or_default().into_plaintext();
+        let which = match unlocker_id.as_str() {
+            "" => None,
+            id => Some(id.parse().map_err(|_| {
+                status(Code::InvalidArgument, format!("{id} is not the id of an unlocker"), None)
+            })?),
+        };
+        let daemon = Arc::clone(&self.0);
+        whole("unlock", async move { daemon.unlock(typed, which).await }).await.map(Response::new)
     }
 
     async fn leave(
@@ -56,7 +73,16 @@ impl Node for Local {
         request: Request<LeaveRequest>,
     ) -> Result<Response<LeaveResponse>, Status> {
         let LeaveRequest { force } = request.into_inner();
-        self.0.leave(force).await?;
+        let daemon = Arc::clone(&self.0);
+        whole("leave", async move { daemon.leave(force).await }).await?;
         Ok(Response::new(LeaveResponse {}))
     }
+}
+
+/// Lets an order run to its end: a caller who hangs up must not leave it half done.
+async fn whole<T: Send + 'static>(
+    name: &'static str,
+    order: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    task::to_the_end(name, order).await
 }

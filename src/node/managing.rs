@@ -138,6 +138,7 @@ impl Managing {
         let control = ControlService::new(
             raft.clone(),
             Arc::clone(&keyring),
+            Arc::clone(&card.keys.root),
             card.keys.node,
             dispatcher.logs(),
             Arc::new(Dial(tls.clone())),

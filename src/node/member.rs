@@ -206,7 +206,6 @@ mod tests {
             node: NodeId::random(),
             root: std::sync::Arc::new(Key::random()),
             storage: std::sync::Arc::new(Key::random()),
-            unlockers: Vec::new(),
         }
     }
 

@@ -19,6 +19,7 @@ mod renewal;
 pub mod settings;
 pub mod socket;
 mod switch;
+mod unlocking;
 mod work;
 
 pub use main::main;

@@ -561,6 +561,75 @@ pub struct Cluster {
     pub rotation: ::core::option::Option<AuthorityRotation>,
     #[prost(message, repeated, tag = "9")]
     pub tokens: ::prost::alloc::vec::Vec<Token>,
+    /// The unlockers that belong to all managers.
+    #[prost(message, repeated, tag = "10")]
+    pub unlockers: ::prost::alloc::vec::Vec<Unlocker>,
+    /// Each manager also has a key file of its own.
+    #[prost(bool, tag = "11")]
+    pub key_files: bool,
+}
+/// One way to open the root key; nothing in it is secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unlocker {
+    /// Which one of its kind: a key file, and a code on paper, carry the same id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The root key, sealed to what the unlocker yields.
+    #[prost(bytes = "vec", tag = "2")]
+    pub wrapped_root: ::prost::alloc::vec::Vec<u8>,
+    #[prost(oneof = "unlocker::Method", tags = "3, 4, 5, 6, 7, 8")]
+    pub method: ::core::option::Option<unlocker::Method>,
+}
+/// Nested message and enum types in `Unlocker`.
+pub mod unlocker {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Method {
+        #[prost(message, tag = "3")]
+        File(super::UnlockerFile),
+        #[prost(message, tag = "4")]
+        Autolock(super::UnlockerAutolock),
+        #[prost(message, tag = "5")]
+        Recovery(super::UnlockerRecovery),
+        #[prost(message, tag = "6")]
+        Passphrase(super::UnlockerPassphrase),
+        #[prost(message, tag = "7")]
+        Shamir(super::UnlockerShamir),
+        #[prost(message, tag = "8")]
+        Command(super::UnlockerCommand),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnlockerFile {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnlockerAutolock {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnlockerRecovery {}
+/// Argon2id.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnlockerPassphrase {
+    #[prost(bytes = "vec", tag = "1")]
+    pub salt: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub memory_kib: u32,
+    #[prost(uint32, tag = "3")]
+    pub passes: u32,
+    #[prost(uint32, tag = "4")]
+    pub lanes: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnlockerShamir {
+    #[prost(uint32, tag = "1")]
+    pub shares: u32,
+    #[prost(uint32, tag = "2")]
+    pub threshold: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnlockerCommand {
+    /// Its absolute path on every manager.
+    #[prost(bytes = "vec", tag = "1")]
+    pub program: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub wrapped_key: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuthorityRotation {
@@ -1089,12 +1158,17 @@ pub struct AdmitRequest {
     #[prost(string, tag = "1")]
     pub addr: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AdmitResponse {
     #[prost(uint64, tag = "1")]
     pub raft_id: u64,
     #[prost(message, optional, tag = "2")]
     pub root_key: ::core::option::Option<Payload>,
+    /// What else opens it, and whether the new manager shall have a key file.
+    #[prost(message, repeated, tag = "3")]
+    pub unlockers: ::prost::alloc::vec::Vec<Unlocker>,
+    #[prost(bool, tag = "4")]
+    pub key_files: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DepartRequest {}
@@ -1634,7 +1708,7 @@ pub struct Stamped {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -1820,6 +1894,15 @@ pub mod command {
     }
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct FinishRotation {}
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct ChangeUnlockers {
+        #[prost(message, repeated, tag = "1")]
+        pub add: ::prost::alloc::vec::Vec<super::Unlocker>,
+        #[prost(string, repeated, tag = "2")]
+        pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+        #[prost(bool, optional, tag = "3")]
+        pub key_files: ::core::option::Option<bool>,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         #[prost(message, tag = "1")]
@@ -1864,6 +1947,8 @@ pub mod command {
         RotateAuthority(RotateAuthority),
         #[prost(message, tag = "21")]
         FinishRotation(FinishRotation),
+        #[prost(message, tag = "22")]
+        ChangeUnlockers(ChangeUnlockers),
     }
 }
 /// One change to one task.
@@ -2151,22 +2236,6 @@ pub struct SnapshotEnd {
     #[prost(bytes = "vec", tag = "3")]
     pub digest: ::prost::alloc::vec::Vec<u8>,
 }
-/// One way to open the root key.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Unlocker {
-    /// `file`, later others.
-    #[prost(string, tag = "1")]
-    pub kind: ::prost::alloc::string::String,
-    /// What the kind needs besides the key itself (salt, cost); no secret.
-    #[prost(bytes = "vec", tag = "2")]
-    pub parameters: ::prost::alloc::vec::Vec<u8>,
-    /// The root key, sealed to what the unlocker yields.
-    #[prost(bytes = "vec", tag = "3")]
-    pub wrapped_root: ::prost::alloc::vec::Vec<u8>,
-    /// Which one of its kind: a key file carries the same id.
-    #[prost(string, tag = "4")]
-    pub id: ::prost::alloc::string::String,
-}
 /// The first file of a data directory (`node.keys`): who the node is and how its keys open. Not encrypted itself.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeKeys {
@@ -2251,6 +2320,66 @@ impl RefusalKind {
             _ => None,
         }
     }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListUnlockersRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListUnlockersResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub unlockers: ::prost::alloc::vec::Vec<UnlockerEntry>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnlockerEntry {
+    /// Empty for the key files, of which each manager has its own.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// Of a key in shares.
+    #[prost(uint32, tag = "3")]
+    pub shares: u32,
+    #[prost(uint32, tag = "4")]
+    pub threshold: u32,
+    /// Of a command.
+    #[prost(string, tag = "5")]
+    pub program: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddUnlockerRequest {
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<RequestId>,
+    /// `file`, `autolock`, `recovery`, `passphrase`, `shamir` or `command`.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub passphrase: ::core::option::Option<Payload>,
+    #[prost(uint32, tag = "4")]
+    pub shares: u32,
+    #[prost(uint32, tag = "5")]
+    pub threshold: u32,
+    #[prost(string, tag = "6")]
+    pub program: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AddUnlockerResponse {
+    #[prost(message, optional, tag = "1")]
+    pub unlocker: ::core::option::Option<UnlockerEntry>,
+    /// The key, or each share of it.
+    #[prost(message, repeated, tag = "2")]
+    pub codes: ::prost::alloc::vec::Vec<Payload>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveUnlockerRequest {
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<RequestId>,
+    /// An id or the start of one, or a kind of which there is only one.
+    #[prost(string, tag = "2")]
+    pub unlocker: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveUnlockerResponse {
+    #[prost(message, optional, tag = "1")]
+    pub unlocker: ::core::option::Option<UnlockerEntry>,
 }
 /// `key=value` as the user wrote it: `name`, `id`, `label`, `service`, `node`, `desired-state`, …
 /// Values of one key are alternatives (all must hold for labels); different keys must all hold.
@@ -3270,6 +3399,81 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "RotateAuthority"));
             self.inner.unary(req, path, codec).await
         }
+        /// The ways to the cluster's root key.
+        pub async fn list_unlockers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListUnlockersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUnlockersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ListUnlockers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ListUnlockers"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Codes are shown this once: the cluster keeps only what they open.
+        pub async fn add_unlocker(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AddUnlockerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AddUnlockerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/AddUnlocker",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "AddUnlocker"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The last one cannot be removed.
+        pub async fn remove_unlocker(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveUnlockerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveUnlockerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/RemoveUnlocker",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "RemoveUnlocker"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3430,6 +3634,30 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::RotateAuthorityRequest>,
         ) -> std::result::Result<tonic::Response<super::ClusterInfo>, tonic::Status>;
+        /// The ways to the cluster's root key.
+        async fn list_unlockers(
+            &self,
+            request: tonic::Request<super::ListUnlockersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUnlockersResponse>,
+            tonic::Status,
+        >;
+        /// Codes are shown this once: the cluster keeps only what they open.
+        async fn add_unlocker(
+            &self,
+            request: tonic::Request<super::AddUnlockerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AddUnlockerResponse>,
+            tonic::Status,
+        >;
+        /// The last one cannot be removed.
+        async fn remove_unlocker(
+            &self,
+            request: tonic::Request<super::RemoveUnlockerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveUnlockerResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct ControlServer<T> {
@@ -4577,6 +4805,141 @@ pub mod control_server {
                     };
                     Box::pin(fut)
                 }
+                "/secretd.v1.Control/ListUnlockers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListUnlockersSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::ListUnlockersRequest>
+                    for ListUnlockersSvc<T> {
+                        type Response = super::ListUnlockersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListUnlockersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::list_unlockers(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListUnlockersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/AddUnlocker" => {
+                    #[allow(non_camel_case_types)]
+                    struct AddUnlockerSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::AddUnlockerRequest>
+                    for AddUnlockerSvc<T> {
+                        type Response = super::AddUnlockerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AddUnlockerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::add_unlocker(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AddUnlockerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/RemoveUnlocker" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveUnlockerSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::RemoveUnlockerRequest>
+                    for RemoveUnlockerSvc<T> {
+                        type Response = super::RemoveUnlockerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveUnlockerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::remove_unlocker(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveUnlockerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -5502,6 +5865,9 @@ pub struct InitRequest {
     /// `IP` or `IP:PORT`; empty: found out.
     #[prost(string, tag = "2")]
     pub advertise_addr: ::prost::alloc::string::String,
+    /// Managers start locked, and have no key file.
+    #[prost(bool, tag = "3")]
+    pub autolock: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitResponse {
@@ -5509,6 +5875,9 @@ pub struct InitResponse {
     pub node_id: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub cluster_id: ::prost::alloc::string::String,
+    /// The unlock key, this once, if autolock was asked for.
+    #[prost(message, optional, tag = "3")]
+    pub unlock_key: ::core::option::Option<Payload>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JoinRequest {
@@ -5534,11 +5903,21 @@ pub struct JoinResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UnlockRequest {
+    /// An unlock key, a recovery key, a share of one, or a passphrase.
     #[prost(message, optional, tag = "1")]
     pub key: ::core::option::Option<Payload>,
+    /// Which passphrase it is, by its unlocker's id; needed only where there are several.
+    #[prost(string, tag = "2")]
+    pub unlocker_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct UnlockResponse {}
+pub struct UnlockResponse {
+    /// Still locked: so many shares are here, and so many are needed. Both 0: unlocked.
+    #[prost(uint32, tag = "1")]
+    pub shares_given: u32,
+    #[prost(uint32, tag = "2")]
+    pub shares_needed: u32,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaveRequest {
     #[prost(bool, tag = "1")]

@@ -8,4 +8,5 @@ mod crash;
 mod delivery;
 mod docker;
 mod tour;
+mod unlocking;
 mod world;

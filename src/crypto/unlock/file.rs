@@ -13,7 +13,7 @@ use crate::{
         envelope::Binding,
         key::{Key, Unlock},
     },
-    kit::id::UnlockerId,
+    kit::{hex, id::UnlockerId},
 };
 use std::{
     fmt::Write as _,
@@ -204,9 +204,9 @@ fn print(file: &KeyFile) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(512));
     let KeyFile { id, key } = file;
     write!(text, "{NOTE}{FORMAT}\nid {id}\nkey ").expect("strings take everything");
-    hex_to(&mut text, key.bytes());
+    hex::push(&mut text, key.bytes());
     text.push_str("\nsum ");
-    hex_to(&mut text, &sum(*id, key));
+    hex::push(&mut text, &sum(*id, key));
     text.push('\n');
     text
 }
@@ -227,8 +227,8 @@ pub(in crate::crypto) fn parse(text: &[u8]) -> Result<KeyFile, Bad> {
     let id: UnlockerId = id.parse().map_err(|_| Bad::Damaged)?;
     let mut key = Key::blank();
     let mut read_sum = [0; 8];
-    unhex_to(key_hex, key.bytes_mut()).ok_or(Bad::Damaged)?;
-    unhex_to(sum_hex, &mut read_sum).ok_or(Bad::Damaged)?;
+    hex::read(key_hex, key.bytes_mut()).ok_or(Bad::Damaged)?;
+    hex::read(sum_hex, &mut read_sum).ok_or(Bad::Damaged)?;
     if read_sum != sum(id, &key) || lines.next().is_some() {
         return Err(Bad::Damaged);
     }
@@ -241,28 +241,6 @@ fn sum(id: UnlockerId, key: &Key<Unlock>) -> [u8; 8] {
         .field(key.bytes())
         .finish();
     *hash.first_chunk().expect("32 bytes hold 8")
-}
-
-fn hex_to(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("strings take everything");
-    }
-}
-
-fn unhex_to(text: &str, out: &mut [u8]) -> Option<()> {
-    let digit = |c: u8| match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != out.len() || !rest.is_empty() {
-        return None;
-    }
-    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(())
 }
 
 #[cfg(test)]

@@ -1,9 +1,21 @@
 //! Unlockers: ways to the root key. Several may stand side by side, and any one of them opens.
 //!
-//! To add one (a passphrase, shares, a TPM): a variant of [`Kind`] with what it needs to be asked again, and a file
-//! beside `file.rs` that yields a `Key<Unlock>`. Nothing else changes.
+//! | kind | what opens | where it is |
+//! |---|---|---|
+//! | `file` | a key file | beside the node, one for each manager |
+//! | `autolock` | a code printed once | with the operator |
+//! | `recovery` | a code printed once | in a safe |
+//! | `passphrase` | words, through Argon2id | in somebody's head |
+//! | `shamir` | some of several codes | with several people |
+//! | `command` | a program that asks a KMS or HSM | there |
+//!
+//! Each yields a `Key<Unlock>`, and the root key is sealed to it. Everything but `file` belongs to the whole cluster.
 
+pub mod code;
+pub mod command;
 pub mod file;
+pub mod passphrase;
+pub mod shares;
 
 use super::{
     OpenError,
@@ -11,30 +23,98 @@ use super::{
     key::{Key, Root, Unlock},
 };
 use crate::kit::id::{ClusterId, UnlockerId};
+use command::Helper;
+use passphrase::Cost;
+use std::fmt;
 
-/// How an unlocker comes by its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The sort of an unlocker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// From a key file outside the data directory.
     File,
+    /// From the code that `unlock` asks for after each start of a manager.
+    Autolock,
+    /// From a code that is kept for the day when nothing else opens.
+    Recovery,
+    Passphrase,
+    /// From some of several shares.
+    Shamir,
+    /// From a program that has the key decrypted elsewhere.
+    Command,
 }
 
 impl Kind {
+    pub const ALL: [Self; 6] =
+        [Self::File, Self::Autolock, Self::Recovery, Self::Passphrase, Self::Shamir, Self::Command];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
+            Self::Autolock => "autolock",
+            Self::Recovery => "recovery",
+            Self::Passphrase => "passphrase",
+            Self::Shamir => "shamir",
+            Self::Command => "command",
         }
     }
 
     /// The kind of this name, if this secretd knows it.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::File].into_iter().find(|kind| kind.as_str() == name)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Whether it opens without anybody being asked.
+    pub fn is_automatic(self) -> bool {
+        match self {
+            Self::File | Self::Command => true,
+            Self::Autolock | Self::Recovery | Self::Passphrase | Self::Shamir => false,
+        }
     }
 
     /// Part of what is sealed on disk; a number once given is never given again.
     fn tag(self) -> u8 {
         match self {
             Self::File => 1,
+            Self::Autolock => 2,
+            Self::Recovery => 3,
+            Self::Passphrase => 4,
+            Self::Shamir => 5,
+            Self::Command => 6,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How an unlocker comes by its key, with what it needs to be asked again; nothing here is secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Method {
+    File,
+    Autolock,
+    Recovery,
+    Passphrase(Cost),
+    Shamir {
+        /// How many shares there are.
+        shares: u8,
+        /// How many of them open.
+        threshold: u8,
+    },
+    Command(Helper),
+}
+
+impl Method {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::File => Kind::File,
+            Self::Autolock => Kind::Autolock,
+            Self::Recovery => Kind::Recovery,
+            Self::Passphrase(_) => Kind::Passphrase,
+            Self::Shamir { .. } => Kind::Shamir,
+            Self::Command(_) => Kind::Command,
         }
     }
 }
@@ -43,7 +123,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unlocker {
     pub id: UnlockerId,
-    pub kind: Kind,
+    pub method: Method,
     /// The root key, sealed to this unlocker's key.
     pub wrapped_root: Vec<u8>,
 }
@@ -53,11 +133,16 @@ impl Unlocker {
     pub fn new(
         cluster: ClusterId,
         id: UnlockerId,
-        kind: Kind,
+        method: Method,
         key: &Key<Unlock>,
         root: &Key<Root>,
     ) -> Self {
-        Self { id, kind, wrapped_root: key.wrap(binding(cluster, id, kind), root) }
+        let wrapped_root = key.wrap(binding(cluster, id, &method), root);
+        Self { id, method, wrapped_root }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.method.kind()
     }
 
     /// Opens the root key of `cluster`.
@@ -65,28 +150,51 @@ impl Unlocker {
     /// # Errors
     /// Another unlocker's key, another cluster, damaged bytes.
     pub fn unlock(&self, cluster: ClusterId, key: &Key<Unlock>) -> Result<Key<Root>, OpenError> {
-        let Self { id, kind, wrapped_root } = self;
-        key.unwrap(binding(cluster, *id, *kind), wrapped_root)
+        let Self { id, method, wrapped_root } = self;
+        key.unwrap(binding(cluster, *id, method), wrapped_root)
     }
 }
 
-pub(super) fn binding(cluster: ClusterId, id: UnlockerId, kind: Kind) -> Binding {
-    Binding::new("secretd/root-key/1")
+/// What the root key is sealed to; the method's parameters too, so that nobody can weaken them unnoticed.
+pub(super) fn binding(cluster: ClusterId, id: UnlockerId, method: &Method) -> Binding {
+    let binding = Binding::new("secretd/root-key/1")
         .field(cluster.as_str().as_bytes())
-        .field(&[kind.tag()])
-        .field(id.as_str().as_bytes())
+        .field(&[method.kind().tag()])
+        .field(id.as_str().as_bytes());
+    match method {
+        Method::File | Method::Autolock | Method::Recovery => binding,
+        Method::Passphrase(Cost { salt, memory_kib, passes, lanes }) => binding
+            .field(salt)
+            .field(&memory_kib.to_be_bytes())
+            .field(&passes.to_be_bytes())
+            .field(&lanes.to_be_bytes()),
+        Method::Shamir { shares, threshold } => binding.field(&[*shares, *threshold]),
+        // The program may move; what it made is bound.
+        Method::Command(Helper { program: _, wrapped_key }) => binding.field(wrapped_key),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn methods() -> Vec<Method> {
+        vec![
+            Method::File,
+            Method::Autolock,
+            Method::Recovery,
+            Method::Passphrase(Cost::light()),
+            Method::Shamir { shares: 5, threshold: 3 },
+            Method::Command(Helper { program: "/bin/kms".into(), wrapped_key: vec![1, 2, 3] }),
+        ]
+    }
+
     #[test]
     fn any_of_several_unlockers_opens_the_same_root_key() {
         let (cluster, root) = (ClusterId::random(), Key::<Root>::random());
-        for _ in 0..3 {
+        for method in methods() {
             let key = Key::random();
-            let unlocker = Unlocker::new(cluster, UnlockerId::random(), Kind::File, &key, &root);
+            let unlocker = Unlocker::new(cluster, UnlockerId::random(), method, &key, &root);
             assert_eq!(unlocker.unlock(cluster, &key).unwrap().bytes(), root.bytes());
         }
     }
@@ -94,10 +202,38 @@ mod tests {
     #[test]
     fn another_key_cluster_or_unlocker_is_refused() {
         let (cluster, root, key) = (ClusterId::random(), Key::<Root>::random(), Key::random());
-        let unlocker = Unlocker::new(cluster, UnlockerId::random(), Kind::File, &key, &root);
+        let unlocker = Unlocker::new(cluster, UnlockerId::random(), Method::File, &key, &root);
         unlocker.unlock(cluster, &Key::random()).unwrap_err();
         unlocker.unlock(ClusterId::random(), &key).unwrap_err();
         let renamed = Unlocker { id: UnlockerId::random(), ..unlocker };
         assert_eq!(renamed.unlock(cluster, &key).unwrap_err(), OpenError::Mismatch);
+    }
+
+    #[test]
+    fn an_unlocker_whose_method_was_edited_does_not_open() {
+        let (cluster, root, key) = (ClusterId::random(), Key::<Root>::random(), Key::random());
+        let all = methods();
+        for (at, method) in all.iter().enumerate() {
+            let id = UnlockerId::random();
+            let unlocker = Unlocker::new(cluster, id, method.clone(), &key, &root);
+            let mut others = all.clone();
+            others.remove(at);
+            others.push(Method::Shamir { shares: 5, threshold: 2 });
+            others.push(Method::Passphrase(Cost { passes: 2, ..Cost::light() }));
+            for method in others {
+                let edited = Unlocker { method, ..unlocker.clone() };
+                assert_eq!(edited.unlock(cluster, &key).unwrap_err(), OpenError::Mismatch);
+            }
+        }
+    }
+
+    #[test]
+    fn kinds_have_names_and_tags_of_their_own() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_name(kind.as_str()), Some(kind));
+            let alike = |other: &&Kind| other.tag() == kind.tag();
+            assert_eq!(Kind::ALL.iter().filter(alike).count(), 1);
+        }
+        assert_eq!(Kind::from_name("tin foil"), None);
     }
 }

@@ -297,7 +297,14 @@ impl Shared {
         };
         info!(node = %peer.node, raft_id, addr = at, "admitted a manager");
         let root_key = Some(v1::Payload::carry(&self.root.dangerous_export()));
-        Ok(v1::AdmitResponse { raft_id, root_key })
+        let state = self.raft.state();
+        let (unlockers, key_files) = match state.cluster() {
+            Some(cluster) => {
+                (cluster.unlockers.iter().map(Into::into).collect(), cluster.key_files)
+            }
+            None => (Vec::new(), true),
+        };
+        Ok(v1::AdmitResponse { raft_id, root_key, unlockers, key_files })
     }
 
     async fn depart(&self, addr: SocketAddr, peer: &Peer) -> Result<(), Status> {

@@ -83,6 +83,8 @@ impl World {
             next_raft_id: 2,
             rotation: None,
             tokens: Vec::new(),
+            unlockers: Vec::new(),
+            key_files: true,
         };
         let found = Command::Found { cluster: Box::new(cluster), node: Box::new(row(founder)) };
         raft.propose(None, found).await.unwrap();
@@ -327,12 +329,14 @@ async fn only_a_manager_by_certificate_and_by_row_gets_the_root_key() {
         let refused = refusal(enroll::admit(&tls, at, bad).await);
         assert_eq!(refused.kind, RefusalKind::Invalid, "{bad}");
     }
-    let (first, root) = enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap();
+    let enroll::Admitted { raft_id: first, root, key_files, .. } =
+        enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap();
     let cluster = world.raft.state().cluster().unwrap().clone();
     Keyring::open(&root, cluster.id, &cluster.keyring).unwrap();
     Keyring::open(&world.root, cluster.id, &cluster.keyring).unwrap();
-    let (second, _) = enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap();
-    assert!(second > first);
+    let second = enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap();
+    assert!(second.raft_id > first);
+    assert!(key_files);
     // Demoted, with a manager's certificate that is still good.
     let demote = Command::SetRole { id: manager.node, index: None, role: Role::Worker };
     world.raft.propose(None, demote).await.unwrap();

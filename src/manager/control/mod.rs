@@ -12,11 +12,15 @@ mod nodes;
 mod objects;
 mod services;
 mod tasks;
+mod unlockers;
 mod watch;
 
 use super::{answers, dispatcher::LogBroker};
 use crate::{
-    crypto::keyring::Keyring,
+    crypto::{
+        key::{Key, Root},
+        keyring::Keyring,
+    },
     kit::{
         id::{ClusterId, NodeId},
         task::Stop,
@@ -38,6 +42,7 @@ use tonic::{Request, Response, Status, transport::server::UdsConnectInfo};
 pub struct ControlService {
     raft: Raft,
     keyring: Arc<Keyring>,
+    root: Arc<Key<Root>>,
     /// This manager.
     node: NodeId,
     logs: LogBroker,
@@ -51,12 +56,13 @@ impl ControlService {
     pub fn new(
         raft: Raft,
         keyring: Arc<Keyring>,
+        root: Arc<Key<Root>>,
         node: NodeId,
         logs: LogBroker,
         peers: Arc<dyn Peers>,
         stop: Stop,
     ) -> Self {
-        Self { raft, keyring, node, logs, peers, stop }
+        Self { raft, keyring, root, node, logs, peers, stop }
     }
 
     fn state(&self) -> Arc<State> {
@@ -283,6 +289,30 @@ impl v1::control_server::Control for ControlService {
         request: Request<v1::RotateAuthorityRequest>,
     ) -> Result<Response<v1::ClusterInfo>, Status> {
         self.new_authority(local(request)?).await.map(Response::new)
+    }
+
+    async fn list_unlockers(
+        &self,
+        request: Request<v1::ListUnlockersRequest>,
+    ) -> Result<Response<v1::ListUnlockersResponse>, Status> {
+        let v1::ListUnlockersRequest {} = local(request)?;
+        let unlockers = self.unlockers().await?;
+        Ok(Response::new(v1::ListUnlockersResponse { unlockers }))
+    }
+
+    async fn add_unlocker(
+        &self,
+        request: Request<v1::AddUnlockerRequest>,
+    ) -> Result<Response<v1::AddUnlockerResponse>, Status> {
+        self.make_unlocker(local(request)?).await.map(Response::new)
+    }
+
+    async fn remove_unlocker(
+        &self,
+        request: Request<v1::RemoveUnlockerRequest>,
+    ) -> Result<Response<v1::RemoveUnlockerResponse>, Status> {
+        let unlocker = Some(self.drop_unlocker(local(request)?).await?);
+        Ok(Response::new(v1::RemoveUnlockerResponse { unlocker }))
     }
 
     async fn get_cluster(

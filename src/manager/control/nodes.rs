@@ -136,6 +136,8 @@ impl ControlService {
             next_raft_id: _,
             rotation: _,
             tokens: _,
+            unlockers: _,
+            key_files: _,
         } = cluster.as_ref();
         let tokens = authority::tokens(cluster, self.raft.clock().now());
         Ok(v1::ClusterInfo {

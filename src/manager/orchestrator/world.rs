@@ -32,6 +32,8 @@ pub(in crate::manager) fn state(nodes: u8) -> State {
         next_raft_id: 2,
         rotation: None,
         tokens: Vec::new(),
+        unlockers: Vec::new(),
+        key_files: true,
     };
     let rows = (1..=nodes).map(|n| Entity::Node(Arc::new(node(n))));
     State::from_entities(rows.chain([Entity::Cluster(Arc::new(cluster))]))

@@ -219,7 +219,8 @@ impl Ledger {
             | Command::RetireManager { .. }
             | Command::NoteCertificate { .. }
             | Command::RotateAuthority { .. }
-            | Command::FinishRotation => {}
+            | Command::FinishRotation
+            | Command::ChangeUnlockers { .. } => {}
         }
     }
 }

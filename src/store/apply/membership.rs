@@ -199,12 +199,12 @@ pub(super) fn finish_rotation(edit: &mut Edit<'_>) -> Outcome {
     Ok(Answer::Done)
 }
 
-fn cluster(edit: &Edit<'_>) -> Result<Arc<Cluster>, Refusal> {
+pub(super) fn cluster(edit: &Edit<'_>) -> Result<Arc<Cluster>, Refusal> {
     let none = || Refusal::new(RefusalKind::Precondition, "no cluster has been founded");
     edit.state.cluster().cloned().ok_or_else(none)
 }
 
-fn put_cluster(edit: &mut Edit<'_>, cluster: Cluster) {
+pub(super) fn put_cluster(edit: &mut Edit<'_>, cluster: Cluster) {
     let meta = cluster.meta.changed(edit.at);
     edit.put(Entity::Cluster(Arc::new(Cluster { meta, ..cluster })));
 }

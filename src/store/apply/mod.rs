@@ -6,6 +6,7 @@ mod nodes;
 mod objects;
 mod services;
 mod tasks;
+mod unlockers;
 
 use super::{Change, Entity, Key, State};
 use crate::{
@@ -99,6 +100,9 @@ impl Edit<'_> {
                 membership::rotate(self, ca_certificate, ca_key, rotation)
             }
             Command::FinishRotation => membership::finish_rotation(self),
+            Command::ChangeUnlockers { add, remove, key_files } => {
+                unlockers::change(self, add, remove, *key_files)
+            }
         }
     }
 

@@ -140,6 +140,8 @@ fn found() -> Command {
         next_raft_id: 2,
         rotation: None,
         tokens: Vec::new(),
+        unlockers: Vec::new(),
+        key_files: true,
     };
     Command::Found { cluster: Box::new(cluster), node: Box::new(node(1)) }
 }

@@ -48,6 +48,8 @@ impl From<&Cluster> for v1::Cluster {
             next_raft_id,
             rotation,
             tokens,
+            unlockers,
+            key_files,
         } = value;
         Self {
             id: id.to_string(),
@@ -59,6 +61,8 @@ impl From<&Cluster> for v1::Cluster {
             next_raft_id: *next_raft_id,
             rotation: rotation.as_ref().map(Into::into),
             tokens: wires(tokens),
+            unlockers: wires(unlockers),
+            key_files: *key_files,
         }
     }
 }
@@ -76,6 +80,8 @@ impl TryFrom<v1::Cluster> for Cluster {
             next_raft_id,
             rotation,
             tokens,
+            unlockers,
+            key_files,
         } = wire;
         Ok(Self {
             id: parse(&id, "id")?,
@@ -87,6 +93,8 @@ impl TryFrom<v1::Cluster> for Cluster {
             next_raft_id,
             rotation: maybe(rotation, "rotation")?,
             tokens: list(tokens, "tokens")?,
+            unlockers: list(unlockers, "unlockers")?,
+            key_files,
         })
     }
 }

@@ -155,6 +155,13 @@ impl From<&Command> for v1::Command {
                 })
             }
             Command::FinishRotation => c::Command::FinishRotation(c::FinishRotation {}),
+            Command::ChangeUnlockers { add, remove, key_files } => {
+                c::Command::ChangeUnlockers(c::ChangeUnlockers {
+                    add: wires(add),
+                    remove: remove.iter().map(ToString::to_string).collect(),
+                    key_files: *key_files,
+                })
+            }
         };
         Self { command: Some(command) }
     }
@@ -274,6 +281,11 @@ impl TryFrom<v1::Command> for Command {
                 rotation: convert(rotation, "rotation")?,
             },
             c::Command::FinishRotation(c::FinishRotation {}) => Self::FinishRotation,
+            c::Command::ChangeUnlockers(c::ChangeUnlockers { add, remove, key_files }) => {
+                let remove =
+                    remove.iter().map(|id| parse(id, "remove")).collect::<Result<_, _>>()?;
+                Self::ChangeUnlockers { add: list(add, "add")?, remove, key_files }
+            }
         })
     }
 }

@@ -12,6 +12,7 @@ mod object;
 mod parts;
 mod service;
 mod task;
+mod unlocker;
 
 pub use code::Code;
 pub use command::outcome;

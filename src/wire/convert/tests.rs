@@ -2,10 +2,13 @@
 
 use super::*;
 use crate::{
-    crypto::keyring::WrappedTerm,
+    crypto::{
+        keyring::WrappedTerm,
+        unlock::{Method, Unlocker, command::Helper, passphrase::Cost},
+    },
     kit::{
         clock::Timestamp,
-        id::{ClientId, ClusterId, NodeId, ObjectId, ServiceId, TaskId},
+        id::{ClientId, ClusterId, NodeId, ObjectId, ServiceId, TaskId, UnlockerId},
     },
     model::{
         Labels, Meta,
@@ -427,7 +430,26 @@ impl Draw {
             next_raft_id: self.u64(),
             rotation: self.maybe(Self::rotation),
             tokens: self.many(Self::token),
+            unlockers: self.many(Self::unlocker),
+            key_files: self.below(2) == 0,
         }
+    }
+
+    fn unlocker(&mut self) -> Unlocker {
+        let method = match self.below(6) {
+            0 => Method::File,
+            1 => Method::Autolock,
+            2 => Method::Recovery,
+            3 => Method::Passphrase(Cost {
+                salt: self.digest()[..16].try_into().unwrap(),
+                memory_kib: self.u32(),
+                passes: self.u32(),
+                lanes: self.u32(),
+            }),
+            4 => Method::Shamir { shares: 5, threshold: 3 },
+            _ => Method::Command(Helper { program: self.text().into(), wrapped_key: self.bytes() }),
+        };
+        Unlocker { id: self.id(UnlockerId::from_random), method, wrapped_root: self.bytes() }
     }
 
     fn role(&mut self) -> Role {
@@ -478,7 +500,7 @@ impl Draw {
         let object = self.id(ObjectId::from_random);
         let service = self.id(ServiceId::from_random);
         let node = self.id(NodeId::from_random);
-        match self.below(21) {
+        match self.below(22) {
             0 => Command::Found { cluster: Box::new(self.cluster()), node: Box::new(self.node()) },
             1 => Command::CreateObject {
                 kind: self.kind(),
@@ -529,7 +551,12 @@ impl Draw {
                 ca_key: self.sealed(),
                 rotation: self.rotation(),
             },
-            _ => Command::FinishRotation,
+            20 => Command::FinishRotation,
+            _ => Command::ChangeUnlockers {
+                add: self.many(Self::unlocker),
+                remove: self.many(|d| d.id(UnlockerId::from_random)),
+                key_files: self.maybe(|d| d.below(2) == 0),
+            },
         }
     }
 

@@ -1,0 +1,133 @@
+//! `node.keys` as bytes.
+
+use crate::{
+    crypto::unlock::Unlocker,
+    kit::id::{ClusterId, NodeId},
+    wire::v1,
+};
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+
+const MAGIC: &[u8] = b"secretd keys\n";
+const FORMAT: u32 = 1;
+
+/// `node.keys`, parsed.
+#[derive(Debug, PartialEq)]
+pub(super) struct Header {
+    pub(super) cluster: ClusterId,
+    pub(super) node: NodeId,
+    pub(super) unlockers: Vec<Unlocker>,
+    pub(super) wrapped_storage: Vec<u8>,
+}
+
+/// What is wrong with a header.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Bad {
+    Foreign,
+    Format(u32),
+    Damaged,
+}
+
+impl Header {
+    pub(super) fn print(&self) -> Vec<u8> {
+        let Self { cluster, node, unlockers, wrapped_storage } = self;
+        let keys = v1::NodeKeys {
+            format: FORMAT,
+            cluster_id: cluster.to_string(),
+            node_id: node.to_string(),
+            unlockers: unlockers.iter().map(Into::into).collect(),
+            wrapped_storage_key: wrapped_storage.clone(),
+        };
+        let body = keys.encode_to_vec();
+        [MAGIC, &Sha256::digest(&body)[..], &body].concat()
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Bad> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(Bad::Foreign)?;
+        let (digest, body) = rest.split_first_chunk::<32>().ok_or(Bad::Damaged)?;
+        if Sha256::digest(body)[..] != digest[..] {
+            return Err(Bad::Damaged);
+        }
+        let keys = v1::NodeKeys::decode(body).map_err(|_| Bad::Damaged)?;
+        let v1::NodeKeys { format, cluster_id, node_id, unlockers, wrapped_storage_key } = keys;
+        if format != FORMAT {
+            return Err(Bad::Format(format));
+        }
+        // The sum fits, so what cannot be understood is not damaged but newer.
+        let unlockers = unlockers.into_iter().map(TryInto::try_into).collect::<Result<_, _>>();
+        Ok(Self {
+            cluster: cluster_id.parse().map_err(|_| Bad::Damaged)?,
+            node: node_id.parse().map_err(|_| Bad::Damaged)?,
+            unlockers: unlockers.map_err(|_| Bad::Format(format))?,
+            wrapped_storage: wrapped_storage_key,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn header() -> Header {
+        use crate::crypto::{
+            key::Key,
+            unlock::{Method, Unlocker},
+        };
+        let (cluster, root) = (ClusterId::random(), Key::random());
+        let id = crate::kit::id::UnlockerId::random();
+        let unlocker = Unlocker::new(cluster, id, Method::Recovery, &Key::random(), &root);
+        Header {
+            cluster,
+            node: NodeId::random(),
+            unlockers: vec![unlocker],
+            wrapped_storage: vec![1, 2, 3],
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_the_header_is_noticed() {
+        let good = header().print();
+        assert_eq!(Header::parse(&good).unwrap().print(), good);
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let error = Header::parse(&bad).unwrap_err();
+            assert!(matches!(error, Bad::Foreign | Bad::Damaged), "bit {bit}: {error:?}");
+        }
+        for len in 0..good.len() {
+            Header::parse(&good[..len]).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn another_format_and_an_unknown_kind_of_unlocker_are_newer_not_damaged() {
+        let framed = |keys: v1::NodeKeys| {
+            let body = keys.encode_to_vec();
+            Header::parse(&[MAGIC, &Sha256::digest(&body)[..], &body].concat()).unwrap_err()
+        };
+        let newer = v1::NodeKeys { format: 2, ..Default::default() };
+        assert_eq!(framed(newer), Bad::Format(2));
+        let header = header();
+        let unknown = v1::Unlocker { method: None, ..(&header.unlockers[0]).into() };
+        assert_eq!(
+            framed(v1::NodeKeys {
+                format: 1,
+                cluster_id: header.cluster.to_string(),
+                node_id: header.node.to_string(),
+                unlockers: vec![unknown],
+                ..Default::default()
+            }),
+            Bad::Format(1)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(body: Vec<u8>) {
+            prop_assert!(Header::parse(&body).is_err());
+            let framed = [MAGIC, &Sha256::digest(&body)[..], &body].concat();
+            prop_assert!(Header::parse(&framed).is_err());
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The node's key header, `node.keys`: who it is, the unlockers of the root key, and its storage key.
+//!
+//! ```text
+//! magic "secretd keys\n" ‖ SHA-256 of what follows (32) ‖ protobuf secretd.v1.NodeKeys
+//! ```
+//!
+//! It is made first and holds no key in the clear; everything else in the data directory needs it to be read. A manager's
+//! header follows the unlockers that the store lists ([`settle`]); a worker has a root key and a key file of its own.
+
+mod header;
+mod locked;
+
+pub use locked::{Locked, Progress, UnlockError};
+
+use super::files;
+use crate::{
+    crypto::{
+        OpenError,
+        key::{Key, Root, Storage},
+        unlock::{
+            Kind, Method, Unlocker,
+            command::HelperError,
+            file::{self, KeyFile, KeyFileError},
+        },
+    },
+    kit::{
+        chain::chain,
+        id::{ClusterId, NodeId, UnlockerId},
+    },
+    model::cluster::Cluster,
+};
+use header::{Bad, Header};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const NAME: &str = "node.keys";
+/// A header with all the unlockers there may be is far below this many bytes.
+const SIZE: u64 = 2 * 1024 * 1024;
+
+/// Why the node's keys were not made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyStoreError {
+    #[error("there is no key header {}", path.display())]
+    Missing { path: PathBuf },
+    #[error("there is a key header {} already", path.display())]
+    Exists { path: PathBuf },
+    #[error("cannot read the key header {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write the key header {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{} is not a key header of secretd", path.display())]
+    Foreign { path: PathBuf },
+    #[error("the key header {} has format {format}, which this secretd does not know", path.display())]
+    Format { path: PathBuf, format: u32 },
+    #[error("the key header {} is damaged", path.display())]
+    Damaged { path: PathBuf },
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    #[error("the key file {} does not belong to the data directory {}", key_file.display(), dir.display())]
+    OtherKeyFile { key_file: PathBuf, dir: PathBuf },
+    #[error("the unlocker's command did not open the keys")]
+    Helper(#[from] HelperError),
+    #[error("cannot open the {what} in {}", path.display())]
+    Open { what: &'static str, path: PathBuf, source: OpenError },
+}
+
+impl KeyStoreError {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "this node is new: run `secretctl init` or `secretctl join`",
+            Self::Exists { .. } => {
+                "the data directory belongs to a node: restart secretd, or give a new one its own --data-dir"
+            }
+            Self::Read { .. } | Self::Write { .. } => {
+                "check the data directory: its disk, its free space, its owner"
+            }
+            Self::Foreign { .. } => "check --data-dir",
+            Self::Format { .. } => "it was written by a newer secretd: run that version",
+            Self::Damaged { .. } | Self::Open { .. } => {
+                "bring the file back from a backup, or let the node leave and join anew"
+            }
+            Self::KeyFile(error) => error.hint(),
+            Self::OtherKeyFile { .. } => {
+                "give the key file that was made with this data directory: --key-file"
+            }
+            Self::Helper(_) => {
+                "run the program by hand and see that it reaches its KMS, then start secretd again"
+            }
+        }
+    }
+}
+
+/// A node's keys, open.
+#[derive(Debug)]
+pub struct Unlocked {
+    pub cluster: ClusterId,
+    pub node: NodeId,
+    pub root: Arc<Key<Root>>,
+    pub storage: Arc<Key<Storage>>,
+}
+
+/// A node's keys as they were found.
+#[derive(Debug)]
+pub enum Opened {
+    Open(Unlocked),
+    /// Somebody has to be asked.
+    Locked(Locked),
+}
+
+/// The ways there shall be to a node's root key. At least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ways {
+    /// A key file of its own.
+    pub key_file: bool,
+    /// What all managers have.
+    pub shared: Vec<Unlocker>,
+}
+
+impl Ways {
+    /// A key file and nothing else.
+    pub fn key_file() -> Self {
+        Self { key_file: true, shared: Vec::new() }
+    }
+
+    /// What a manager of this cluster shall have.
+    pub fn of(cluster: &Cluster) -> Self {
+        Self { key_file: cluster.key_files, shared: cluster.unlockers.clone() }
+    }
+}
+
+/// Whether `dir` belongs to a node that was set up, or whose set-up was cut off.
+pub fn exists(dir: &Path) -> bool {
+    dir.join(NAME).exists()
+}
+
+/// Where the header lies.
+pub fn path(dir: &Path) -> PathBuf {
+    dir.join(NAME)
+}
+
+/// Makes the header of a new node, with a new storage key. A key file is made too if there shall be one, or the one that
+/// is there is used.
+///
+/// # Errors
+/// The directory has keys already, the key file lies inside it or cannot be used, the disk fails.
+pub fn create(
+    dir: &Path,
+    key_file: &Path,
+    (cluster, node): (ClusterId, NodeId),
+    root: Key<Root>,
+    ways: &Ways,
+) -> Result<Unlocked, KeyStoreError> {
+    let path = dir.join(NAME);
+    if path.exists() {
+        return Err(KeyStoreError::Exists { path });
+    }
+    write(dir, key_file, (cluster, node), root, Key::random(), ways)
+}
+
+/// Puts the node's storage key under another root key: what was written with it stays readable.
+///
+/// # Errors
+/// The key file cannot be used, the disk fails; then the header is as it was.
+pub fn rekey(
+    dir: &Path,
+    key_file: &Path,
+    keys: &Unlocked,
+    root: Key<Root>,
+    ways: &Ways,
+) -> Result<Unlocked, KeyStoreError> {
+    let Unlocked { cluster, node, root: _, storage } = keys;
+    let written = write(dir, key_file, (*cluster, *node), root, Arc::clone(storage), ways)?;
+    if !ways.key_file {
+        forget_key_file(key_file, None);
+    }
+    Ok(written)
+}
+
+fn write(
+    dir: &Path,
+    key_file: &Path,
+    (cluster, node): (ClusterId, NodeId),
+    root: Key<Root>,
+    storage: impl Into<Arc<Key<Storage>>>,
+    ways: &Ways,
+) -> Result<Unlocked, KeyStoreError> {
+    let (root, storage) = (Arc::new(root), storage.into());
+    let keys = Unlocked { cluster, node, root, storage };
+    let mut unlockers = ways.shared.clone();
+    if ways.key_file {
+        unlockers.insert(0, own(dir, key_file, &keys)?);
+    }
+    save(dir, &keys, unlockers)?;
+    Ok(keys)
+}
+
+/// An unlocker for the key file, which is made unless it is there: on purpose, or from a set-up that was cut off before
+/// the header was written.
+fn own(dir: &Path, key_file: &Path, keys: &Unlocked) -> Result<Unlocker, KeyStoreError> {
+    file::refuse_inside(key_file, dir)?;
+    let KeyFile { id, key } = match file::load(key_file) {
+        Err(KeyFileError::Missing { .. }) => file::create(key_file)?,
+        loaded => loaded?,
+    };
+    Ok(Unlocker::new(keys.cluster, id, Method::File, &key, &keys.root))
+}
+
+fn save(dir: &Path, keys: &Unlocked, unlockers: Vec<Unlocker>) -> Result<(), KeyStoreError> {
+    let Unlocked { cluster, node, root, storage } = keys;
+    let wrapped_storage = storage.wrapped(root, *cluster, *node);
+    let header = Header { cluster: *cluster, node: *node, unlockers, wrapped_storage };
+    let path = dir.join(NAME);
+    files::replace(&path, &header.print()).map_err(|source| KeyStoreError::Write { path, source })
+}
+
+/// Makes the header say what `ways` says; returns whether it did not before. A key file that is not wanted any more is
+/// removed, after the header that needed it.
+///
+/// # Errors
+/// The header cannot be read or written, a key file is wanted and cannot be made; then the header is as it was.
+pub fn settle(
+    dir: &Path,
+    key_file: &Path,
+    keys: &Unlocked,
+    ways: &Ways,
+) -> Result<bool, KeyStoreError> {
+    let header = load(dir)?;
+    let (mine, shared): (Vec<_>, Vec<_>) =
+        header.unlockers.into_iter().partition(|unlocker| unlocker.kind() == Kind::File);
+    if shared == ways.shared && mine.is_empty() != ways.key_file {
+        return Ok(false);
+    }
+    let mut unlockers = match (ways.key_file, mine.is_empty()) {
+        // The file itself may be elsewhere, on a stick in a drawer; that is the operator's choice.
+        (true, false) => mine.clone(),
+        (true, true) => vec![own(dir, key_file, keys)?],
+        (false, _) => Vec::new(),
+    };
+    unlockers.extend(ways.shared.iter().cloned());
+    save(dir, keys, unlockers)?;
+    if !ways.key_file {
+        forget_key_file(key_file, Some(&mine));
+    }
+    Ok(true)
+}
+
+/// Removes the key file if it is one of ours; what it opened is on the disk no more, so a failure is only told.
+fn forget_key_file(path: &Path, mine: Option<&[Unlocker]>) {
+    let ours = |id: UnlockerId| mine.is_none_or(|mine| mine.iter().any(|one| one.id == id));
+    match file::load(path) {
+        Ok(KeyFile { id, .. }) if ours(id) => {
+            if let Err(error) = fs::remove_file(path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove the key file, which opens nothing any more");
+            }
+        }
+        Ok(_) | Err(KeyFileError::Missing { .. }) => {}
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "left alone what is in the place of the key file");
+        }
+    }
+}
+
+fn load(dir: &Path) -> Result<Header, KeyStoreError> {
+    let path = dir.join(NAME);
+    match files::read(&path, SIZE) {
+        Ok(Some(bytes)) => Header::parse(&bytes).map_err(|bad| match bad {
+            Bad::Foreign => KeyStoreError::Foreign { path },
+            Bad::Format(format) => KeyStoreError::Format { path, format },
+            Bad::Damaged => KeyStoreError::Damaged { path },
+        }),
+        Ok(None) => Err(KeyStoreError::Missing { path }),
+        Err(source) => Err(KeyStoreError::Read { path, source }),
+    }
+}
+
+/// Opens the node's keys with its key file or a command. Blocks as long as a command takes.
+///
+/// # Errors
+/// No header or a damaged one; where nobody can be asked: a key file that is missing, too open, damaged, or another
+/// node's, a command that fails.
+pub fn open(dir: &Path, key_file: &Path) -> Result<Opened, KeyStoreError> {
+    let header = load(dir)?;
+    let mut failed = Vec::new();
+    for unlocker in &header.unlockers {
+        match automatic(dir, key_file, &header, unlocker) {
+            None => {}
+            Some(Ok(keys)) => return Ok(Opened::Open(keys)),
+            Some(Err(error)) => failed.push(error),
+        }
+    }
+    if header.unlockers.iter().all(|unlocker| unlocker.kind().is_automatic()) {
+        let none = || KeyStoreError::Damaged { path: path(dir) };
+        return Err(failed.into_iter().next().unwrap_or_else(none));
+    }
+    let why = failed.iter().map(|error| chain(error).to_string()).collect();
+    Ok(Opened::Locked(Locked::new(dir, header, why)))
+}
+
+/// Tries an unlocker that asks nobody; nothing if it is none.
+fn automatic(
+    dir: &Path,
+    key_file: &Path,
+    header: &Header,
+    unlocker: &Unlocker,
+) -> Option<Result<Unlocked, KeyStoreError>> {
+    let key = match &unlocker.method {
+        Method::File => match file::load(key_file) {
+            Ok(KeyFile { id, key }) if id == unlocker.id => Ok(key),
+            Ok(_) => Err(KeyStoreError::OtherKeyFile {
+                key_file: key_file.to_owned(),
+                dir: dir.to_owned(),
+            }),
+            Err(error) => Err(error.into()),
+        },
+        Method::Command(helper) => helper.key().map_err(KeyStoreError::Helper),
+        Method::Autolock | Method::Recovery | Method::Passphrase(_) | Method::Shamir { .. } => {
+            return None;
+        }
+    };
+    Some(key.and_then(|key| {
+        let opened = unlocker.unlock(header.cluster, &key);
+        let root = opened.map_err(|source| KeyStoreError::Open {
+            what: "root key",
+            path: path(dir),
+            source,
+        })?;
+        with_root(dir, header, root)
+    }))
+}
+
+fn with_root(dir: &Path, header: &Header, root: Key<Root>) -> Result<Unlocked, KeyStoreError> {
+    let Header { cluster, node, unlockers: _, wrapped_storage } = header;
+    let storage = Key::<Storage>::open(&root, *cluster, *node, wrapped_storage)
+        .map_err(|source| KeyStoreError::Open { what: "storage key", path: path(dir), source })?;
+    let (root, storage) = (Arc::new(root), Arc::new(storage));
+    Ok(Unlocked { cluster: *cluster, node: *node, root, storage })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! Which unlockers this node has, said in words, and kept in step with what the cluster wants.
+
+use super::{
+    keystore::{self, Ways},
+    member::Card,
+};
+use crate::{
+    crypto::unlock::{Kind, Method, Unlocker},
+    kit::{chain::chain, task::Stop},
+    raft::Raft,
+    wire::v1::StatusResponse,
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::broadcast::error::RecvError;
+use tracing::{info, warn};
+
+/// A disk that was full may have room again by then.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Keeps a manager's key header as the store says until `stop`.
+pub(super) async fn follow(
+    raft: Raft,
+    card: Arc<Card>,
+    (data, key_file): (PathBuf, PathBuf),
+    stop: Stop,
+) {
+    let mut changes = raft.changes();
+    let mut settled = None;
+    loop {
+        let mut again = None;
+        if let Some(cluster) = raft.state().cluster()
+            && settled.as_ref().is_none_or(|last| !Arc::ptr_eq(last, cluster))
+        {
+            match keystore::settle(&data, &key_file, &card.keys, &Ways::of(cluster)) {
+                Ok(changed) => {
+                    if changed {
+                        info!("the key header has the cluster's unlockers now");
+                    }
+                    settled = Some(Arc::clone(cluster));
+                }
+                Err(error) => {
+                    warn!(error = %chain(&error), hint = error.hint(), "the key header is behind the cluster's unlockers");
+                    again = Some(RETRY);
+                }
+            }
+        }
+        let retry = async {
+            match again {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = retry => {}
+            // Whatever was missed, the state has it.
+            change = changes.recv() => if matches!(change, Err(RecvError::Closed)) { return },
+        }
+    }
+}
+
+/// Fills in what `status` says of the ways to the keys.
+pub(super) fn describe(ways: &Ways, status: &mut StatusResponse) {
+    let Ways { key_file, shared } = ways;
+    status.unlockers = key_file.then(|| Kind::File.to_string()).into_iter().collect();
+    status.unlockers.extend(shared.iter().map(name));
+    status.protection = protection(ways);
+}
+
+/// An unlocker as `status` names it: what to give, and which one.
+pub(super) fn name(unlocker: &Unlocker) -> String {
+    let Unlocker { id, method, wrapped_root: _ } = unlocker;
+    match method {
+        Method::File => Kind::File.to_string(),
+        Method::Autolock | Method::Recovery | Method::Passphrase(_) => {
+            format!("{} {id}", unlocker.kind())
+        }
+        Method::Shamir { shares, threshold } => {
+            format!("{} {id} ({threshold} of {shares} shares)", unlocker.kind())
+        }
+        Method::Command(helper) => {
+            format!("{} {id} ({})", unlocker.kind(), helper.program.display())
+        }
+    }
+}
+
+/// What the present set-up protects against and what it does not.
+fn protection(Ways { key_file, shared }: &Ways) -> String {
+    let command = shared.iter().any(|unlocker| unlocker.kind() == Kind::Command);
+    match (key_file, command) {
+        (true, _) => "a copied data directory alone reveals nothing; data directory and key file together reveal everything",
+        (false, true) => "a copied disk reveals nothing; what runs as secretd's user on this machine can have the command open it",
+        (false, false) => "a copied disk reveals nothing, not even with everything else on this machine while secretd is stopped; after each start somebody must unlock it",
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        crypto::key::Key,
+        kit::id::{ClusterId, UnlockerId},
+    };
+
+    #[test]
+    fn status_names_every_unlocker_and_what_the_set_up_is_worth() {
+        let unlocker = |method| {
+            let (id, key) = (UnlockerId::random(), Key::random());
+            Unlocker::new(ClusterId::random(), id, method, &key, &Key::random())
+        };
+        let shamir = unlocker(Method::Shamir { shares: 5, threshold: 3 });
+        let id = shamir.id;
+        let mut status = StatusResponse::default();
+        describe(&Ways { key_file: true, shared: vec![shamir.clone()] }, &mut status);
+        assert_eq!(status.unlockers, ["file".to_owned(), format!("shamir {id} (3 of 5 shares)")]);
+        assert!(status.protection.contains("key file together reveal everything"));
+        describe(&Ways { key_file: false, shared: vec![shamir] }, &mut status);
+        assert_eq!(status.unlockers.len(), 1);
+        assert!(status.protection.contains("after each start somebody must unlock it"));
+    }
+}
