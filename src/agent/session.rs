@@ -15,6 +15,7 @@ use crate::{
         task::{self, Running},
     },
     model::{node::NodeDescription, task::TaskStatus},
+    pki::TlsRefusal,
     wire::{
         Malformed,
         status::is_removed,
@@ -64,6 +65,9 @@ impl SessionError {
 }
 
 fn reason(status: &Status) -> String {
+    if let Some(refusal) = TlsRefusal::find(status) {
+        return format!("{refusal}; {}", refusal.hint());
+    }
     let cause = std::error::Error::source(status).map(|e| crate::kit::chain::chain(e).to_string());
     match cause {
         Some(cause) => cause,

@@ -22,7 +22,7 @@ use crate::{
     },
     pki::{
         self, BadCertificate, ConnectError, Identity, IdentityError, JoinToken, PrivateKey, Tls,
-        TlsError,
+        TlsError, TlsRefusal,
     },
     wire::{
         Malformed,
@@ -63,7 +63,7 @@ pub enum EnrollError {
     Connect(#[from] ConnectError),
     /// The connection to a manager broke, or never came about.
     #[error("cannot reach the manager at {addr}: {why}")]
-    Unreachable { addr: String, why: String },
+    Unreachable { addr: String, why: String, refusal: Option<TlsRefusal> },
     /// The cluster's answer is no.
     #[error(transparent)]
     Refused(Refusal),
@@ -95,9 +95,13 @@ impl EnrollError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::Connect(_) => {
-                "is the address right, is secretd running there as a manager, is the port open, is the token of that cluster, and do the clocks agree?"
-            }
+            Self::Unreachable { refusal: Some(refusal), .. } => refusal.hint(),
+            Self::Connect(error) => match TlsRefusal::find(error) {
+                Some(refusal) => refusal.hint(),
+                None => {
+                    "is the address right, is secretd running there as a manager, is the port open, is the token of that cluster, and do the clocks agree?"
+                }
+            },
             Self::Unreachable { .. } => "is secretd running there, and is the port open?",
             Self::Refused(refusal) => return refusal.hint.clone(),
             Self::NotReady { message: _, hint } | Self::Failed { message: _, hint } => {
@@ -119,7 +123,12 @@ impl EnrollError {
 
     fn call(addr: &str, status: &Status) -> Self {
         if broken(status) {
-            return Self::Unreachable { addr: addr.to_owned(), why: chain(status).to_string() };
+            let refusal = TlsRefusal::find(status).cloned();
+            let why = match &refusal {
+                Some(refusal) => refusal.to_string(),
+                None => chain(status).to_string(),
+            };
+            return Self::Unreachable { addr: addr.to_owned(), why, refusal };
         }
         if let Some(refusal) = refusal(status) {
             return Self::Refused(refusal);

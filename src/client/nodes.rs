@@ -154,6 +154,16 @@ impl Client {
         Ok(Joining { token, managers })
     }
 
+    /// Replaces the cluster's CA. Nodes move to the new one by themselves; [`Client::cluster`] says how far they are.
+    ///
+    /// # Errors
+    /// It is being replaced already, or the node belongs to no cluster.
+    pub async fn rotate_authority(&self) -> Result<v1::ClusterInfo, ClientError> {
+        let request = v1::RotateAuthorityRequest { request: self.request_id() };
+        let send = |mut c: Control, request| async move { c.rotate_authority(request).await };
+        self.call(request, send).await
+    }
+
     /// The cluster, without its keys.
     ///
     /// # Errors

@@ -78,6 +78,9 @@ pub(crate) enum Command {
     /// Make a token with which other machines join this cluster
     #[command(after_long_help = JOIN_TOKEN_HELP)]
     JoinToken(JoinTokenArgs),
+    /// Show and replace the cluster's certificate authority
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// Show what this node is and how it is
     #[command(after_long_help = STATUS_HELP)]
     Status(FormatArgs),
@@ -533,6 +536,36 @@ pub(crate) enum JoinAvailability {
     Pause,
     Drain,
 }
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CaCommand {
+    /// Print the CA's certificate, and how far its replacement is
+    #[command(after_long_help = CA_SHOW_HELP)]
+    Show,
+    /// Replace the CA: every node gets a certificate of the new one, then the old one is trusted no longer
+    #[command(after_long_help = CA_ROTATE_HELP)]
+    Rotate {
+        /// Do not wait until every node has moved
+        #[arg(short, long)]
+        detach: bool,
+        /// Show no progress
+        #[arg(short, long)]
+        quiet: bool,
+    },
+}
+
+const CA_SHOW_HELP: &str = "\
+The certificate goes to standard output, in PEM. While the CA is being replaced, the nodes that have
+not moved to the new one are named on standard error.";
+
+const CA_ROTATE_HELP: &str = "\
+Both CAs are trusted until every node has a certificate of the new one; tasks and sessions go on. A
+node that is down keeps the rotation open until it comes back or is removed (secretctl node rm).
+Join tokens name the CA, so all that were made before are worth nothing any more.
+
+Examples:
+  secretctl ca rotate
+  secretctl ca rotate --detach && secretctl ca show";
 
 #[derive(Debug, Args)]
 pub(crate) struct LeaveArgs {

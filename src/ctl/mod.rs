@@ -4,6 +4,7 @@
 //! where a payload comes in. `format` and `age` make text; `parse` reads flags; each noun has a module.
 
 mod age;
+mod authority;
 mod cli;
 mod connect;
 mod demo;
@@ -15,6 +16,7 @@ mod node;
 mod object;
 mod output;
 mod parse;
+mod progress;
 mod service;
 mod show;
 mod stack;
@@ -83,6 +85,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Join(args) => join::join(args, context).await,
         Command::Leave(args) => join::leave(args, context).await,
         Command::JoinToken(args) => token::run(args, context).await,
+        Command::Ca(command) => authority::run(command, context).await,
         Command::Status(args) => status::status(args, context).await,
         Command::Unlock(args) => unlocker::unlock(args, context).await,
         Command::UnlockKey(args) => unlocker::unlock_key(args, context).await,

@@ -227,7 +227,11 @@ impl<L: Ledger> Chores<L> {
         }
         let placed = scheduler::schedule(draft.state(), now);
         draft.extend(placed);
-        draft.finish()
+        let mut plan = draft.finish();
+        if todo.everything && has_moved_everywhere(&state) {
+            plan.commands.push(Command::FinishRotation);
+        }
+        plan
     }
 
     /// The services whose time has come.
@@ -242,6 +246,12 @@ impl<L: Ledger> Chores<L> {
         let wait = next.map(|at| at.since(self.clock.now()).max(Duration::from_millis(1)));
         wait.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
     }
+}
+
+/// Whether the CA is being replaced and every node has a certificate of the new one.
+fn has_moved_everywhere(state: &State) -> bool {
+    let rotating = state.cluster().filter(|cluster| cluster.rotation.is_some());
+    rotating.is_some_and(|cluster| state.nodes().all(|node| cluster.has_moved(node)))
 }
 
 impl Todo {

@@ -1,6 +1,9 @@
 //! The cluster itself: its settings, its CA, and the wrapped keys of its keyring.
 
-use super::{Meta, node::Role};
+use super::{
+    Meta,
+    node::{Node, Role},
+};
 use crate::{
     crypto::{
         context::{Context, Subject},
@@ -13,6 +16,7 @@ use crate::{
         id::{ClusterId, ObjectId},
     },
 };
+use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 /// What an operator may set.
@@ -56,6 +60,25 @@ pub struct Cluster {
     /// Whether each manager has a key file besides. Without it, managers start locked unless a shared unlocker opens
     /// without being asked.
     pub key_files: bool,
+}
+
+impl Cluster {
+    /// SHA-256 over the CA's certificate: what join tokens pin, and what a node's row says of its issuer.
+    pub fn ca_digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.ca_certificate).into()
+    }
+
+    /// The CAs that nodes are to trust, DER, the present one first.
+    pub fn roots(&self) -> Vec<Vec<u8>> {
+        let before = self.rotation.iter().map(|rotation| rotation.previous.clone());
+        std::iter::once(self.ca_certificate.clone()).chain(before).collect()
+    }
+
+    /// Whether the node surely has a certificate of the present CA; asked while the CA is being replaced.
+    pub fn has_moved(&self, node: &Node) -> bool {
+        let certificate = node.certificate.as_ref();
+        certificate.is_some_and(|it| it.shown && it.issuer == self.ca_digest())
+    }
 }
 
 /// The CA is being replaced: both are trusted until every node has a certificate of the new one.

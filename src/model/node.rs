@@ -96,6 +96,9 @@ pub struct CertificateStatus {
     pub issuer: [u8; 32],
     pub role: Role,
     pub expires_at: Timestamp,
+    /// The node has opened a session with a certificate of this issuer, so it surely has one. Noted while the CA is
+    /// being replaced.
+    pub shown: bool,
 }
 
 /// What a manager has besides.

@@ -448,10 +448,22 @@ impl Active {
         let stop = Stop::new();
         let managers = card.read(|member| member.managers.clone());
         let work = Work::start(Arc::clone(&runtime), card.keys.node, managers, &tls);
-        let following = follow(work.handle(), Arc::clone(&card), tls.clone(), stop.clone());
+        let following = follow(work.handle(), Arc::clone(&card), stop.clone());
+        let trusting = match &managing {
+            Some(managing) => {
+                let (raft, card) = (managing.raft.clone(), Arc::clone(&card));
+                let follow = renewal::follow_store(raft, card, tls.clone(), stop.clone());
+                task::start("trust", follow)
+            }
+            None => {
+                let (handle, card) = (work.handle(), Arc::clone(&card));
+                task::start("trust", follow_authorities(handle, card, tls.clone(), stop.clone()))
+            }
+        };
         let mut parts = vec![
             task::start("renewal", renewal.run(stop.clone())),
             task::start("membership", following),
+            trusting,
         ];
         if let Some(managing) = &managing {
             let ways = unlocking::follow(
@@ -505,7 +517,9 @@ impl Active {
     /// With the node as it was if it still is; none if it has to be started anew.
     pub(super) async fn promote(self, around: &Surroundings) -> Result<Self, Turned> {
         let prepared = async {
-            let identity = renewal::ask(&self.card, &self.tls, &around.clock).await?;
+            // With it only the role changes: as a worker's, the certificate before is good as long.
+            let Enrolled { identity, roots, .. } =
+                renewal::ask(&self.card, &self.tls, &around.clock).await?;
             self.tls.set_identity(&identity)?;
             let (listen, advertise) =
                 self.card.read(|m| (m.listen_addr.clone(), m.advertise_addr.clone()));
@@ -514,9 +528,9 @@ impl Active {
             let addrs: Vec<String> = managers.iter().map(|(_, addr)| addr.clone()).collect();
             let advertise = address::told(&advertise, bound, &addrs).await?.to_string();
             let admitted = admit(&self.tls, &managers, &advertise).await?;
-            Ok::<_, ActiveError>((identity, listener, (bound, advertise), admitted))
+            Ok::<_, ActiveError>((identity, roots, listener, (bound, advertise), admitted))
         };
-        let (identity, listener, (bound, advertise), admitted) = match prepared.await {
+        let (identity, roots, listener, (bound, advertise), admitted) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => return Err(Turned { error, still: Some(Box::new(self)) }),
         };
@@ -531,6 +545,7 @@ impl Active {
             let dial = Arc::new(Dial(tls.clone()));
             let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
             member.identity = identity;
+            member.roots = roots;
             member.raft_id = Some(raft_id);
             member.listen_addr = bound.to_string();
             member.advertise_addr = advertise;
@@ -549,8 +564,9 @@ impl Active {
     /// # Errors
     /// As [`Active::promote`].
     pub(super) async fn demote(self, around: &Surroundings) -> Result<Self, Turned> {
-        let identity = match renewal::ask(&self.card, &self.tls, &around.clock).await {
-            Ok(identity) => identity,
+        let asked = renewal::ask(&self.card, &self.tls, &around.clock).await;
+        let Enrolled { identity, roots, .. } = match asked {
+            Ok(enrolled) => enrolled,
             Err(error) => return Err(Turned { error, still: Some(Box::new(self)) }),
         };
         let again = async {
@@ -558,6 +574,7 @@ impl Active {
             let (keys, mut member) = card.into_parts();
             tls.set_identity(&identity)?;
             member.identity = identity;
+            member.roots = roots;
             member.raft_id = None;
             member.save(&around.data, &keys)?;
             // A worker has no business with the cluster's root key, nor with the store.
@@ -702,38 +719,32 @@ fn wish(role: Role, seen: &Seen) -> Option<Wish> {
     }
 }
 
-/// Keeps what the agent hears of the managers and the CAs.
-async fn follow(mut handle: Handle, card: Arc<Card>, tls: Tls, stop: Stop) {
+/// Keeps what the agent hears of the managers.
+async fn follow(mut handle: Handle, card: Arc<Card>, stop: Stop) {
     loop {
         let seen = tokio::select! {
             () = stop.cancelled() => return,
             seen = handle.changed() => seen,
         };
-        let Some(Seen { managers, ca_certificates, .. }) = seen else { return };
-        let (known, trusted) = card.read(|member| (member.managers.clone(), member.roots.clone()));
-        let news = (!managers.is_empty() && managers != known)
-            || (!ca_certificates.is_empty() && ca_certificates != trusted);
-        if !news {
+        let Some(Seen { managers, .. }) = seen else { return };
+        if managers.is_empty() || card.read(|member| member.managers == managers) {
             continue;
         }
-        if !ca_certificates.is_empty() && ca_certificates != trusted {
-            let roots: Vec<&[u8]> = ca_certificates.iter().map(Vec::as_slice).collect();
-            if let Err(error) = tls.set_roots(&roots) {
-                warn!(error = %chain(&error), "cannot trust the CAs that a manager named");
-                continue;
-            }
-        }
-        let saved = card.change(|member| {
-            if !managers.is_empty() {
-                member.managers = managers;
-            }
-            if !ca_certificates.is_empty() {
-                member.roots = ca_certificates;
-            }
-        });
-        if let Err(error) = saved {
+        if let Err(error) = card.change(|member| member.managers = managers) {
             warn!(error = %chain(&error), "cannot remember the managers");
         }
+    }
+}
+
+/// Trusts the CAs that a worker's manager names.
+async fn follow_authorities(mut handle: Handle, card: Arc<Card>, tls: Tls, stop: Stop) {
+    loop {
+        let seen = tokio::select! {
+            () = stop.cancelled() => return,
+            seen = handle.changed() => seen,
+        };
+        let Some(Seen { ca_certificates, .. }) = seen else { return };
+        card.trust(&tls, &ca_certificates);
     }
 }
 
@@ -854,6 +865,7 @@ fn founding(
             issuer,
             role: Role::Manager,
             expires_at: identity.peer().not_after,
+            shown: false,
         }),
     };
     Ok((Command::Found { cluster: Box::new(cluster), node: Box::new(node) }, identity))

@@ -3,11 +3,12 @@
 //! One record, sealed to the storage key: protobuf `secretd.v1.NodeIdentity`. It is written last when a node is set
 //! up; a data directory that has keys but no identity was cut off on the way there.
 
-use super::{files, keystore::Unlocked};
+use super::{active::ActiveError, files, keystore::Unlocked};
 use crate::{
     agent::Manager,
     crypto::{OpenError, record},
-    pki::{Identity, IdentityError},
+    kit::chain::chain,
+    pki::{Identity, IdentityError, Tls},
     wire::v1,
 };
 use prost::Message as _;
@@ -16,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
+use tracing::{info, warn};
 
 const NAME: &str = "node.identity";
 /// Certificates and a few hundred addresses are far below this many bytes.
@@ -55,6 +57,7 @@ impl MemberError {
 pub struct Member {
     pub identity: Identity,
     /// The CAs to trust, DER.
+    /// The one that signs now comes first.
     pub roots: Vec<Vec<u8>>,
     /// Its id in Raft, if it is a manager.
     pub raft_id: Option<u64>,
@@ -168,6 +171,47 @@ impl Card {
         let mut member = self.member.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut member);
         member.save(&self.dir, &self.keys)
+    }
+
+    /// Takes a new identity, and with it the CAs to trust: on disk first, then for all to see.
+    ///
+    /// # Errors
+    /// The disk fails, or the identity is not one of this cluster; then the one before is shown further on.
+    pub(super) fn take(
+        &self,
+        tls: &Tls,
+        identity: Identity,
+        roots: Option<Vec<Vec<u8>>>,
+    ) -> Result<(), ActiveError> {
+        let roots = roots.filter(|roots| !roots.is_empty());
+        let mut member = self.member.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut member.identity, identity);
+        let trusted = roots.map(|roots| std::mem::replace(&mut member.roots, roots));
+        if let Err(error) = member.save(&self.dir, &self.keys) {
+            member.identity = before;
+            if let Some(trusted) = trusted {
+                member.roots = trusted;
+            }
+            return Err(error.into());
+        }
+        let roots: Vec<&[u8]> = member.roots.iter().map(Vec::as_slice).collect();
+        tls.set_roots(&roots)?;
+        Ok(tls.set_identity(&member.identity)?)
+    }
+
+    /// Trusts these CAs from now on, if they are others than before. What fails is tried again when they change next.
+    pub(super) fn trust(&self, tls: &Tls, roots: &[Vec<u8>]) {
+        if roots.is_empty() || self.read(|member| member.roots == roots) {
+            return;
+        }
+        if let Err(error) = self.change(|member| member.roots = roots.to_vec()) {
+            warn!(error = %chain(&error), "cannot remember the CAs to trust");
+        }
+        let trusted: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
+        match tls.set_roots(&trusted) {
+            Ok(()) => info!(count = roots.len(), "the CAs to trust have changed"),
+            Err(error) => warn!(error = %chain(&error), "cannot trust the CAs of the cluster"),
+        }
     }
 
     /// Gives the parts back, to be used for another role.

@@ -2,9 +2,10 @@
 
 use super::{active::ActiveError, member::Card};
 use crate::{
-    client::enroll,
+    client::enroll::{self, Enrolled},
     crypto::keyring::Keyring,
     kit::{
+        backoff::Backoff,
         chain::chain,
         clock::{Clock, Timestamp},
         id::NodeId,
@@ -15,16 +16,21 @@ use crate::{
         command::Command,
         node::{CertificateStatus, Role},
     },
-    pki::{Authority, CaDigest, Identity, PrivateKey, Tls},
+    pki::{Authority, Identity, KeyId, PrivateKey, Tls},
     raft::Raft,
+    store::{Change, Entity},
 };
 use std::{sync::Arc, time::Duration};
+use tokio::sync::broadcast::error::RecvError;
 use tracing::{info, warn};
 
-/// How long to wait after a failed renewal; certificates live for days.
-const RENEWAL_RETRY: Duration = Duration::from_secs(60);
+/// Waits after failed renewals.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// How often to look at the clock: it goes on while the machine sleeps, and timers do not.
 const RENEWAL_LOOK: Duration = Duration::from_secs(600);
+/// Workers move to a new CA within this time, not all at once.
+const SPREAD: Duration = Duration::from_secs(2);
 
 /// Who signs this node's next certificate.
 pub(super) enum Signer {
@@ -41,75 +47,148 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    /// Renews at a random moment between half and four fifths of the certificate's life; at once if that has passed.
+    /// Renews at a random moment between half and four fifths of the certificate's life; at once if that has passed, or
+    /// when the cluster has another CA.
     pub(super) async fn run(self, stop: Stop) {
+        let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
         loop {
-            let random = getrandom::u32().expect("the kernel gives randomness once booted");
-            let at = self.tls.peer().map_or(self.clock.now(), |peer| peer.renew_at(random));
-            loop {
-                let wait = at.since(self.clock.now());
-                if wait.is_zero() {
-                    break;
-                }
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(wait.min(RENEWAL_LOOK)) => {}
-                }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.due() => {}
             }
             let renewed = tokio::select! {
                 () = stop.cancelled() => return,
                 renewed = self.renew() => renewed,
             };
-            let Err(error) = renewed else {
-                info!("renewed this node's certificate");
-                continue;
-            };
-            warn!(error = %chain(&error), "cannot renew this node's certificate");
+            match renewed {
+                Ok(()) => {
+                    info!("renewed this node's certificate");
+                    if !self.is_superseded() {
+                        backoff.reset();
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    warn!(error = %chain(&error), "cannot renew this node's certificate");
+                }
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(RENEWAL_RETRY) => {}
+                () = backoff.wait() => {}
             }
         }
     }
 
-    async fn renew(&self) -> Result<(), ActiveError> {
-        let identity = match &self.signer {
-            Signer::Own { raft, keyring } => self.sign(raft, keyring).await?,
-            Signer::Managers => ask(&self.card, &self.tls, &self.clock).await?,
+    /// Waits until it is time.
+    async fn due(&self) {
+        let random = getrandom::u32().expect("the kernel gives randomness once booted");
+        let share = f64::from(random) / f64::from(u32::MAX);
+        let old = async {
+            let at = self.tls.peer().map_or(self.clock.now(), |peer| peer.renew_at(random));
+            loop {
+                let wait = at.since(self.clock.now());
+                if wait.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(wait.min(RENEWAL_LOOK)).await;
+            }
         };
-        self.tls.set_identity(&identity)?;
-        Ok(self.card.change(|member| member.identity = identity)?)
+        let superseded = async {
+            self.tls.until(|_| self.is_superseded()).await;
+            if let Signer::Managers = self.signer {
+                tokio::time::sleep(SPREAD.mul_f64(share)).await;
+            }
+        };
+        tokio::select! {
+            () = old => {}
+            () = superseded => {}
+        }
     }
 
-    async fn sign(&self, raft: &Raft, keyring: &Keyring) -> Result<Identity, ActiveError> {
+    /// Whether the cluster has another CA than the one that signed this node's certificate.
+    fn is_superseded(&self) -> bool {
+        let present =
+            self.card.read(|member| member.roots.first().and_then(|root| KeyId::of(root)));
+        let ours = self.tls.peer().and_then(|peer| peer.issuer.clone());
+        present.is_some() && present != ours
+    }
+
+    async fn renew(&self) -> Result<(), ActiveError> {
+        match &self.signer {
+            Signer::Own { raft, keyring } => {
+                let (identity, certificate) = self.sign(raft, keyring)?;
+                self.card.take(&self.tls, identity, None)?;
+                // For `node inspect`: the certificate is good without it.
+                let id = self.card.keys.node;
+                let noted = raft.propose(None, Command::NoteCertificate { id, certificate }).await;
+                if let Err(error) = noted {
+                    info!(%error, "could not note the new certificate");
+                }
+            }
+            Signer::Managers => {
+                let enrolled = ask(&self.card, &self.tls, &self.clock).await?;
+                self.card.take(&self.tls, enrolled.identity, Some(enrolled.roots))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sign(
+        &self,
+        raft: &Raft,
+        keyring: &Keyring,
+    ) -> Result<(Identity, CertificateStatus), ActiveError> {
         let cluster = raft.state().cluster().cloned().ok_or(ActiveError::NoCluster)?;
         let key = keyring
             .open_sealed(&authority_context(cluster.id), &cluster.ca_key)
             .map_err(ActiveError::Keyring)?;
         let authority = Authority::open(cluster.id, &cluster.ca_certificate, key)?;
+        let authority = match &cluster.rotation {
+            Some(rotation) => authority.crossing(rotation.cross_signed.clone()),
+            None => authority,
+        };
         let (node, life) = (self.card.keys.node, cluster.settings.certificate_life);
         let identity = issue(&authority, node, self.clock.now(), life)?;
         let certificate = CertificateStatus {
-            issuer: CaDigest::of(&cluster.ca_certificate).0,
+            issuer: cluster.ca_digest(),
             role: Role::Manager,
             expires_at: identity.peer().not_after,
+            shown: false,
         };
-        // Only for `node inspect`: the certificate is good without it.
-        let noted = raft.propose(None, Command::NoteCertificate { id: node, certificate }).await;
-        if let Err(error) = noted {
-            info!(%error, "could not note the new certificate");
+        Ok((identity, certificate))
+    }
+}
+
+/// Trusts the CAs that this manager's own store names, for as long as it is one.
+pub(super) async fn follow_store(raft: Raft, card: Arc<Card>, tls: Tls, stop: Stop) {
+    let mut changes = raft.changes();
+    loop {
+        if let Some(cluster) = raft.state().cluster() {
+            card.trust(&tls, &cluster.roots());
         }
-        Ok(identity)
+        loop {
+            let heard = tokio::select! {
+                () = stop.cancelled() => return,
+                heard = changes.recv() => heard,
+            };
+            let concerns = |change: &Change| matches!(change, Change::Put(Entity::Cluster(_)));
+            match heard {
+                Ok(heard) if heard.replaced || heard.changes.iter().any(concerns) => break,
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => break,
+                Err(RecvError::Closed) => return,
+            }
+        }
     }
 }
 
 /// Asks the managers for a certificate of the role this node shall have.
-pub(super) async fn ask(card: &Card, tls: &Tls, clock: &Clock) -> Result<Identity, ActiveError> {
+pub(super) async fn ask(card: &Card, tls: &Tls, clock: &Clock) -> Result<Enrolled, ActiveError> {
     let managers: Vec<(NodeId, String)> = card.read(|member| {
         member.managers.iter().map(|manager| (manager.node, manager.addr.clone())).collect()
     });
     let expired = tls.peer().is_none_or(|peer| peer.not_after <= clock.now());
-    let enrolled = if expired {
+    if expired {
         let (identity, roots) = card.read(|member| {
             let identity = Identity::open(
                 &card.keys.storage,
@@ -118,11 +197,10 @@ pub(super) async fn ask(card: &Card, tls: &Tls, clock: &Clock) -> Result<Identit
             );
             (identity, member.roots.clone())
         });
-        enroll::renew_expired(&identity?, &roots, &managers, clock).await?
+        Ok(enroll::renew_expired(&identity?, &roots, &managers, clock).await?)
     } else {
-        enroll::renew(tls, &managers).await?
-    };
-    Ok(enrolled.identity)
+        Ok(enroll::renew(tls, &managers).await?)
+    }
 }
 
 /// Issues a manager's certificate for a fresh key.

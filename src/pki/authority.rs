@@ -2,7 +2,7 @@
 
 use super::{
     peer::{BACKDATE, dns_name, uri_name},
-    private_key::{BadKey, PrivateKey},
+    private_key::{BadKey, PrivateKey, Signer},
 };
 use crate::{
     crypto::plaintext::Plaintext,
@@ -64,22 +64,34 @@ pub struct Authority {
     cluster: ClusterId,
     certificate: CertificateDer<'static>,
     key: PrivateKey,
+    /// Its certificate signed by the CA before, which goes with every certificate it issues.
+    cross_signed: Option<Vec<u8>>,
 }
 
 impl Authority {
-    /// Makes the CA of a new cluster.
+    /// Makes a CA for the cluster.
     pub fn generate(cluster: ClusterId, now: Timestamp) -> Self {
         let key = PrivateKey::generate();
-        let mut params = CertificateParams::default();
-        let mut name = DistinguishedName::new();
-        name.push(DnType::CommonName, format!("secretd cluster {cluster}"));
-        params.distinguished_name = name;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.serial_number = Some(random_serial());
-        set_validity(&mut params, now, LIFE).expect("the clock shows a year far before 9979");
-        let certificate = params.self_signed(&key.signer()).expect("our own parameters encode");
-        Self { cluster, certificate: certificate.into(), key }
+        let certificate = params(cluster, now).self_signed(&key.signer());
+        let certificate = certificate.expect("our own parameters encode").into();
+        Self { cluster, certificate, key, cross_signed: None }
+    }
+
+    /// Signs the certificate of the CA that is to take this one's place, for those who trust only this one. Returns it, DER.
+    pub fn cross_sign(&self, next: &Self, now: Timestamp) -> Vec<u8> {
+        let certificate = params(next.cluster, now).signed_by(&next.key.signer(), &self.issuer());
+        certificate.expect("our own parameters encode").der().to_vec()
+    }
+
+    /// Lets its own certificate as the CA before signed it, DER, go with every certificate it issues.
+    #[must_use]
+    pub fn crossing(self, cross_signed: Vec<u8>) -> Self {
+        Self { cross_signed: Some(cross_signed), ..self }
+    }
+
+    fn issuer(&self) -> Issuer<'static, Signer> {
+        Issuer::from_ca_cert_der(&self.certificate, self.key.signer())
+            .expect("the certificate was read when it was taken")
     }
 
     /// Takes the CA out of the store: its certificate, DER, and its key as it was sealed.
@@ -100,7 +112,8 @@ impl Authority {
         if parsed.public_key().raw != key.signer().subject_public_key_info() {
             return Err(AuthorityError::Mismatch);
         }
-        Ok(Self { cluster, certificate: certificate.to_vec().into(), key })
+        let certificate = certificate.to_vec().into();
+        Ok(Self { cluster, certificate, key, cross_signed: None })
     }
 
     pub fn cluster(&self) -> ClusterId {
@@ -123,7 +136,7 @@ impl Authority {
 
     /// Signs a node's request, DER. Of the request only the key counts: id and role are what the caller says.
     ///
-    /// Returns the chain: the node's certificate and the CA's, DER.
+    /// Returns the chain, DER: the node's certificate, the CA's, and that once more as the CA before signed it, if it did.
     ///
     /// # Errors
     /// A request that cannot be read or proves nothing; another kind of key; a life out of the calendar.
@@ -165,11 +178,24 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(random_serial());
         set_validity(&mut params, now, life).ok_or(IssueError::BadLife)?;
-        let issuer = Issuer::from_ca_cert_der(&self.certificate, self.key.signer())
-            .expect("the certificate was read when it was taken");
-        let certificate = params.signed_by(&key, &issuer).expect("our own parameters encode");
-        Ok(vec![certificate.der().to_vec(), self.certificate.to_vec()])
+        let certificate = params.signed_by(&key, &self.issuer());
+        let certificate = certificate.expect("our own parameters encode").der().to_vec();
+        let chain = [certificate, self.certificate.to_vec()].into_iter();
+        Ok(chain.chain(self.cross_signed.clone()).collect())
     }
+}
+
+/// What a CA's certificate says, whoever signs it.
+fn params(cluster: ClusterId, now: Timestamp) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, format!("secretd cluster {cluster}"));
+    params.distinguished_name = name;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.serial_number = Some(random_serial());
+    set_validity(&mut params, now, LIFE).expect("the clock shows a year far before 9979");
+    params
 }
 
 fn set_validity(params: &mut CertificateParams, now: Timestamp, life: Duration) -> Option<()> {

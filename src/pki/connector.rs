@@ -3,14 +3,17 @@
 use super::{
     authority::CaDigest,
     listener::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, STREAM_WINDOW},
-    peer::dns_name,
+    peer::{Peer, dns_name},
+    refusal::{TlsRefusal, in_our_words},
+    stream::{Ending, of_client},
     tls::{Tls, pinned_config},
 };
 use crate::kit::{clock::Clock, id::NodeId};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
-    io,
+    error, io,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -29,7 +32,17 @@ pub struct ConnectError {
     pub who: String,
     pub addr: String,
     #[source]
-    err: tonic::transport::Error,
+    err: Box<dyn error::Error + Send + Sync>,
+}
+
+impl ConnectError {
+    fn new(who: String, addr: &str, err: tonic::transport::Error) -> Self {
+        let err = match TlsRefusal::find(&err) {
+            Some(refusal) => refusal.clone().into(),
+            None => err.into(),
+        };
+        Self { who, addr: addr.to_owned(), err }
+    }
 }
 
 /// The first meeting with a cluster: a channel, and the CA's certificate that the manager showed.
@@ -49,11 +62,7 @@ pub struct Contact {
 pub async fn connect(tls: &Tls, addr: &str, node: NodeId) -> Result<Channel, ConnectError> {
     let (endpoint, dial) = prepare(tls, addr, node);
     let connecting = endpoint.connect_with_connector(service_fn(move |_: Uri| dial.clone().dial()));
-    connecting.await.map_err(|err| ConnectError {
-        who: format!("node {node}"),
-        addr: addr.to_owned(),
-        err,
-    })
+    connecting.await.map_err(|err| ConnectError::new(format!("node {node}"), addr, err))
 }
 
 /// As [`connect`], but does so with the first call: errors come from there.
@@ -72,14 +81,16 @@ pub async fn first_contact(
     clock: &Clock,
 ) -> Result<Contact, ConnectError> {
     let name = ServerName::try_from("manager.internal").expect("a DNS name");
-    let dial = Dial { addr: addr.to_owned(), name, config: pinned_config(ca, clock) };
+    let config = pinned_config(ca, clock);
+    let dial = Dial { addr: addr.to_owned(), name, config, ours: None };
     let shown = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&shown);
     let connector = service_fn(move |_: Uri| {
         let (dial, keep) = (dial.clone(), Arc::clone(&keep));
         async move {
             let io = dial.dial().await?;
-            let chain = io.inner().get_ref().1.peer_certificates().unwrap_or_default();
+            let tls = io.inner().get_ref().get_ref().1;
+            let chain = tls.peer_certificates().unwrap_or_default();
             if let Some(root) = chain.iter().find(|der| CaDigest::of(der) == ca) {
                 *keep.lock().unwrap_or_else(PoisonError::into_inner) = root.to_vec();
             }
@@ -87,11 +98,9 @@ pub async fn first_contact(
         }
     });
     let endpoint = endpoint("manager.internal");
-    let channel = endpoint.connect_with_connector(connector).await.map_err(|err| ConnectError {
-        who: "a manager under the CA of the join token".into(),
-        addr: addr.to_owned(),
-        err,
-    })?;
+    let channel = endpoint.connect_with_connector(connector).await;
+    let channel =
+        channel.map_err(|err| ConnectError::new("a manager of the cluster".into(), addr, err))?;
     let ca = std::mem::take(&mut *shown.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(Contact { channel, ca })
 }
@@ -100,7 +109,8 @@ fn prepare(tls: &Tls, addr: &str, node: NodeId) -> (Endpoint, Dial) {
     let name = dns_name(tls.cluster(), node);
     let endpoint = endpoint(&name);
     let name = ServerName::try_from(name).expect("ids make a DNS name");
-    (endpoint, Dial { addr: addr.to_owned(), name, config: tls.client_config() })
+    let (config, ours) = (tls.client_config(), Some(tls.clone()));
+    (endpoint, Dial { addr: addr.to_owned(), name, config, ours })
 }
 
 /// "http" because tonic shall not bring its own TLS: ours can change its certificates.
@@ -120,13 +130,24 @@ struct Dial {
     addr: String,
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
+    /// Unset at a first contact.
+    ours: Option<Tls>,
 }
 
 impl Dial {
-    async fn dial(self) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    async fn dial(self) -> io::Result<TokioIo<Ending<TlsStream<TcpStream>>>> {
         let stream = TcpStream::connect(&self.addr).await?;
         stream.set_nodelay(true)?;
-        let stream = TlsConnector::from(self.config).connect(self.name, stream).await?;
-        Ok(TokioIo::new(stream))
+        let stream = TlsConnector::from(self.config).connect(self.name, stream).await;
+        let stream = stream.map_err(in_our_words)?;
+        let end: Pin<Box<dyn Future<Output = &'static str> + Send>> = match self.ours {
+            Some(ours) => {
+                let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let theirs = certificate.and_then(|der| Peer::parse(der).ok()?.issuer);
+                Box::pin(of_client(ours, theirs))
+            }
+            None => Box::pin(std::future::pending()),
+        };
+        Ok(TokioIo::new(Ending::new(stream, end)))
     }
 }

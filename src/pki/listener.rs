@@ -1,6 +1,12 @@
 //! Accepts TLS connections for tonic: one task per handshake, so that a silent client holds up nobody but itself.
 
-use super::{peer::Peer, tls::Tls};
+use super::{
+    peer::Peer,
+    refusal::{TlsRefusal, in_our_words},
+    stream::{Ending, of_server, of_stranger},
+    tls::Tls,
+    verify::claimed,
+};
 use crate::kit::{
     backoff::Backoff,
     task::{self, Running, Stop},
@@ -18,7 +24,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
-    time::{Sleep, sleep, timeout},
+    time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
@@ -145,9 +151,10 @@ impl Acceptor {
     async fn shake_hands(&self, stream: TcpStream, addr: SocketAddr, slot: OwnedSemaphorePermit) {
         // Without it small answers wait for acknowledgements; where it fails the connection is gone anyway.
         drop(stream.set_nodelay(true));
-        let stream = match timeout(HANDSHAKE, self.tls.accept(stream)).await {
+        let (shaken, who) = claimed(timeout(HANDSHAKE, self.tls.accept(stream))).await;
+        let stream = match shaken {
             Ok(Ok(stream)) => stream,
-            Ok(Err(err)) => return debug!(%addr, error = %err, "TLS handshake failed"),
+            Ok(Err(err)) => return tell(addr, who, &in_our_words(err)),
             Err(_) => return debug!(%addr, "TLS handshake took too long"),
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
@@ -156,37 +163,43 @@ impl Acceptor {
             Err(err) => return warn!(%addr, error = %err, "verified certificate does not parse"),
         };
         let mut slots = vec![slot];
-        let life = match &peer {
-            Some(peer) => peer.not_after.since(self.ours.clock().now()),
+        let stream = match &peer {
+            Some(peer) => Ending::new(stream, of_server(self.ours.clone(), Arc::clone(peer))),
             None => {
                 let Ok(slot) = Arc::clone(&self.strangers).try_acquire_owned() else {
                     return debug!(%addr, "too many clients without a certificate");
                 };
                 slots.push(slot);
-                STRANGER
+                Ending::new(stream, of_stranger(STRANGER))
             }
         };
-        let io = Io::new(stream, Conn { addr, peer }, life, slots);
+        let io = Io { stream, conn: Conn { addr, peer }, _slots: slots };
         // Fails only if the server is gone, and with it the reason to serve.
         drop(self.ready.send(Ok(io)).await);
     }
 }
 
-/// One accepted connection. It ends by itself when the certificate it was opened with does.
-pub struct Io<S = TlsStream<TcpStream>> {
-    stream: S,
-    conn: Conn,
-    end: Pin<Box<Sleep>>,
-    _slots: Vec<OwnedSemaphorePermit>,
-}
-
-impl<S> Io<S> {
-    fn new(stream: S, conn: Conn, life: Duration, slots: Vec<OwnedSemaphorePermit>) -> Self {
-        Self { stream, conn, end: Box::pin(sleep(life)), _slots: slots }
+/// Logs why a handshake failed. Only what is about certificates concerns the operator: anybody may knock.
+fn tell(addr: SocketAddr, who: Option<Peer>, error: &io::Error) {
+    if TlsRefusal::find(error).is_none() {
+        return debug!(%addr, %error, "TLS handshake failed");
+    }
+    match who {
+        Some(Peer { node, role, cluster, .. }) => {
+            warn!(%addr, %node, %role, %cluster, %error, "refused a connection by its certificate");
+        }
+        None => warn!(%addr, %error, "refused a connection"),
     }
 }
 
-impl<S> Connected for Io<S> {
+/// One accepted connection. It ends by itself when the certificate it was opened with does, and the trust in it.
+pub struct Io {
+    stream: Ending<TlsStream<TcpStream>>,
+    conn: Conn,
+    _slots: Vec<OwnedSemaphorePermit>,
+}
+
+impl Connected for Io {
     type ConnectInfo = Conn;
 
     fn connect_info(&self) -> Conn {
@@ -194,21 +207,17 @@ impl<S> Connected for Io<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
+impl AsyncRead for Io {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.end.as_mut().poll(cx).is_ready() {
-            let why = "the client's certificate has expired, or it had none and stayed too long";
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
-        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
+impl AsyncWrite for Io {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -235,25 +244,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    #[tokio::test]
-    async fn a_connection_ends_with_the_certificate_it_was_opened_with() {
-        let open = |stream, life| {
-            let conn = Conn { addr: ([127, 0, 0, 1], 1).into(), peer: None };
-            Io::new(stream, conn, life, Vec::new())
-        };
-        let (ours, mut theirs) = tokio::io::duplex(1);
-        theirs.write_u8(7).await.unwrap();
-        assert_eq!(open(ours, Duration::from_secs(60)).read_u8().await.unwrap(), 7);
-        let (ours, _silent) = tokio::io::duplex(1);
-        let error = open(ours, Duration::from_millis(1)).read_u8().await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -19,9 +19,13 @@ mod token;
 
 mod former;
 
+mod refusal;
+
 mod tls;
 
 mod verify;
+
+mod stream;
 
 mod listener;
 
@@ -37,7 +41,8 @@ pub use connector::{ConnectError, Contact, channel, connect, first_contact};
 pub use former::{former, signed};
 pub use identity::{Identity, IdentityError};
 pub use listener::{Conn, Incoming, Io, listen, server};
-pub use peer::{BadCertificate, Peer, Serial};
+pub use peer::{BadCertificate, KeyId, Peer, Serial};
 pub use private_key::{BadKey, PrivateKey};
+pub use refusal::TlsRefusal;
 pub use tls::{Tls, TlsError};
 pub use token::{BadToken, JoinToken, TokenHash};

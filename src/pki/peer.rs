@@ -9,7 +9,7 @@ use crate::{
 };
 use std::{fmt, time::Duration};
 use x509_parser::{
-    extensions::GeneralName,
+    extensions::{GeneralName, ParsedExtension},
     prelude::{FromDer as _, X509Certificate, X509Version},
 };
 
@@ -48,6 +48,32 @@ pub struct Peer {
     pub not_before: Timestamp,
     pub not_after: Timestamp,
     pub serial: Serial,
+    /// The key of the CA that signed it; ours always say.
+    pub issuer: Option<KeyId>,
+}
+
+/// Names the key of a CA: the subject key identifier in its certificate.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct KeyId(Vec<u8>);
+
+impl KeyId {
+    /// The key of the CA with this certificate, DER; nothing if it does not say.
+    pub fn of(certificate: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(Self(id.0.to_vec())),
+            _ => None,
+        })
+    }
+
+    fn of_issuer(certificate: &X509Certificate<'_>) -> Option<Self> {
+        certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::AuthorityKeyIdentifier(id) => {
+                id.key_identifier.as_ref().map(|id| Self(id.0.to_vec()))
+            }
+            _ => None,
+        })
+    }
 }
 
 impl Peer {
@@ -72,6 +98,7 @@ impl Peer {
             not_before: moment(validity.not_before),
             not_after: moment(validity.not_after),
             serial: Serial(certificate.raw_serial().to_vec()),
+            issuer: KeyId::of_issuer(&certificate),
         })
     }
 
@@ -121,6 +148,12 @@ impl fmt::Display for Serial {
 impl fmt::Debug for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -231,6 +264,7 @@ mod tests {
             not_before: Timestamp(issued.0 - 3_600_000),
             not_after: issued.plus(Duration::from_secs(100_000)),
             serial: Serial(vec![1]),
+            issuer: None,
         };
         assert_eq!(peer.renew_at(0), issued.plus(Duration::from_secs(50_000)));
         assert_eq!(peer.renew_at(u32::MAX), issued.plus(Duration::from_secs(80_000)));

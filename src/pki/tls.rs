@@ -6,7 +6,7 @@
 use super::{
     authority::CaDigest,
     identity::Identity,
-    peer::{BadCertificate, Peer},
+    peer::{BadCertificate, KeyId, Peer},
     verify::{Pinned, Trust, Verify},
 };
 use crate::kit::{clock::Clock, id::ClusterId};
@@ -21,6 +21,7 @@ use rustls::{
     time_provider::TimeProvider,
 };
 use std::{fmt, sync::Arc};
+use tokio::sync::watch;
 
 const ALPN: &[u8] = b"h2";
 
@@ -44,6 +45,8 @@ struct State {
     clock: Clock,
     shown: ArcSwapOption<Shown>,
     trust: ArcSwap<Trust>,
+    /// Changes whenever one of the two above does.
+    changes: watch::Sender<()>,
 }
 
 /// What we show of ourselves.
@@ -59,7 +62,8 @@ impl Tls {
     /// No CA, or bytes that are no CA's certificate.
     pub fn new(cluster: ClusterId, roots: &[&[u8]], clock: Clock) -> Result<Self, TlsError> {
         let trust = ArcSwap::from_pointee(Trust::new(roots)?);
-        Ok(Self(Arc::new(State { cluster, clock, shown: ArcSwapOption::empty(), trust })))
+        let (shown, changes) = (ArcSwapOption::empty(), watch::Sender::new(()));
+        Ok(Self(Arc::new(State { cluster, clock, shown, trust, changes })))
     }
 
     /// Shows this identity on connections opened or accepted from now on.
@@ -72,16 +76,32 @@ impl Tls {
             return Err(BadCertificate::Cluster(peer.cluster).into());
         }
         self.0.shown.store(Some(Arc::new(Shown { certified: identity.certified(), peer })));
+        self.0.changes.send_replace(());
         Ok(())
     }
 
-    /// Trusts exactly these CAs, DER, on connections opened or accepted from now on. Open ones go on.
+    /// Trusts exactly these CAs, DER. Open connections with nodes under a CA that was trusted and is not any more end.
     ///
     /// # Errors
     /// As [`Tls::new`]; then nothing changes.
     pub fn set_roots(&self, roots: &[&[u8]]) -> Result<(), TlsError> {
         self.0.trust.store(Arc::new(Trust::new(roots)?));
+        self.0.changes.send_replace(());
         Ok(())
+    }
+
+    /// Whether the CA with this key is one that we trust.
+    pub(super) fn trusts(&self, issuer: &KeyId) -> bool {
+        self.0.trust.load().has(issuer)
+    }
+
+    /// Waits until what is shown and trusted is so.
+    pub async fn until(&self, so: impl Fn(&Self) -> bool) {
+        let mut changes = self.0.changes.subscribe();
+        while !so(self) {
+            // The sender is ours, so it is there.
+            drop(changes.changed().await);
+        }
     }
 
     pub fn cluster(&self) -> ClusterId {

@@ -2,7 +2,8 @@
 
 use super::{
     authority::CaDigest,
-    peer::{BadCertificate, Peer},
+    peer::{BadCertificate, KeyId, Peer},
+    refusal::TlsRefusal,
     tls::{TlsError, provider},
 };
 use crate::{kit::id::ClusterId, model::node::Role};
@@ -20,12 +21,13 @@ use rustls::{
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
-use std::{fmt, sync::Arc};
+use std::{cell::RefCell, fmt, sync::Arc};
 
 /// The CAs that are trusted at a time.
 pub(super) struct Trust {
     clients: Arc<dyn ClientCertVerifier>,
     servers: Arc<WebPkiServerVerifier>,
+    keys: Vec<KeyId>,
 }
 
 impl Trust {
@@ -46,7 +48,12 @@ impl Trust {
             servers: WebPkiServerVerifier::builder_with_provider(store, provider())
                 .build()
                 .expect(not_empty),
+            keys: roots.iter().filter_map(|root| KeyId::of(root)).collect(),
         })
+    }
+
+    pub(super) fn has(&self, key: &KeyId) -> bool {
+        self.keys.contains(key)
     }
 }
 
@@ -75,8 +82,32 @@ impl Verify {
     }
 }
 
-fn refused(why: BadCertificate) -> Error {
+tokio::task_local! {
+    /// Who the client of the handshake that this task performs says it is. TLS itself tells nothing of one it refused.
+    static CLAIMED: RefCell<Option<Peer>>;
+}
+
+/// Performs a handshake, and returns with it who the client says it is.
+pub(super) async fn claimed<H: Future>(handshake: H) -> (H::Output, Option<Peer>) {
+    let both = async {
+        let done = handshake.await;
+        (done, CLAIMED.with(RefCell::take))
+    };
+    CLAIMED.scope(RefCell::new(None), both).await
+}
+
+fn refused(why: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(why))))
+}
+
+/// All CAs of a cluster have one name, so one that we do not trust shows by a signature that does not fit.
+fn not_ours(error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            Error::InvalidCertificate(CertificateError::UnknownIssuer)
+        }
+        other => other,
+    }
 }
 
 /// Our CA signs with nothing else.
@@ -105,7 +136,11 @@ impl ClientCertVerifier for Verify {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = (self.trust)().clients.verify_client_cert(end_entity, intermediates, now)?;
+        // Nobody learns who claimed to be whom unless it goes wrong.
+        drop(CLAIMED.try_with(|claimed| claimed.replace(Peer::parse(end_entity).ok())));
+        let trust = (self.trust)();
+        let verified = trust.clients.verify_client_cert(end_entity, intermediates, now);
+        let verified = verified.map_err(not_ours)?;
         self.peer(end_entity)?;
         Ok(verified)
     }
@@ -148,7 +183,8 @@ impl ServerCertVerifier for Verify {
             server_name,
             ocsp_response,
             now,
-        )?;
+        );
+        let verified = verified.map_err(not_ours)?;
         let peer = self.peer(end_entity)?;
         if peer.role != Role::Manager {
             return Err(refused(BadCertificate::NoManager(peer.node)));
@@ -210,7 +246,7 @@ impl ServerCertVerifier for Pinned {
         let root = intermediates
             .iter()
             .find(|der| CaDigest::of(der) == self.ca)
-            .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+            .ok_or_else(|| refused(TlsRefusal::AnotherCa))?;
         let mut store = RootCertStore::empty();
         store.add(root.clone().into_owned())?;
         rustls::client::verify_server_cert_signed_by_trust_anchor(

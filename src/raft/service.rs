@@ -58,7 +58,7 @@ impl std::fmt::Debug for PeerService {
 impl Core {
     /// The manager of our cluster that calls, and whether it is a member of the Raft group as far as this one knows.
     fn caller<T>(&self, request: &Request<T>) -> Result<(NodeId, bool), Status> {
-        let Peer { cluster, node, role, not_before: _, not_after: _, serial: _ } =
+        let Peer { cluster, node, role, not_before: _, not_after: _, serial: _, issuer: _ } =
             &**Conn::peer(request)?;
         if *cluster != self.cluster || *role != Role::Manager {
             tracing::warn!(%node, %cluster, %role, "a node that is no manager of this cluster called as one");

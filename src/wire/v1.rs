@@ -498,6 +498,9 @@ pub struct CertificateStatus {
     pub role: i32,
     #[prost(int64, tag = "3")]
     pub expires_at_ms: i64,
+    /// The node has opened a session with a certificate of this issuer, so it surely has one.
+    #[prost(bool, tag = "4")]
+    pub shown: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ManagerStatus {

@@ -119,6 +119,12 @@ impl Cluster {
         })
     }
 
+    /// Asks the first manager that is up; its answer counts, whatever it is.
+    pub(crate) fn ask_any<const N: usize>(&self, args: [&str; N]) -> Said {
+        let node = (0..self.nodes.len()).find(|n| self.answers(*n));
+        self.nodes[node.expect("a node that is up")].ctl(args)
+    }
+
     /// Waits until so many nodes are ready.
     pub(crate) fn until_ready(&self, count: usize) {
         until(&format!("{count} ready nodes"), || {

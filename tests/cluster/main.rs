@@ -15,6 +15,7 @@ mod membership;
 mod moving;
 mod outlive;
 mod removed;
+mod rotation;
 mod stopped;
 mod wires;
 mod workers;

@@ -3,7 +3,6 @@
 pub(crate) mod args;
 mod create;
 mod logs;
-mod progress;
 mod update;
 pub(crate) mod wait;
 

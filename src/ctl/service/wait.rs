@@ -1,12 +1,12 @@
 //! Waits until the tasks of a service run, showing how far they are, as docker does.
 
-use super::progress::Progress;
 use crate::{
     client::{Client, ClientError, Seen},
     ctl::{
         connect::explain,
         exit::{Code, Failure},
         output,
+        progress::Progress,
     },
     kit::id::ServiceId,
     model::{

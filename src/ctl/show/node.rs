@@ -166,7 +166,7 @@ struct Certificate {
 
 impl From<&CertificateStatus> for Certificate {
     fn from(certificate: &CertificateStatus) -> Self {
-        let CertificateStatus { issuer, role, expires_at } = certificate;
+        let CertificateStatus { issuer, role, expires_at, shown: _ } = certificate;
         let issuer = issuer.iter().map(|byte| format!("{byte:02x}")).collect();
         Self { role: role.to_string(), expires_at: expires_at.to_string(), issuer }
     }
@@ -354,6 +354,7 @@ mod tests {
             issuer: [0xab; 32],
             role: Role::Manager,
             expires_at: Timestamp(0),
+            shown: false,
         });
         let view = NodeView::from(&other);
         assert!(view.to_string().contains(" Expires at:            1970-01-01T00:00:00"));

@@ -137,6 +137,10 @@ impl Shared {
         let key = key.map_err(|error| failed(&error))?;
         let authority = Authority::open(id, &cluster.ca_certificate, key);
         let authority = authority.map_err(|error| failed(&error))?;
+        let authority = match &cluster.rotation {
+            Some(rotation) => authority.crossing(rotation.cross_signed.clone()),
+            None => authority,
+        };
         let (now, life) = (self.clock.now(), cluster.settings.certificate_life);
         let chain =
             authority.issue(request, node, role, now, life).map_err(|error| match error {
@@ -148,7 +152,8 @@ impl Shared {
         let peer = chain.first().and_then(|leaf| Peer::parse(leaf).ok());
         let expires_at = peer.map_or(now, |peer| peer.not_after);
         let issuer = authority.digest().0;
-        Ok(Signed { chain, status: CertificateStatus { issuer, role, expires_at } })
+        let status = CertificateStatus { issuer, role, expires_at, shown: false };
+        Ok(Signed { chain, status })
     }
 
     async fn join(
@@ -253,7 +258,7 @@ impl Shared {
         self.take_try(addr)?;
         let state = self.state_for_stranger().await?;
         let cluster = state.cluster().ok_or_else(no_cluster)?;
-        let roots = roots(cluster);
+        let roots = cluster.roots();
         let roots: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
         let id = self.keyring.cluster();
         let peer = pki::former(id, &roots, &old_certificate, &csr, &old_key_signature);
@@ -355,12 +360,6 @@ fn row(state: &State, id: NodeId, addr: SocketAddr) -> Result<Arc<Node>, Status>
     state.node_by_id(id).cloned().ok_or_else(|| removed(id, addr))
 }
 
-/// The CAs that nodes are to trust.
-fn roots(cluster: &Cluster) -> Vec<Vec<u8>> {
-    let before = cluster.rotation.iter().map(|rotation| rotation.previous.clone());
-    std::iter::once(cluster.ca_certificate.clone()).chain(before).collect()
-}
-
 fn response(
     state: &State,
     cluster: &Cluster,
@@ -372,7 +371,7 @@ fn response(
         node_id: node.to_string(),
         role: role.code(),
         certificates,
-        ca_certificates: roots(cluster),
+        ca_certificates: cluster.roots(),
         cluster_id: cluster.id.to_string(),
         managers: managers(state),
     }

@@ -2,19 +2,21 @@
 
 use super::{ControlService, invalid, request_id};
 use crate::{
-    kit::{clock::Timestamp, duration::Compact},
+    kit::{chain::chain, clock::Timestamp, duration::Compact},
     manager::ca,
     model::{
-        cluster::{Cluster, Token},
+        cluster::{AuthorityRotation, Cluster, Token, authority_context},
         command::Command,
         node::Role,
         refusal::Refusal,
     },
-    pki::{CaDigest, JoinToken},
+    pki::{Authority, CaDigest, JoinToken},
+    store::State,
     wire::{convert::Code, v1},
 };
 use std::time::Duration;
 use tonic::Status;
+use tracing::{info, warn};
 
 /// Who takes a token to another machine by hand needs about that long.
 const SHORTEST: Duration = Duration::from_secs(60);
@@ -61,9 +63,56 @@ impl ControlService {
 
     pub(super) async fn new_authority(
         &self,
-        _request: v1::RotateAuthorityRequest,
+        request: v1::RotateAuthorityRequest,
     ) -> Result<v1::ClusterInfo, Status> {
-        Err(Status::unimplemented("this version of secretd cannot replace the cluster's CA"))
+        let v1::RotateAuthorityRequest { request } = request;
+        let request = request_id(request)?;
+        let state = self.newest().await?;
+        let cluster = state.cluster().ok_or_else(|| Status::unavailable("no cluster yet"))?;
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            warn!(error = %chain(error), "cannot use the cluster's CA");
+            Status::internal("the manager cannot use the cluster's CA")
+        };
+        let (id, now) = (self.cluster(), self.raft.clock().now());
+        let context = authority_context(id);
+        let key = self.keyring.open_sealed(&context, &cluster.ca_key);
+        let key = key.map_err(|error| failed(&error))?;
+        let old = Authority::open(id, &cluster.ca_certificate, key);
+        let old = old.map_err(|error| failed(&error))?;
+        let new = Authority::generate(id, now);
+        let rotation = AuthorityRotation {
+            previous: cluster.ca_certificate.clone(),
+            cross_signed: old.cross_sign(&new, now),
+            started_at: now,
+        };
+        let (ca_certificate, key) = new.into_parts();
+        let ca_key = self.keyring.seal(&context, key);
+        // Whether another rotation is under way is judged when it is applied. Asked again with the same request's id, the
+        // CA made first stays.
+        let command = Command::RotateAuthority { ca_certificate, ca_key, rotation };
+        self.propose(request, command).await?;
+        info!("the cluster has a new CA: nodes move to it");
+        self.cluster_info().await
+    }
+}
+
+/// How far nodes have moved to the new CA.
+pub(super) fn progress(
+    state: &State,
+    cluster: &Cluster,
+    rotation: &AuthorityRotation,
+) -> v1::AuthorityProgress {
+    let waiting: Vec<String> = state
+        .nodes()
+        .filter(|node| !cluster.has_moved(node))
+        .map(|node| node.id.to_string())
+        .collect();
+    let nodes = state.nodes().count() as u64;
+    v1::AuthorityProgress {
+        moved: nodes - waiting.len() as u64,
+        nodes,
+        waiting_node_ids: waiting,
+        started_at_ms: rotation.started_at.0,
     }
 }
 

@@ -134,7 +134,7 @@ impl ControlService {
             ca_key: _,
             keyring: _,
             next_raft_id: _,
-            rotation: _,
+            rotation,
             tokens: _,
             unlockers: _,
             key_files: _,
@@ -145,7 +145,7 @@ impl ControlService {
             meta: Some(meta.into()),
             settings: Some(settings.into()),
             ca_certificate: ca_certificate.clone(),
-            rotation: None,
+            rotation: rotation.as_ref().map(|it| authority::progress(&state, cluster, it)),
             tokens,
         })
     }

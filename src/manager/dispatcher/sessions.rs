@@ -8,10 +8,10 @@ use crate::{
         task::Stop,
     },
     model::{
-        cluster::Cluster,
         command::Command,
-        node::{Node, NodeDescription, NodeState, NodeStatus},
+        node::{CertificateStatus, Node, NodeDescription, NodeState, NodeStatus},
     },
+    pki::KeyId,
     store::State,
     wire::{
         status::{removed, status},
@@ -194,7 +194,7 @@ impl Session {
             session_id: self.id.to_string(),
             node: Some(node.into()),
             managers: state.nodes().filter_map(manager).collect(),
-            ca_certificates: state.cluster().map(trusted).unwrap_or_default(),
+            ca_certificates: state.cluster().map(|it| it.roots()).unwrap_or_default(),
             heartbeat: Some((&heartbeat).into()),
         })
     }
@@ -209,12 +209,6 @@ impl Session {
             dispatcher: Some(manager),
         }
     }
-}
-
-/// The CAs that nodes trust: two while one takes the place of the other.
-fn trusted(cluster: &Arc<Cluster>) -> Vec<Vec<u8>> {
-    let previous = cluster.rotation.as_ref().map(|rotation| rotation.previous.clone());
-    std::iter::once(cluster.ca_certificate.clone()).chain(previous).collect()
 }
 
 /// Without what changes with every report of the node itself.
@@ -307,6 +301,7 @@ pub(super) async fn open(
     if linear.state().node_by_id(node).is_none() {
         return Err(shared.stranger(member));
     }
+    note_certificate(shared, linear.state(), member).await?;
     let heartbeat = shared.heartbeat();
     let (events, receiver) = mpsc::channel(EVENTS);
     let session = Arc::new(Session {
@@ -347,6 +342,28 @@ pub(super) async fn open(
     tracing::info!(%node, session = %session.id, "session opened");
     let stream = Events { session, receiver, over: false };
     Ok(stream::unfold(stream, Events::next).boxed())
+}
+
+/// While the CA is being replaced, notes that a node shows a certificate of the new one: it surely has it.
+async fn note_certificate(shared: &Shared, state: &State, member: &Member) -> Result<(), Status> {
+    let Some(cluster) = state.cluster().filter(|cluster| cluster.rotation.is_some()) else {
+        return Ok(());
+    };
+    let peer = &member.peer;
+    let moved = state.node_by_id(peer.node).is_some_and(|node| cluster.has_moved(node));
+    if moved || peer.issuer.is_none() || peer.issuer != KeyId::of(&cluster.ca_certificate) {
+        return Ok(());
+    }
+    let certificate = CertificateStatus {
+        issuer: cluster.ca_digest(),
+        role: peer.role,
+        expires_at: peer.not_after,
+        shown: true,
+    };
+    let command = Command::NoteCertificate { id: peer.node, certificate };
+    shared.raft.propose(None, command).await.map_err(answers::proposed)?;
+    tracing::info!(node = %peer.node, "the node has moved to the new CA");
+    Ok(())
 }
 
 struct Events {

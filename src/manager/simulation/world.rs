@@ -20,7 +20,7 @@ use crate::{
         Labels,
         cluster::{AuthorityRotation, Token},
         command::{Command, Outcome, Stamped, TaskChange},
-        node::{Node, NodeState, NodeStatus, Role},
+        node::{CertificateStatus, Node, NodeState, NodeStatus, Role},
         object::{Kind, Object},
         service::Service,
         task::{Task, TaskState, TaskStatus},
@@ -391,7 +391,20 @@ impl World {
     fn rotate(&mut self) {
         let cluster = self.state.cluster().unwrap().clone();
         if cluster.rotation.is_some() {
-            return self.attempt(Command::FinishRotation);
+            let waiting = self.state.nodes().find(|node| !cluster.has_moved(node)).cloned();
+            let (hasty, shown) = (self.draw.once_in(8), self.draw.once_in(2));
+            return self.attempt(match waiting {
+                Some(node) if !hasty => {
+                    let certificate = CertificateStatus {
+                        issuer: cluster.ca_digest(),
+                        role: node.role,
+                        expires_at: self.clock(),
+                        shown,
+                    };
+                    Command::NoteCertificate { id: node.id, certificate }
+                }
+                Some(_) | None => Command::FinishRotation,
+            });
         }
         let rotation = AuthorityRotation {
             previous: cluster.ca_certificate.clone(),

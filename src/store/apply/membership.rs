@@ -158,8 +158,13 @@ pub(super) fn note_certificate(
     certificate: &CertificateStatus,
 ) -> Outcome {
     let node = find(edit, id)?;
-    if node.certificate.as_ref() != Some(certificate) {
-        put_node(edit, Node { certificate: Some(certificate.clone()), ..Node::clone(&node) });
+    // Whoever has shown one certificate of this CA still has it if the next did not arrive.
+    let before = node.certificate.as_ref();
+    let shown = certificate.shown
+        || before.is_some_and(|before| before.shown && before.issuer == certificate.issuer);
+    let certificate = Some(CertificateStatus { shown, ..certificate.clone() });
+    if node.certificate != certificate {
+        put_node(edit, Node { certificate, ..Node::clone(&node) });
     }
     Ok(Answer::Done)
 }
@@ -173,7 +178,7 @@ pub(super) fn rotate(
     let cluster = cluster(edit)?;
     if cluster.rotation.is_some() {
         return Err(Refusal::new(RefusalKind::Precondition, "a rotation of the CA is under way")
-            .hint("see how far it is with `secretctl ca`; nodes that will not come back must be removed"));
+            .hint("see how far it is with `secretctl ca show`; nodes that will not come back must be removed"));
     }
     if cluster.ca_certificate != rotation.previous {
         return Err(Refusal::new(RefusalKind::Conflict, "the CA has been replaced meanwhile"));
@@ -193,9 +198,15 @@ pub(super) fn rotate(
 
 pub(super) fn finish_rotation(edit: &mut Edit<'_>) -> Outcome {
     let cluster = cluster(edit)?;
-    if cluster.rotation.is_some() {
-        put_cluster(edit, Cluster { rotation: None, ..Cluster::clone(&cluster) });
+    if cluster.rotation.is_none() {
+        return Ok(Answer::Done);
     }
+    // Judged here, not by whoever asks: a node may have joined meanwhile.
+    if let Some(node) = edit.state.nodes().find(|node| !cluster.has_moved(node)) {
+        let message = format!("node {} has no certificate of the new CA yet", node.id);
+        return Err(Refusal::new(RefusalKind::Precondition, message));
+    }
+    put_cluster(edit, Cluster { rotation: None, ..Cluster::clone(&cluster) });
     Ok(Answer::Done)
 }
 

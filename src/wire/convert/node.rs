@@ -112,19 +112,21 @@ impl TryFrom<v1::ManagerStatus> for ManagerStatus {
 
 impl From<&CertificateStatus> for v1::CertificateStatus {
     fn from(value: &CertificateStatus) -> Self {
-        let CertificateStatus { issuer, role, expires_at } = value;
-        Self { issuer: issuer.to_vec(), role: role.code(), expires_at_ms: expires_at.0 }
+        let CertificateStatus { issuer, role, expires_at, shown } = value;
+        let (issuer, expires_at_ms) = (issuer.to_vec(), expires_at.0);
+        Self { issuer, role: role.code(), expires_at_ms, shown: *shown }
     }
 }
 
 impl TryFrom<v1::CertificateStatus> for CertificateStatus {
     type Error = Malformed;
     fn try_from(wire: v1::CertificateStatus) -> Result<Self, Malformed> {
-        let v1::CertificateStatus { issuer, role, expires_at_ms } = wire;
+        let v1::CertificateStatus { issuer, role, expires_at_ms, shown } = wire;
         Ok(Self {
             issuer: digest(&issuer, "issuer")?,
             role: Role::from_code(role).at("role")?,
             expires_at: Timestamp(expires_at_ms),
+            shown,
         })
     }
 }

@@ -461,7 +461,12 @@ impl Draw {
     }
 
     fn certificate(&mut self) -> CertificateStatus {
-        CertificateStatus { issuer: self.digest(), role: self.role(), expires_at: self.time() }
+        CertificateStatus {
+            issuer: self.digest(),
+            role: self.role(),
+            expires_at: self.time(),
+            shown: self.flag(),
+        }
     }
 
     fn token(&mut self) -> Token {

@@ -3,7 +3,7 @@
 use crate::ctl::{exit::Failure, output};
 
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     in_place: bool,
     quiet: bool,
     /// Stands before each line; several of these may be shown at once.
@@ -12,17 +12,17 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         Self { in_place: output::is_terminal(), quiet, label: String::new(), shown: Vec::new() }
     }
 
     /// Lines of one of several things that are waited for at the same time: each change is a line of its own.
-    pub(super) fn labelled(quiet: bool, label: &str) -> Self {
+    pub(crate) fn labelled(quiet: bool, label: &str) -> Self {
         Self { in_place: false, quiet, label: format!("{label}: "), shown: Vec::new() }
     }
 
     /// Shows these lines in place of the ones before.
-    pub(super) fn show(&mut self, lines: Vec<String>) -> Result<(), Failure> {
+    pub(crate) fn show(&mut self, lines: Vec<String>) -> Result<(), Failure> {
         if !self.quiet && lines != self.shown {
             output::text(update(&self.shown, &lines, self.in_place, &self.label))?;
             output::flush()?;
@@ -32,7 +32,7 @@ impl Progress {
     }
 
     /// Shows another last line.
-    pub(super) fn replace_last(&mut self, line: String) -> Result<(), Failure> {
+    pub(crate) fn replace_last(&mut self, line: String) -> Result<(), Failure> {
         let mut lines = self.shown.clone();
         lines.pop();
         lines.push(line);
