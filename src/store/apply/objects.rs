@@ -9,6 +9,7 @@ use crate::{
         command::{Answer, Outcome},
         object::{self, Kind, Object, Version, VersionNumber},
         refusal::{Refusal, RefusalKind},
+        service::Service,
     },
 };
 use std::sync::Arc;
@@ -66,18 +67,17 @@ pub(super) fn set_labels(
 
 pub(super) fn remove(edit: &mut Edit<'_>, kind: Kind, id: ObjectId) -> Outcome {
     let object = find(edit, kind, id)?;
-    let users: Vec<_> =
-        edit.state.users(id).iter().map(|service| service.spec.name.as_str()).collect();
+    let users = edit.state.users(id);
     if !users.is_empty() {
-        let services = if users.len() == 1 { "service" } else { "services" };
+        let names: Vec<_> = users.iter().map(|service| service.spec.name.as_str()).collect();
+        let services = if names.len() == 1 { "service" } else { "services" };
         let message = format!(
             "{kind} '{}' is in use by the following {services}: {}",
             object.name,
-            users.join(", ")
+            names.join(", ")
         );
-        return Err(Refusal::new(RefusalKind::Precondition, message).hint(
-            "remove the service, or update it twice without the reference: a rollback would need it",
-        ));
+        let hint = way_out(&object, &users);
+        return Err(Refusal::new(RefusalKind::Precondition, message).hint(hint));
     }
     for version in &object.versions {
         edit.changes.push(Change::DeleteBody { object: id, version: version.number });
@@ -85,6 +85,30 @@ pub(super) fn remove(edit: &mut Edit<'_>, kind: Kind, id: ObjectId) -> Outcome {
     edit.delete(Key::Object(id));
     // What was removed, so that the answer to a repetition names it too.
     Ok(Answer::Object { id, version: object.latest().number })
+}
+
+/// The commands after which nothing uses the object any more.
+fn way_out(object: &Object, users: &[&Arc<Service>]) -> String {
+    let (id, kind, name) = (object.id, object.kind, &object.name);
+    let uses =
+        |service: &&&Arc<Service>| service.spec.task.references.iter().any(|r| r.object == id);
+    let one = |of: &[&&Arc<Service>]| match of {
+        [service] => service.spec.name.to_string(),
+        _ => "SERVICE".to_owned(),
+    };
+    let (now, before): (Vec<_>, Vec<_>) = users.iter().partition(uses);
+    if now.is_empty() {
+        let service = one(&before);
+        return format!(
+            "only a rollback would need it: one more update frees it, `secretctl service update --force {service}`"
+        );
+    }
+    let take = if now.iter().all(|service| service.stack().is_some()) {
+        "take it out of the Compose file and run `secretctl stack deploy` again".to_owned()
+    } else {
+        format!("take it away with `secretctl service update --{kind}-rm {name} {}`", one(&now))
+    };
+    format!("{take}, or remove the service; a rollback needs it until a second update has followed")
 }
 
 fn find(edit: &Edit<'_>, kind: Kind, id: ObjectId) -> Result<Arc<Object>, Refusal> {

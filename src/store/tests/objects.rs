@@ -67,7 +67,9 @@ fn an_object_in_use_stays() {
     store.done(secret(1, "db"));
     store.done(service(1, spec("web", vec![refer(Kind::Secret, 1, "db")])));
     let remove = || Command::RemoveObject { kind: Kind::Secret, id: object_id(1) };
+    let hint = |store: &mut Store| store.apply(remove()).unwrap_err().hint.unwrap();
     assert_eq!(store.refused(remove()), "secret 'db' is in use by the following service: web");
+    assert!(hint(&mut store).contains("`secretctl service update --secret-rm db web`"));
     store.done(service(2, spec("api", vec![refer(Kind::Secret, 1, "db")])));
     assert_eq!(
         store.refused(remove()),
@@ -77,6 +79,7 @@ fn an_object_in_use_stays() {
     // A rollback would return to the spec that refers to it.
     store.done(update(1, None, spec("web", vec![])));
     assert_eq!(store.refused(remove()), "secret 'db' is in use by the following service: web");
+    assert!(hint(&mut store).contains("`secretctl service update --force web`"));
     let mut third = spec("web", vec![]);
     third.task.force_update = 1;
     store.done(update(1, None, third));
