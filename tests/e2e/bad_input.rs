@@ -1,7 +1,10 @@
 //! Wrong input of every kind: each gets a clear error with the right exit code, and what is stored stays.
 
-use crate::world::{SECRETCTL, World, until};
+use crate::world::{SECRETCTL, SECRETD, World, until};
 use std::{fs, os::unix::process::CommandExt, process::Command};
+
+/// A user with no rights, `nobody`.
+const STRANGER: u32 = 65_534;
 
 #[test]
 fn payloads_of_the_wrong_size_are_refused_with_the_limit() {
@@ -147,8 +150,8 @@ fn a_stranger_on_the_socket_is_refused() {
     fs::copy(SECRETCTL, &copy).unwrap();
     let output = Command::new(&copy)
         .args(["-H", &format!("unix://{}", socket.display()), "ls"])
-        .uid(65_534)
-        .gid(65_534)
+        .uid(STRANGER)
+        .gid(STRANGER)
         .output()
         .unwrap();
     let err = String::from_utf8_lossy(&output.stderr);
@@ -176,6 +179,45 @@ fn a_data_directory_that_is_a_file_is_refused() {
     let said = world.start_fails();
     assert_ne!(said.code, 0);
     assert!(said.err.contains("data directory") && said.err.contains("hint"), "{}", said.err);
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_read_is_named_with_what_to_do_and_left_as_it_is() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let world = World::new();
+    // Its owner is root, who is refused nothing, or a stranger as below.
+    let data = world.data_dir();
+    fs::create_dir_all(&data).unwrap();
+    fs::create_dir(world.path("run")).unwrap();
+    // The test's own binary may lie where a stranger cannot look.
+    let program = world.path("secretd");
+    fs::copy(SECRETD, &program).unwrap();
+    fs::set_permissions(world.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+    chown(world.path("run"), Some(STRANGER), Some(STRANGER)).unwrap();
+    let start = || {
+        let mut command = world.secretd();
+        let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        command = Command::new(&program);
+        let output = command.args(args).uid(STRANGER).gid(STRANGER).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let path = data.to_str().unwrap();
+
+    let (code, err) = start();
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains(path) && err.contains("belongs to user 0"), "{err}");
+    assert!(err.contains("hint: start secretd as the user that made it"), "{err}");
+
+    chown(&data, Some(STRANGER), Some(STRANGER)).unwrap();
+    for mode in [0o000, 0o500] {
+        fs::set_permissions(&data, fs::Permissions::from_mode(mode)).unwrap();
+        let (code, err) = start();
+        assert_eq!(code, Some(1), "{err}");
+        assert!(err.contains(path) && err.contains("Permission denied"), "{err}");
+        assert!(err.contains("hint: check that the directory exists"), "{err}");
+        assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, mode, "nobody asked for that");
+    }
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
 }
 
 #[test]

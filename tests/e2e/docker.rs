@@ -1,7 +1,19 @@
 //! The same job on a real Docker Engine.
 
 use crate::world::{World, docker_host, files_with, until};
-use std::process::Command;
+use std::{
+    fs,
+    io::copy,
+    net::Shutdown,
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
 
 const CANARY: &[u8] = b"canary-c0ffee42-in-a-container";
 const IMAGE: &str = "secretd-test:1";
@@ -81,8 +93,8 @@ fn a_container_sees_its_files_with_owner_and_mode_and_nobody_else_sees_the_value
         !inspect.contains(std::str::from_utf8(CANARY).unwrap()),
         "the engine's definition holds no value"
     );
-    assert_eq!(files_with(&world.data_dir(), CANARY), Vec::<std::path::PathBuf>::new());
-    assert_eq!(files_with(&world.path("log"), CANARY), Vec::<std::path::PathBuf>::new());
+    assert_eq!(files_with(&world.data_dir(), CANARY), Vec::<PathBuf>::new());
+    assert_eq!(files_with(&world.path("log"), CANARY), Vec::<PathBuf>::new());
     let placed = files_with(&world.path("run"), CANARY);
     assert!(!placed.is_empty(), "on the host it lies on the tmpfs");
     for path in placed {
@@ -90,10 +102,7 @@ fn a_container_sees_its_files_with_owner_and_mode_and_nobody_else_sees_the_value
         assert_eq!(fs.f_type, 0x0102_1994, "{} is on tmpfs", path.display());
     }
     let root = docker(&["info", "--format", "{{.DockerRootDir}}"]);
-    assert_eq!(
-        files_with(std::path::Path::new(root.trim()), CANARY),
-        Vec::<std::path::PathBuf>::new()
-    );
+    assert_eq!(files_with(Path::new(root.trim()), CANARY), Vec::<PathBuf>::new());
     gone(&world, "d1");
     until("the files to be gone", || {
         files_with(&world.path("run"), CANARY).is_empty().then_some(())
@@ -174,4 +183,128 @@ fn the_demo_works_on_docker_too() {
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     assert!(containers("nerd-dinner_").is_empty());
+}
+
+/// A way to the engine that can be closed and opened, as if the engine stopped and started.
+struct Door {
+    path: PathBuf,
+    engine: PathBuf,
+    open: Option<Open>,
+}
+
+struct Open {
+    closing: Arc<AtomicBool>,
+    streams: Arc<Mutex<Vec<UnixStream>>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Door {
+    fn to_engine(path: &Path) -> Self {
+        let host = docker_host();
+        let engine = host.strip_prefix("unix://").expect("an engine on a Unix socket").into();
+        let mut door = Self { path: path.to_owned(), engine, open: None };
+        door.open();
+        door
+    }
+
+    fn open(&mut self) {
+        let listener = UnixListener::bind(&self.path).unwrap();
+        let engine = self.engine.clone();
+        let (closing, streams) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let (ends, known) = (Arc::clone(&closing), Arc::clone(&streams));
+        let accepting = std::thread::spawn(move || {
+            while let Ok((near, _)) = listener.accept() {
+                if ends.load(Ordering::SeqCst) {
+                    return;
+                }
+                let far = UnixStream::connect(&engine).unwrap();
+                let both = |a: &UnixStream, b: &UnixStream| {
+                    (a.try_clone().unwrap(), b.try_clone().unwrap())
+                };
+                for (mut from, mut to) in [both(&near, &far), both(&far, &near)] {
+                    std::thread::spawn(move || {
+                        // Ends when one side hangs up, or the door is closed.
+                        copy(&mut from, &mut to).ok();
+                        to.shutdown(Shutdown::Write).ok();
+                    });
+                }
+                let known: &Mutex<Vec<UnixStream>> = &known;
+                known.lock().unwrap().extend([near, far]);
+            }
+        });
+        self.open = Some(Open { closing, streams, accepting });
+    }
+
+    fn close(&mut self) {
+        let Some(Open { closing, streams, accepting }) = self.open.take() else { return };
+        closing.store(true, Ordering::SeqCst);
+        // A last knock, to be noticed.
+        UnixStream::connect(&self.path).unwrap();
+        accepting.join().unwrap();
+        fs::remove_file(&self.path).unwrap();
+        for stream in streams.lock().unwrap().drain(..) {
+            // The other side may have hung up before.
+            stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+}
+
+#[test]
+fn while_the_engine_is_stopped_tasks_say_so_and_afterwards_they_go_on() {
+    let mut world = World::with_engine_at("engine.sock");
+    let mut door = Door::to_engine(&world.path("engine.sock"));
+    world.start();
+    world.init();
+    world.ctl_with(["create", "s", "-"], CANARY).ok();
+    let script =
+        "test -s /run/secrets/s || exit 9; trap 'exit 0' TERM; while :; do sleep 0.1; done";
+    let command = [IMAGE, "sh", "-c", script];
+    let create = |world: &World, name: &str| {
+        let service = ["service", "create", "--detach", "--name", name, "--secret", "s"];
+        world.ctl(service.into_iter().chain(command)).ok();
+    };
+    let running = |world: &World, name: &str| {
+        until("a running task", || {
+            let tasks = world.tasks(name);
+            (tasks.len() == 1 && tasks[0].1.starts_with("Running")).then_some(())
+        });
+    };
+    create(&world, "d5");
+    running(&world, "d5");
+    let before = containers("d5");
+
+    door.close();
+    create(&world, "d6");
+    until("a task that says what it waits for", || {
+        world
+            .tasks("d6")
+            .iter()
+            .any(|(_, state, error)| {
+                state.starts_with("Preparing")
+                    && error.contains("engine.sock")
+                    && error.contains("is it running")
+            })
+            .then_some(())
+    });
+    let status = world.ctl(["status"]).ok();
+    assert!(status.contains("engine.sock"), "{status}");
+    assert_eq!(world.tasks("d5").len(), 1, "what runs is none the worse");
+    assert_eq!(containers("d5"), before);
+    // The store needs no engine, and neither does a start.
+    world.ctl_with(["create", "t", "-"], b"x").ok();
+    assert_eq!(world.stop(), 0);
+    world.start();
+    until("the node to say that its engine does not answer", || {
+        let said = world.ctl(["node", "ls", "--format", "{{.Status}} {{.EngineVersion}}"]);
+        (said.out.trim() == "Ready no answer").then_some(())
+    });
+
+    door.open();
+    running(&world, "d6");
+    running(&world, "d5");
+    assert_eq!(containers("d5"), before, "nothing was restarted");
+    world.ctl(["inspect", "s", "t"]).ok();
+    gone(&world, "d5");
+    gone(&world, "d6");
+    door.close();
 }

@@ -67,6 +67,8 @@ impl Said {
 pub(crate) struct World {
     dir: tempfile::TempDir,
     runtime: &'static str,
+    /// Where the Docker Engine is, if not where scripts/test says.
+    engine: Option<String>,
     daemon: Option<Child>,
 }
 
@@ -79,7 +81,14 @@ impl World {
     pub(crate) fn with_runtime(runtime: &'static str) -> Self {
         // A short path: the socket's must fit in 107 bytes.
         let dir = tempfile::Builder::new().prefix("sd").tempdir_in("/tmp").unwrap();
-        Self { dir, runtime, daemon: None }
+        Self { dir, runtime, engine: None, daemon: None }
+    }
+
+    /// A machine without daemon, with containers of the engine at `socket` in its directory.
+    pub(crate) fn with_engine_at(socket: &str) -> Self {
+        let mut world = Self::with_runtime("docker");
+        world.engine = Some(format!("unix://{}", world.path(socket).display()));
+        world
     }
 
     /// A running, initialised daemon.
@@ -119,7 +128,8 @@ impl World {
         command.arg("--run-dir").arg(self.path("run"));
         command.args(["--runtime", self.runtime, "--log-level", "debug"]);
         if self.runtime == "docker" {
-            command.args(["--docker-host", &docker_host()]);
+            let host = self.engine.clone().unwrap_or_else(docker_host);
+            command.args(["--docker-host", &host]);
         }
         command.stdin(Stdio::null());
         command

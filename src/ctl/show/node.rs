@@ -68,12 +68,12 @@ fn reachability(reachable: Option<bool>) -> &'static str {
     }
 }
 
-/// The engine's version; the process runtime has none and is named instead.
+/// The engine's version, or that it does not answer; the process runtime has none and is named instead.
 fn engine(description: &NodeDescription) -> &str {
-    if description.engine_version.is_empty() {
-        &description.runtime
-    } else {
-        &description.engine_version
+    match (description.runtime.as_str(), description.engine_version.as_str()) {
+        ("docker", "") => "no answer",
+        (runtime, "") => runtime,
+        (_, version) => version,
     }
 }
 
