@@ -177,6 +177,13 @@ impl Load {
         self.answered.fetch_add(u64::from(outcome != Outcome::Unknown), Ordering::SeqCst);
     }
 
+    /// How much was done, for people.
+    pub(crate) fn summary(&self) -> String {
+        let history = self.history.lock().unwrap();
+        let unknown = history.iter().filter(|op| op.outcome == Outcome::Unknown).count();
+        format!("{} calls, {unknown} of them without an answer", history.len())
+    }
+
     /// Whether there is an explanation for all of it, and whether what is there now is what was acknowledged.
     pub(crate) fn check(&self, cluster: &Cluster) {
         let history = self.history.lock().unwrap();

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "a failed test shows its daemon's log")]
 
 mod addresses;
+mod chance;
 mod checker;
 mod cluster;
 mod cut;

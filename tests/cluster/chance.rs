@@ -1,0 +1,137 @@
+//! Faults at random: a seed stands for a schedule of nodes that are killed, stopped, frozen, cut off, promoted and
+//! demoted, several at a time, while clients work. Afterwards what the clients saw must have an explanation.
+//!
+//! `SECRETD_FAULT_SEED` chooses the schedule and `SECRETD_FAULT_STEPS` its length; `scripts/soak` goes through many. What
+//! the clients do at each moment is not repeated exactly, the schedule is.
+
+use crate::{
+    cluster::{Cluster, holders},
+    load::{Load, sockets},
+    world::until,
+};
+use std::{collections::BTreeMap, fmt::Display, str::FromStr, time::Duration};
+
+/// Managers 0 to 2 and this worker, which is promoted and demoted now and then.
+const WORKER: usize = 3;
+const NODES: usize = 4;
+
+/// Steps of a run among the other tests: less than a minute.
+const STEPS: u64 = 14;
+
+/// From one step to the next: from less than a heartbeat to more than an election.
+const PAUSE_MS: (u64, u64) = (50, 3500);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Killed,
+    Drained,
+    Frozen,
+    Cut,
+}
+
+/// SplitMix64.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end
+    }
+}
+
+fn setting<T: FromStr<Err: Display>>(name: &str, default: T) -> T {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{name}: {error}")),
+        Err(_) => default,
+    }
+}
+
+fn inflict(cluster: &mut Cluster, n: usize, fault: Fault) {
+    match fault {
+        Fault::Killed => cluster.kill(n),
+        Fault::Drained => cluster.stop(n),
+        Fault::Frozen => cluster.freeze(n),
+        Fault::Cut => cluster.cut(n),
+    }
+}
+
+fn repair(cluster: &mut Cluster, n: usize, fault: Fault) {
+    match fault {
+        Fault::Killed | Fault::Drained => cluster.start(n),
+        Fault::Frozen => cluster.thaw(n),
+        Fault::Cut => cluster.heal(n),
+    }
+}
+
+/// Asks some manager to change what the worker is; it may refuse, or be unable to.
+fn turn(cluster: &Cluster, by: usize, order: &str) {
+    cluster.nodes[by].ctl(["node", order, cluster.id(WORKER)]);
+}
+
+fn shake(cluster: &mut Cluster, draw: &mut Draw, steps: u64) {
+    let mut faults = BTreeMap::new();
+    for step in 0..steps {
+        let n = usize::try_from(draw.below(NODES as u64)).unwrap();
+        let kind = draw.below(9);
+        let pause = PAUSE_MS.0 + draw.below(PAUSE_MS.1 - PAUSE_MS.0);
+        if let Some(fault) = faults.remove(&n) {
+            eprintln!("step {step}: {n} is no longer {fault:?}, then {pause} ms");
+            repair(cluster, n, fault);
+        } else if kind == 8 {
+            let order = if step % 2 == 0 { "promote" } else { "demote" };
+            eprintln!("step {step}: {order} {WORKER} by {n}, then {pause} ms");
+            // A daemon that is down or asleep is not asked; one that is cut off is.
+            if n != WORKER {
+                turn(cluster, n, order);
+            }
+        } else {
+            let fault = [Fault::Killed, Fault::Drained, Fault::Frozen, Fault::Cut]
+                [usize::try_from(kind % 4).unwrap()];
+            eprintln!("step {step}: {n} is {fault:?}, then {pause} ms");
+            inflict(cluster, n, fault);
+            faults.insert(n, fault);
+        }
+        #[expect(clippy::disallowed_methods, reason = "the schedule says when, not a state")]
+        std::thread::sleep(Duration::from_millis(pause));
+    }
+    for (n, fault) in faults {
+        eprintln!("at the end: {n} is no longer {fault:?}");
+        repair(cluster, n, fault);
+    }
+}
+
+#[test]
+fn whatever_happens_at_random_what_clients_saw_has_an_explanation() {
+    let seed = setting("SECRETD_FAULT_SEED", 1);
+    let steps = setting("SECRETD_FAULT_STEPS", STEPS);
+    eprintln!("SECRETD_FAULT_SEED={seed} SECRETD_FAULT_STEPS={steps}");
+    let mut cluster = Cluster::wired(&[true, true, false]);
+    cluster.hold(1);
+    cluster.until_running_on(&[WORKER]);
+    let load = Load::new();
+    let managers = sockets(&cluster.nodes[..WORKER]);
+    load.around(&managers, || {
+        load.until_more(20);
+        shake(&mut cluster, &mut Draw(seed), steps);
+        for n in 0..WORKER {
+            cluster.until_serving(n);
+        }
+        load.until_more(20);
+    });
+    eprintln!("{}", load.summary());
+    until("the worker to be one again", || {
+        turn(&cluster, 0, "demote");
+        let said = cluster.nodes[WORKER].ctl(["status", "--format", "{{.State}} {{.Role}}"]);
+        (said.out.trim() == "active worker").then_some(())
+    });
+    cluster.until_voters(3);
+    cluster.until_ready(NODES);
+    load.check(&cluster);
+    let all: Vec<_> = (0..WORKER).map(|n| cluster.nodes[n].ctl(["ls", "-q"]).ok()).collect();
+    assert!(all.iter().all(|ids| *ids == all[0]), "the managers disagree");
+    cluster.until_running_on(&[WORKER]);
+    until("one task", || (holders(&cluster.nodes[WORKER]).len() == 1).then_some(()));
+}
