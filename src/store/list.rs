@@ -93,7 +93,9 @@ impl State {
             .cloned()
             .collect();
         found.sort_by(|a, b| {
-            let key = |task: &Task| (task.service_name.clone(), task.slot, task.node);
+            // A global service has a task for each node, not a slot; the tasks of one slot may have been on several.
+            let place = |task: &Task| if task.slot == 0 { task.node } else { None };
+            let key = |task: &Task| (task.service_name.clone(), task.slot, place(task));
             key(a).cmp(&key(b)).then_with(|| b.age_key().cmp(&a.age_key()))
         });
         Ok(found)

@@ -89,6 +89,22 @@ fn tasks_are_found_by_service_node_desire_and_freshness() {
 }
 
 #[test]
+fn the_tasks_of_a_slot_go_from_new_to_old_on_whatever_nodes_they_were() {
+    for (old, new) in [(1, 2), (2, 1)] {
+        let mut store = Store::founded();
+        store.done(service(1, spec("web", vec![])));
+        for (n, node) in [(1, old), (2, new)] {
+            let index = store.state.service_by_id(service_id(1)).unwrap().spec_index;
+            store.change(TaskChange::Create(Box::new(task(n, 1, index))));
+            store.change(TaskChange::Assign { id: task_id(n), node: node_id(node) });
+        }
+        let listed = store.state.list_tasks(&Filters::default()).unwrap();
+        let ids: Vec<_> = listed.iter().map(|task| task.id).collect();
+        assert_eq!(ids, [task_id(2), task_id(1)]);
+    }
+}
+
+#[test]
 fn nodes_and_services_have_their_own_keys() {
     let mut store = Store::founded();
     store.done(service(1, spec("web", vec![])));
