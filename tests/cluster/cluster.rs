@@ -199,7 +199,7 @@ impl Cluster {
         self.life[n] = Life::Up;
     }
 
-    fn signal(&self, n: usize, signal: Signal) {
+    pub(crate) fn signal(&self, n: usize, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.nodes[n].pid()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
     }

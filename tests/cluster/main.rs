@@ -9,6 +9,7 @@ mod chance;
 mod checker;
 mod cluster;
 mod cut;
+mod deploy;
 mod load;
 mod logs;
 mod managers;
