@@ -5,16 +5,17 @@ use super::{
     error::{broken, passing},
 };
 use crate::{
-    kit::{backoff::Backoff, id::ClientId, limits::MESSAGE_SIZE},
+    kit::{
+        backoff::Backoff,
+        id::ClientId,
+        limits::{ANSWERS_PER_CLIENT, MESSAGE_SIZE},
+    },
     wire::v1::{self, control_client::ControlClient, node_client::NodeClient},
 };
 use hyper_util::rt::TokioIo;
 use std::{
     future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{net::UnixStream, time::Instant};
@@ -38,9 +39,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 pub struct Client {
     host: Arc<Host>,
     channel: Channel,
-    id: ClientId,
-    sequence: Arc<AtomicU64>,
+    requests: Arc<Mutex<Requests>>,
     patience: Duration,
+}
+
+/// Where the ids of requests come from. Managers remember so many answers of each client; who makes more requests
+/// than that goes on under another id, or one that is still under way would be forgotten before it is done.
+#[derive(Debug)]
+struct Requests {
+    client: ClientId,
+    made: usize,
 }
 
 impl Client {
@@ -64,8 +72,7 @@ impl Client {
         Ok(Self {
             host: Arc::new(host),
             channel,
-            id: ClientId::random(),
-            sequence: Arc::new(AtomicU64::new(0)),
+            requests: Arc::new(Mutex::new(Requests { client: ClientId::random(), made: 0 })),
             patience: PATIENCE,
         })
     }
@@ -91,8 +98,13 @@ impl Client {
 
     /// An id for the next request that changes something.
     pub(super) fn request_id(&self) -> Option<v1::RequestId> {
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        Some(v1::RequestId { client_id: self.id.to_string(), sequence })
+        let mut requests = self.requests.lock().expect("no holder of this lock panics");
+        if requests.made == ANSWERS_PER_CLIENT {
+            *requests = Requests { client: ClientId::random(), made: 0 };
+        }
+        requests.made += 1;
+        let sequence = u64::try_from(requests.made).expect("at most ANSWERS_PER_CLIENT");
+        Some(v1::RequestId { client_id: requests.client.to_string(), sequence })
     }
 
     /// Sends a request until it is answered, refused, or patience ends. Only for requests that may be repeated:

@@ -1,7 +1,10 @@
 //! The client against a socket with nobody, with somebody not ready yet, and with somebody who refuses.
 
 use super::*;
-use crate::kit::task::{Running, start};
+use crate::kit::{
+    limits::ANSWERS_PER_CLIENT,
+    task::{Running, start},
+};
 use crate::{
     crypto::plaintext::Plaintext,
     model::{
@@ -125,6 +128,22 @@ async fn a_daemon_not_ready_yet_is_asked_again_under_the_same_id() {
     assert_eq!(heard[1], heard[2]);
     assert_eq!(heard[3].client_id, heard[2].client_id);
     assert_eq!(heard[3].sequence, heard[2].sequence + 1);
+}
+
+#[tokio::test]
+async fn no_id_stands_for_more_requests_than_managers_remember() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.sock");
+    let _server = Daemon::default().serve(&path);
+    let client = Client::connect(&format!("unix://{}", path.display())).await.unwrap();
+    let mut made = std::collections::BTreeMap::<_, Vec<_>>::new();
+    for _ in 0..3 * ANSWERS_PER_CLIENT {
+        let v1::RequestId { client_id, sequence } = client.request_id().unwrap();
+        made.entry(client_id).or_default().push(sequence);
+    }
+    assert_eq!(made.len(), 3);
+    let each: Vec<u64> = (1..=u64::try_from(ANSWERS_PER_CLIENT).unwrap()).collect();
+    assert!(made.values().all(|sequences| *sequences == each));
 }
 
 #[tokio::test]
