@@ -18,6 +18,7 @@ mod moving;
 mod outlive;
 mod removed;
 mod rotation;
+mod sizes;
 mod stopped;
 mod wires;
 mod workers;
