@@ -765,7 +765,7 @@ async fn admit(
 }
 
 /// This node's TLS, as its membership says.
-fn tls(keys: &Unlocked, member: &Member, clock: &Clock) -> Result<Tls, ActiveError> {
+pub(super) fn tls(keys: &Unlocked, member: &Member, clock: &Clock) -> Result<Tls, ActiveError> {
     let roots: Vec<&[u8]> = member.roots.iter().map(Vec::as_slice).collect();
     let tls = Tls::new(keys.cluster, &roots, clock.clone())?;
     tls.set_identity(&member.identity)?;
@@ -808,7 +808,7 @@ fn clear(around: &Surroundings) -> Result<(), ActiveError> {
     Ok(())
 }
 
-fn options(around: &Surroundings, keys: &Unlocked, raft_id: u64) -> Options {
+pub(super) fn options(around: &Surroundings, keys: &Unlocked, raft_id: u64) -> Options {
     Options {
         dir: around.raft_dir(),
         cluster: keys.cluster,

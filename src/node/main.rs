@@ -1,8 +1,8 @@
 //! The daemon as a program: flags in, exit code out.
 
 use super::{
-    daemon, logging, notify,
-    settings::{Flags, Settings},
+    daemon, logging, notify, recover,
+    settings::{Command, Flags, Settings},
 };
 use crate::kit::{chain::chain, task::Stop};
 use clap::Parser;
@@ -22,6 +22,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
+    let mut flags = flags;
+    let command = flags.command.take();
     let settings = match Settings::resolve(flags) {
         Ok(settings) => settings,
         Err(error) => {
@@ -40,6 +42,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(Command::Recover(flags)) = command {
+        return match runtime.block_on(recover::run(settings, flags)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                last_words(&chain(&error).to_string(), error.hint().as_deref());
+                ExitCode::FAILURE
+            }
+        };
+    }
     let ended = runtime.block_on(async {
         let stop = Stop::new();
         let signals = crate::kit::task::start("signals", wait_for_signal(stop.clone()));

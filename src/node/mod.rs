@@ -15,6 +15,7 @@ mod managing;
 pub mod member;
 pub mod notify;
 pub mod operators;
+mod recover;
 mod renewal;
 pub mod settings;
 pub mod socket;

@@ -1,6 +1,7 @@
 //! What an operator may set: flags, then `SECRETD_*`, then the file given by `--config`, then the defaults.
 
-use clap::{Parser, ValueEnum};
+use super::recover::RecoverFlags;
+use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -9,36 +10,46 @@ use std::path::{Path, PathBuf};
 #[command(name = "secretd", version, max_term_width = 100)]
 pub struct Flags {
     /// Where the encrypted store lives [default: /var/lib/secretd]
-    #[arg(long, env = "SECRETD_DATA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "SECRETD_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
     /// Where the socket and delivered files live; should be a tmpfs [default: /run/secretd]
-    #[arg(long, env = "SECRETD_RUN_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "SECRETD_RUN_DIR", value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
 
     /// The key that unlocks the store; must lie outside the data directory; by default DATA-DIR.key
-    #[arg(long, env = "SECRETD_KEY_FILE", value_name = "PATH")]
+    #[arg(long, global = true, env = "SECRETD_KEY_FILE", value_name = "PATH")]
     pub key_file: Option<PathBuf>,
 
     /// What starts tasks; auto takes Docker if its engine answers [default: auto]
-    #[arg(long, env = "SECRETD_RUNTIME", value_enum)]
+    #[arg(long, global = true, env = "SECRETD_RUNTIME", value_enum)]
     pub runtime: Option<RuntimeChoice>,
 
     /// The Docker Engine [default: unix:///var/run/docker.sock]
-    #[arg(long, env = "SECRETD_DOCKER_HOST", value_name = "URL")]
+    #[arg(long, global = true, env = "SECRETD_DOCKER_HOST", value_name = "URL")]
     pub docker_host: Option<String>,
 
     /// How log lines look [default: text]
-    #[arg(long, env = "SECRETD_LOG_FORMAT", value_enum)]
+    #[arg(long, global = true, env = "SECRETD_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
 
     /// What is logged: error, warn, info, debug, trace, or a filter as `info,secretd::raft=debug` [default: info]
-    #[arg(long, env = "SECRETD_LOG_LEVEL", value_name = "LEVEL")]
+    #[arg(long, global = true, env = "SECRETD_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,
 
     /// Reads these settings from a TOML file (keys as the flags, without dashes in front)
-    #[arg(long, env = "SECRETD_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "SECRETD_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do instead of running a node.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring a cluster back whose managers are lost for ever, but for this one; the daemon must be stopped
+    Recover(RecoverFlags),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -139,6 +150,7 @@ impl Settings {
             log_format,
             log_level,
             config,
+            command: _,
         } = flags;
         let file = match &config {
             Some(path) => read(path)?,

@@ -7,6 +7,7 @@ use super::{
     network::{Network, Peers},
     propose::{self, Done, ProposeError, Proposer},
     read::{self, Ask, ReadError, Reader},
+    recover,
     service::PeerService,
     state_file::StateFileError,
     types::{Batch, LogId, Member, TypeConfig},
@@ -70,6 +71,8 @@ pub(super) enum Begin {
     Found(Member),
     Join,
     Open,
+    /// Open, and make this the only member.
+    Recover(Member),
 }
 
 /// What tests make smaller.
@@ -236,6 +239,19 @@ impl Raft {
         Self::start(options, Sizes::default(), Begin::Open, peers).await
     }
 
+    /// Opens the store that lies in `options.dir` and makes `member`, this manager, the only one of the cluster. Returns
+    /// when it leads. What only others had acknowledged is lost, so this is for when they are.
+    ///
+    /// # Errors
+    /// As [`Raft::open`].
+    pub async fn recover(
+        options: Options,
+        member: Member,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Self, StartError> {
+        Self::start(options, Sizes::default(), Begin::Recover(member), peers).await
+    }
+
     /// Starts an empty store that waits to be added by the leader of its cluster ([`Raft::add_member`]).
     ///
     /// # Errors
@@ -366,11 +382,20 @@ impl Raft {
     ) -> Result<Self, StartError> {
         let (raft_id, cluster, clock) = (options.raft_id, options.cluster, options.clock.clone());
         let config = Arc::new(config(&options.cluster.to_string()));
-        let fresh = !matches!(begin, Begin::Open);
-        let Files { identity, log, machine, handle } =
+        let fresh = match begin {
+            Begin::Found(_) | Begin::Join => true,
+            Begin::Open | Begin::Recover(_) => false,
+        };
+        let Files { identity, mut log, machine, handle } =
             tokio::task::spawn_blocking(move || open_files(&options, sizes.log, fresh))
                 .await
                 .map_err(|error| StartError::Raft(error.to_string()))??;
+        if let Begin::Recover(member) = &begin
+            && let Err(error) = recover::alone(&mut log, raft_id, member.clone()).await
+        {
+            close(handle, log).await;
+            return Err(error);
+        }
         let network = Network::new(peers, identity);
         let raft =
             openraft::Raft::new(raft_id, config, network.clone(), log.clone(), machine).await;

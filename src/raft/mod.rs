@@ -15,6 +15,7 @@ mod members;
 mod network;
 mod propose;
 mod read;
+mod recover;
 mod service;
 mod snapshot;
 mod state_file;

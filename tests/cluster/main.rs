@@ -16,6 +16,7 @@ mod managers;
 mod membership;
 mod moving;
 mod outlive;
+mod recover;
 mod removed;
 mod rotation;
 mod sizes;

@@ -1,0 +1,265 @@
+//! `secretd recover --from-this-node`: when most managers are lost for ever, this one becomes the whole group.
+//!
+//! It works on the files of a stopped daemon and asks back before it changes anything. What only the lost managers had
+//! acknowledged is lost with them.
+
+use super::{
+    active::{self, ActiveError, Surroundings},
+    data_dir::{DataDir, DataDirError},
+    keystore::{self, KeyStoreError, Locked, Opened, Progress, UnlockError, Unlocked},
+    managing::Dial,
+    member::{Member, MemberError},
+    settings::Settings,
+    unlocking,
+};
+use crate::{
+    crypto::{
+        plaintext::Plaintext,
+        unlock::code::{BadCode, Given},
+    },
+    kit::{
+        clock::Clock,
+        id::{ClusterId, NodeId},
+        task::Stop,
+    },
+    model::{
+        command::Command,
+        node::{Node, Role},
+    },
+    pki::{self, Tls},
+    raft::{self, ProposeError, Raft, StartError},
+};
+use clap::Args;
+use std::{
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    sync::Arc,
+};
+use zeroize::Zeroizing;
+
+/// How to recover.
+#[derive(Debug, Args)]
+pub struct RecoverFlags {
+    /// Make this manager the only one, with all it has stored
+    #[arg(long, required = true)]
+    from_this_node: bool,
+
+    /// The cluster's id, so that nobody does this by mistake; without it you are asked
+    #[arg(long, value_name = "CLUSTER-ID")]
+    confirm: Option<String>,
+}
+
+/// Why nothing was recovered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecoverError {
+    #[error("there is no node in {0}")]
+    NoNode(String),
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    #[error("cannot read what opens the keys")]
+    Read(#[source] io::Error),
+    #[error(transparent)]
+    Code(#[from] BadCode),
+    #[error("the keys stay locked")]
+    Locked(#[from] UnlockError),
+    #[error(transparent)]
+    Member(#[from] MemberError),
+    #[error("this node is a worker: it does not hold the cluster's store")]
+    Worker,
+    #[error("{answering} of {managers} managers answer: the quorum is not lost")]
+    Quorum { answering: usize, managers: usize },
+    #[error("nothing was changed: the cluster's id is {cluster}, which is not what was given")]
+    Unconfirmed { cluster: ClusterId },
+    #[error(transparent)]
+    Active(#[from] ActiveError),
+    #[error(transparent)]
+    Store(#[from] StartError),
+    #[error("cannot demote the lost manager {node}")]
+    Demote { node: NodeId, source: ProposeError },
+}
+
+impl RecoverError {
+    /// What to do about it.
+    pub(super) fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::NoNode(_) => "check --data-dir",
+            Self::DataDir(error @ DataDirError::Taken { .. }) => {
+                return Some(format!("stop the daemon first ({error})"));
+            }
+            Self::DataDir(error) => error.hint(),
+            Self::Keys(error) => error.hint(),
+            Self::Locked(error) => return error.hint().map(str::to_owned),
+            Self::Member(error) => error.hint(),
+            Self::Worker => "run this on the manager that was up last",
+            Self::Quorum { .. } => {
+                "start secretd here and let it join the others; `secretctl node demote` takes a lost manager out"
+            }
+            Self::Unconfirmed { .. } => {
+                "give it with --confirm, after you have made sure that the other managers never start again with what they have stored"
+            }
+            Self::Active(error) => return error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Demote { .. } => "run this again: what was done stays done",
+            Self::Read(_) | Self::Code(_) => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+/// Makes this manager the only one of its cluster, and says what it did on standard error.
+///
+/// # Errors
+/// [`RecoverError`]; unless it says otherwise nothing was changed.
+pub(super) async fn run(settings: Settings, flags: RecoverFlags) -> Result<(), RecoverError> {
+    let RecoverFlags { from_this_node: _, confirm } = flags;
+    if !keystore::exists(&settings.data_dir) {
+        return Err(RecoverError::NoNode(settings.data_dir.display().to_string()));
+    }
+    let data = DataDir::open(&settings.data_dir)?;
+    let keys = match keystore::open(&settings.data_dir, &settings.key_file)? {
+        Opened::Open(keys) => keys,
+        Opened::Locked(locked) => unlock(locked)?,
+    };
+    let member = Member::load(data.path(), &keys)?.ok_or(RecoverError::Worker)?;
+    let raft_id = member.raft_id.ok_or(RecoverError::Worker)?;
+    let clock = Clock::system();
+    let tls = active::tls(&keys, &member, &clock)?;
+    refuse_quorum(&tls, &keys, &member).await?;
+    confirm_cluster(keys.cluster, confirm)?;
+
+    let around = Surroundings { data: data.path().to_owned(), settings, clock, fatal: Stop::new() };
+    let this = raft::Member { node: keys.node, addr: member.advertise_addr.clone() };
+    let options = active::options(&around, &keys, raft_id);
+    let raft = Raft::recover(options, this, Arc::new(Dial(tls))).await?;
+    let demoted = demote_others(&raft, keys.node).await;
+    let state = raft.state();
+    raft.shutdown().await;
+    let demoted = demoted?;
+    say(&format!(
+        "This manager is the only one of cluster {} now. It has {} secrets and configs and {} services.",
+        keys.cluster,
+        state.objects().count(),
+        state.services().count()
+    ));
+    for node in demoted {
+        say(&format!(
+            "Node {node} was a manager and is a worker that is down; remove it with `secretctl node rm {node}`."
+        ));
+    }
+    say(
+        "Start secretd here, then let new managers join. The lost ones must never start again with what they have stored.",
+    );
+    Ok(())
+}
+
+/// Asks for what opens the keys until it is enough.
+fn unlock(mut locked: Locked) -> Result<Unlocked, RecoverError> {
+    let ways: Vec<String> = locked.unlockers().iter().map(unlocking::name).collect();
+    say(&format!("The keys are locked. What opens them: {}", ways.join(", ")));
+    loop {
+        let typed = read_line("Unlock key, share or passphrase (not shown): ")?;
+        match locked.unlock(Given::read(typed)?, None)? {
+            Progress::Open(keys) => return Ok(keys),
+            Progress::Shares { given, needed } => {
+                say(&format!("{given} of {needed} shares are here."));
+            }
+        }
+    }
+}
+
+/// A quorum that can be had makes all this wrong: two groups would go on from one past.
+async fn refuse_quorum(tls: &Tls, keys: &Unlocked, member: &Member) -> Result<(), RecoverError> {
+    let others: Vec<_> = member.managers.iter().filter(|one| one.node != keys.node).collect();
+    let calls = others.iter().map(|one| pki::connect(tls, &one.addr, one.node));
+    let answers = futures::future::join_all(calls).await;
+    let answering = answers.iter().filter(|answer| answer.is_ok()).count();
+    for (one, answer) in others.iter().zip(&answers) {
+        let how = if answer.is_ok() { "answers" } else { "does not answer" };
+        say(&format!("Manager {} at {} {how}.", one.node, one.addr));
+    }
+    let managers = others.len() + 1;
+    // This one counts too: with it they would be enough.
+    if answering > 0 && answering + 1 > managers / 2 {
+        return Err(RecoverError::Quorum { answering, managers });
+    }
+    Ok(())
+}
+
+fn confirm_cluster(cluster: ClusterId, confirm: Option<String>) -> Result<(), RecoverError> {
+    let given = match confirm {
+        Some(given) => given,
+        None if io::stdin().is_terminal() => {
+            say(&format!("This makes this manager the only one of cluster {cluster}."));
+            say("What only the others had acknowledged is lost, and they must never start again.");
+            prompt("Type the cluster's id to go on: ");
+            let mut line = String::new();
+            io::stdin().lock().read_line(&mut line).map_err(RecoverError::Read)?;
+            line
+        }
+        None => String::new(),
+    };
+    if given.trim() == cluster.as_str() {
+        Ok(())
+    } else {
+        Err(RecoverError::Unconfirmed { cluster })
+    }
+}
+
+/// Takes the lost managers' role away; a cluster of one needs nobody's consent.
+async fn demote_others(raft: &Raft, this: NodeId) -> Result<Vec<NodeId>, RecoverError> {
+    let state = raft.state();
+    let was_manager = |node: &&Arc<Node>| node.role == Role::Manager || node.manager.is_some();
+    let mut others: Vec<_> =
+        state.nodes().filter(|node| node.id != this).filter(was_manager).collect();
+    // One that was on its way out goes first: while it is, the store lets no other go.
+    others.sort_by_key(|node| node.role == Role::Manager);
+    let mut demoted = Vec::new();
+    for node in others {
+        let id = node.id;
+        let failed = |source| RecoverError::Demote { node: id, source };
+        let demote = Command::SetRole { id, index: None, role: Role::Worker };
+        raft.propose(None, demote).await.map_err(failed)?;
+        if let Some(manager) = &node.manager {
+            let retire = Command::RetireManager { id, raft_id: manager.raft_id };
+            raft.propose(None, retire).await.map_err(failed)?;
+        }
+        demoted.push(id);
+    }
+    Ok(demoted)
+}
+
+/// One line from standard input; at a terminal it is not shown.
+fn read_line(question: &str) -> Result<Plaintext, RecoverError> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    prompt(question);
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin).ok();
+    if let Some(before) = &before {
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Flush, &silent)
+            .map_err(|e| RecoverError::Read(e.into()))?;
+    }
+    let mut line = Zeroizing::new(String::with_capacity(4096));
+    let read = stdin.lock().read_line(&mut line);
+    if let Some(before) = &before {
+        tcsetattr(&stdin, OptionalActions::Now, before)
+            .map_err(|e| RecoverError::Read(e.into()))?;
+        say("");
+    }
+    if read.map_err(RecoverError::Read)? == 0 {
+        return Err(RecoverError::Read(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(Plaintext::new(line.trim_end().as_bytes().to_vec()))
+}
+
+fn prompt(text: &str) {
+    let mut stderr = io::stderr().lock();
+    // Nobody there to read it is no reason to stop.
+    stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()).ok();
+}
+
+fn say(text: &str) {
+    prompt(&format!("{text}\n"));
+}
