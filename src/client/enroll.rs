@@ -27,7 +27,7 @@ use crate::{
     wire::{
         Malformed,
         convert::Code as _,
-        status::{hint, refusal},
+        status::{hint, refusal, removed_node},
         v1::{self, ca_client::CaClient},
     },
 };
@@ -67,6 +67,9 @@ pub enum EnrollError {
     /// The cluster's answer is no.
     #[error(transparent)]
     Refused(Refusal),
+    /// The node with the certificate that was shown is no member any more.
+    #[error(transparent)]
+    Removed(Refusal),
     /// The cluster cannot do it now. Trying later makes sense.
     #[error("{message}")]
     NotReady { message: String, hint: Option<String> },
@@ -103,7 +106,7 @@ impl EnrollError {
                 }
             },
             Self::Unreachable { .. } => "is secretd running there, and is the port open?",
-            Self::Refused(refusal) => return refusal.hint.clone(),
+            Self::Refused(refusal) | Self::Removed(refusal) => return refusal.hint.clone(),
             Self::NotReady { message: _, hint } | Self::Failed { message: _, hint } => {
                 return hint.clone();
             }
@@ -116,9 +119,9 @@ impl EnrollError {
         Some(text.to_owned())
     }
 
-    /// Whether the cluster says that we may not: to a node with its certificate, that it was removed.
-    pub fn is_denied(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.kind == RefusalKind::Denied)
+    /// Whether the cluster says that this node is no member any more.
+    pub fn is_removal(&self) -> bool {
+        matches!(self, Self::Removed(_))
     }
 
     fn call(addr: &str, status: &Status) -> Self {
@@ -131,6 +134,9 @@ impl EnrollError {
             return Self::Unreachable { addr: addr.to_owned(), why, refusal };
         }
         if let Some(refusal) = refusal(status) {
+            if removed_node(status).is_some() {
+                return Self::Removed(refusal);
+            }
             return Self::Refused(refusal);
         }
         let (message, hint) = (status.message().to_owned(), hint(status));
@@ -173,9 +179,12 @@ pub async fn join(
             Ok(response) => break response,
             Err(status) => status,
         };
-        // Only what surely did nothing: a token may be good for one node.
-        let nothing_done = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
-        if !nothing_done || broken(&status) || clock.now().since(started) >= PATIENCE {
+        // Asked again with the same key it is the same node, whether or not the first question was answered.
+        let passing = matches!(
+            status.code(),
+            Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded
+        );
+        if !(passing || broken(&status)) || clock.now().since(started) >= PATIENCE {
             return Err(EnrollError::call(addr, &status));
         }
         backoff.wait().await;
@@ -187,7 +196,7 @@ pub async fn join(
 /// Asks for the next certificate with the one that `tls` shows; the first manager that answers decides.
 ///
 /// # Errors
-/// [`EnrollError::is_denied`]: this node was removed. Else no manager could be asked, or not now.
+/// [`EnrollError::is_removal`]: this node was removed. Else no manager could be asked, or not now.
 pub async fn renew(tls: &Tls, managers: &[(NodeId, String)]) -> Result<Enrolled, EnrollError> {
     let key = PrivateKey::generate();
     let request = v1::RenewRequest { csr: key.request(), ..Default::default() };
@@ -267,7 +276,7 @@ pub async fn admit(
 /// Says goodbye for this node: a manager is demoted, the node reported down.
 ///
 /// # Errors
-/// It is the last manager; no manager could be asked, or not now. [`EnrollError::is_denied`]: it is gone already.
+/// It is the last manager; no manager could be asked, or not now. [`EnrollError::is_removal`]: it is gone already.
 pub async fn depart(tls: &Tls, managers: &[(NodeId, String)]) -> Result<(), EnrollError> {
     ask(tls, managers, |mut ca| async move { ca.depart(v1::DepartRequest {}).await }).await?;
     Ok(())
@@ -295,7 +304,9 @@ where
         match attempt(call(client(&channel))).await {
             Ok(response) => return Ok(response),
             Err(status) => match EnrollError::call(addr, &status) {
-                refused @ EnrollError::Refused(_) => return Err(refused),
+                refused @ (EnrollError::Refused(_) | EnrollError::Removed(_)) => {
+                    return Err(refused);
+                }
                 other => last = other,
             },
         }

@@ -74,10 +74,12 @@ impl Cluster {
         std::iter::once(self.ca_certificate.clone()).chain(before).collect()
     }
 
-    /// Whether the node surely has a certificate of the present CA; asked while the CA is being replaced.
+    /// Whether the node needs the CA before no longer: it surely has a certificate of the present one, or has left.
+    /// Asked while the CA is being replaced.
     pub fn has_moved(&self, node: &Node) -> bool {
         let certificate = node.certificate.as_ref();
-        certificate.is_some_and(|it| it.shown && it.issuer == self.ca_digest())
+        node.status.has_left()
+            || certificate.is_some_and(|it| it.shown && it.issuer == self.ca_digest())
     }
 }
 

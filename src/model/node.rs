@@ -89,6 +89,23 @@ pub struct NodeStatus {
     pub dispatcher: Option<NodeId>,
 }
 
+/// What the row of a node that left says, until it is removed; nodes cannot write it themselves.
+const LEFT: &str = "the node has left";
+
+impl NodeStatus {
+    /// The status of a node that left at its own wish, for good.
+    #[must_use]
+    pub fn left(&self, at: Timestamp) -> Self {
+        let (state, message) = (NodeState::Down, LEFT.to_owned());
+        Self { state, message, addr: self.addr.clone(), at, dispatcher: self.dispatcher }
+    }
+
+    /// Whether the node left: it belongs to the cluster no longer, only its row is still there.
+    pub fn has_left(&self) -> bool {
+        self.state == NodeState::Down && self.message == LEFT
+    }
+}
+
 /// The certificate a node was given last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateStatus {

@@ -439,15 +439,16 @@ impl Active {
             }
             None => Signer::Managers,
         };
+        let stop = Stop::new();
+        let managers = card.read(|member| member.managers.clone());
+        let work = Work::start(Arc::clone(&runtime), card.keys.node, managers, &tls);
         let renewal = Renewal {
             card: Arc::clone(&card),
             tls: tls.clone(),
             clock: around.clock.clone(),
             signer,
+            agent: work.handle(),
         };
-        let stop = Stop::new();
-        let managers = card.read(|member| member.managers.clone());
-        let work = Work::start(Arc::clone(&runtime), card.keys.node, managers, &tls);
         let following = follow(work.handle(), Arc::clone(&card), stop.clone());
         let trusting = match &managing {
             Some(managing) => {

@@ -2,6 +2,7 @@
 
 use super::{active::ActiveError, member::Card};
 use crate::{
+    agent::Handle,
     client::enroll::{self, Enrolled},
     crypto::keyring::Keyring,
     kit::{
@@ -44,6 +45,8 @@ pub(super) struct Renewal {
     pub(super) tls: Tls,
     pub(super) clock: Clock,
     pub(super) signer: Signer,
+    /// Of the agent, which ends the tasks of a node that was removed.
+    pub(super) agent: Handle,
 }
 
 impl Renewal {
@@ -67,6 +70,10 @@ impl Renewal {
                         backoff.reset();
                         continue;
                     }
+                }
+                Err(ActiveError::Enroll(error)) if error.is_removal() => {
+                    warn!(error = %chain(&error), "this node was removed while it was away");
+                    return self.agent.leave();
                 }
                 Err(error) => {
                     warn!(error = %chain(&error), "cannot renew this node's certificate");

@@ -15,7 +15,7 @@ use crate::{
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PublicKeyData as _, SanType, SerialNumber,
+    PublicKey, PublicKeyData as _, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use sha2::{Digest as _, Sha256};
@@ -148,18 +148,7 @@ impl Authority {
         now: Timestamp,
         life: Duration,
     ) -> Result<Vec<Vec<u8>>, IssueError> {
-        if request.len() > REQUEST_SIZE {
-            return Err(IssueError::BadRequest);
-        }
-        let request =
-            CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))
-                .map_err(|_| IssueError::BadRequest)?;
-        let key = request.public_key;
-        // 65 bytes that start with 4: an uncompressed point of P-256, not of another curve.
-        let point = key.der_bytes();
-        if *key.algorithm() != PKCS_ECDSA_P256_SHA256 || point.len() != 65 || point[0] != 4 {
-            return Err(IssueError::BadKey);
-        }
+        let key = read(request)?;
         let mut params = CertificateParams::default();
         let mut name = DistinguishedName::new();
         name.push(DnType::OrganizationName, self.cluster.as_str());
@@ -183,6 +172,30 @@ impl Authority {
         let chain = [certificate, self.certificate.to_vec()].into_iter();
         Ok(chain.chain(self.cross_signed.clone()).collect())
     }
+}
+
+/// Returns what tells the key of a certificate request, DER, from all others: SHA-256 over it.
+///
+/// # Errors
+/// A request that cannot be read or proves nothing; another kind of key.
+pub fn requested_key(request: &[u8]) -> Result<[u8; 32], IssueError> {
+    Ok(Sha256::digest(read(request)?.der_bytes()).into())
+}
+
+fn read(request: &[u8]) -> Result<PublicKey, IssueError> {
+    if request.len() > REQUEST_SIZE {
+        return Err(IssueError::BadRequest);
+    }
+    let request =
+        CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))
+            .map_err(|_| IssueError::BadRequest)?;
+    let key = request.public_key;
+    // 65 bytes that start with 4: an uncompressed point of P-256, not of another curve.
+    let point = key.der_bytes();
+    if *key.algorithm() != PKCS_ECDSA_P256_SHA256 || point.len() != 65 || point[0] != 4 {
+        return Err(IssueError::BadKey);
+    }
+    Ok(key)
 }
 
 /// What a CA's certificate says, whoever signs it.

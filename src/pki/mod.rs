@@ -36,7 +36,7 @@ mod tests;
 #[cfg(test)]
 mod vectors;
 
-pub use authority::{Authority, AuthorityError, CaDigest, IssueError};
+pub use authority::{Authority, AuthorityError, CaDigest, IssueError, requested_key};
 pub use connector::{ConnectError, Contact, channel, connect, first_contact};
 pub use former::{former, signed};
 pub use identity::{Identity, IdentityError};

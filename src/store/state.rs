@@ -108,6 +108,11 @@ impl State {
         self.nodes.get(&id)
     }
 
+    /// The node, if it belongs to the cluster: not one that has left, whose row is still there.
+    pub fn member(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.node_by_id(id).filter(|node| !node.status.has_left())
+    }
+
     pub fn object_by_id(&self, id: ObjectId) -> Option<&Arc<Object>> {
         self.objects.get(&id)
     }

@@ -46,8 +46,14 @@ pub fn removed(node: NodeId) -> Status {
 
 /// Whether a manager says with this that `node` is no member any more.
 pub fn is_removed(status: &Status, node: NodeId) -> bool {
-    status.code() == Code::PermissionDenied
-        && status.metadata().get(REMOVED).is_some_and(|value| value == node.to_string().as_str())
+    removed_node(status) == Some(node)
+}
+
+/// The node that a manager says with this is no member any more.
+pub fn removed_node(status: &Status) -> Option<NodeId> {
+    let value =
+        status.metadata().get(REMOVED).filter(|_| status.code() == Code::PermissionDenied)?;
+    value.to_str().ok()?.parse().ok()
 }
 
 impl From<Refusal> for Status {

@@ -27,11 +27,12 @@ use crate::{
     store::State,
     wire::{
         convert::Code as _,
-        status::status,
+        status::{self, status},
         v1::{self, ca_server::CaServer},
     },
 };
 use rate::Rate;
+use sha2::{Digest as _, Sha256};
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -42,8 +43,6 @@ use tracing::{info, warn};
 
 /// A call has at most this many bytes: a description with its labels is the most of it.
 const MESSAGE: usize = 64 * 1024;
-/// What a node that left is said to be.
-const LEFT: &str = "the node has left";
 /// How often a manager that leaves lets others go before it that were quicker.
 const TURNS: u32 = 5;
 
@@ -179,6 +178,21 @@ impl Shared {
                 "its join token is one of another cluster or CA"
             })
         })?;
+        // The same machine asks again with the same key when the answer was lost; it is the same node then.
+        let key = pki::requested_key(&csr).map_err(|error| {
+            warn!(%addr, %error, "refused a machine that wants to join");
+            Refusal::invalid(error.to_string())
+        })?;
+        let id = node_of(&hash, &key);
+        if let Some(node) = state.node_by_id(id) {
+            // Only until it has been here: who was removed or has left does not come back so.
+            if node.status.dispatcher.is_some() || node.status.has_left() {
+                return Err(refused("a node has joined with this very key and token already"));
+            }
+            self.give_try_back(addr);
+            info!(node = %id, %addr, "a node that joined asks again");
+            return self.next_certificate(&state, node, &csr, addr).await;
+        }
         if !known.is_valid(self.clock.now()) {
             return Err(refused("its join token has expired or is used up"));
         }
@@ -189,7 +203,7 @@ impl Shared {
         let availability = availability.map_err(|fault| fault.within("availability"))?;
         let description = NodeDescription::try_from(description.unwrap_or_default());
         let description = description.map_err(|fault| fault.within("description"))?;
-        let (id, now) = (NodeId::random(), self.clock.now());
+        let now = self.clock.now();
         // Signed first: a request that cannot be signed then leaves no row and uses nothing up. Nobody has the
         // certificate before the store has the node.
         let signed = self.sign(cluster, &csr, id, role)?;
@@ -211,7 +225,7 @@ impl Shared {
             certificate: Some(signed.status),
         };
         let hostname = node.description.hostname.clone();
-        // Without an id of a request: asked twice it would be two nodes, and the first would be nobody.
+        // Needs no request's id: the node's own is the same when it is asked for twice.
         let joined =
             self.raft.propose(None, Command::JoinNode { token: hash, node: Box::new(node) });
         joined.await.map_err(|error| match error {
@@ -318,12 +332,7 @@ impl Shared {
         if node.role == Role::Manager {
             self.demote(id).await?;
         }
-        let status = NodeStatus {
-            state: NodeState::Down,
-            message: LEFT.to_owned(),
-            at: self.clock.now(),
-            ..node.status.clone()
-        };
+        let status = node.status.left(self.clock.now());
         let command = Command::ReportNode { id, description: None, status, held_by: None };
         self.raft.propose(None, command).await.map_err(answers::proposed)?;
         info!(node = %id, %addr, "a node left");
@@ -346,6 +355,14 @@ impl Shared {
     }
 }
 
+/// The id of the node that joins with this token and key: another for each key, and nobody can choose it.
+fn node_of(token: &[u8; 32], key: &[u8; 32]) -> NodeId {
+    let hash = Sha256::new().chain_update("secretd/node/1").chain_update(token).chain_update(key);
+    let mut id = [0; 17];
+    id.copy_from_slice(&hash.finalize()[..17]);
+    NodeId::from_random(id)
+}
+
 /// Looks at every token, so that the time taken does not say how near a guess came.
 fn find<'a>(tokens: &'a [Token], hash: &[u8; 32]) -> Option<&'a Token> {
     tokens.iter().fold(
@@ -357,7 +374,7 @@ fn find<'a>(tokens: &'a [Token], hash: &[u8; 32]) -> Option<&'a Token> {
 }
 
 fn row(state: &State, id: NodeId, addr: SocketAddr) -> Result<Arc<Node>, Status> {
-    state.node_by_id(id).cloned().ok_or_else(|| removed(id, addr))
+    state.member(id).cloned().ok_or_else(|| removed(id, addr))
 }
 
 fn response(
@@ -397,9 +414,7 @@ fn no_cluster() -> Status {
 
 fn removed(node: NodeId, addr: SocketAddr) -> Status {
     warn!(%node, %addr, "refused a node that is not a member of the cluster");
-    Refusal::new(RefusalKind::Denied, format!("node {node} is not a member of the cluster"))
-        .hint("a node that was removed has to join again, as a new one")
-        .into()
+    status::removed(node)
 }
 
 /// Where a call comes from.

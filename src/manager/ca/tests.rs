@@ -263,7 +263,7 @@ async fn a_node_renews_with_the_role_of_its_row_in_time_and_after_its_certificat
     world.clock.advance(100 * HOUR);
     world.refresh();
     let error = enroll::renew(&tls, &world.managers()).await.unwrap_err();
-    assert!(!error.is_denied(), "{error:?}");
+    assert!(!error.is_removal(), "{error:?}");
     let late = world.renew_expired(&promoted).await.unwrap();
     assert_eq!((late.node, late.role), (node.node, Role::Worker));
     let told = world.row(node.node).unwrap().certificate.clone().unwrap();
@@ -280,13 +280,13 @@ async fn a_removed_node_gets_nothing_any_more() {
     let remove = Command::RemoveNode { id: node.node, force: true };
     world.raft.propose(None, remove).await.unwrap();
     let managers = world.managers();
-    assert!(enroll::renew(&tls, &managers).await.unwrap_err().is_denied());
-    assert!(enroll::depart(&tls, &managers).await.unwrap_err().is_denied());
+    assert!(enroll::renew(&tls, &managers).await.unwrap_err().is_removal());
+    assert!(enroll::depart(&tls, &managers).await.unwrap_err().is_removal());
     let manager = (world.founder, world.addr.as_str());
-    assert!(enroll::admit(&tls, manager, "10.0.0.7:2390").await.unwrap_err().is_denied());
+    assert!(enroll::admit(&tls, manager, "10.0.0.7:2390").await.unwrap_err().is_removal());
     world.clock.advance(100 * HOUR);
     world.refresh();
-    assert!(world.renew_expired(&node).await.unwrap_err().is_denied());
+    assert!(world.renew_expired(&node).await.unwrap_err().is_removal());
     world.stop().await;
 }
 
@@ -316,11 +316,11 @@ async fn only_a_manager_by_certificate_and_by_row_gets_the_root_key() {
     let worker = world.token(Role::Worker, false, None).await;
     let worker = world.join(&worker).await.unwrap();
     let tls = world.tls_of(&worker.identity);
-    assert!(enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap_err().is_denied());
+    assert_eq!(refusal(enroll::admit(&tls, at, "10.0.0.7:2390").await).kind, RefusalKind::Denied);
     // Promoted, but its certificate is still a worker's.
     let promote = Command::SetRole { id: worker.node, index: None, role: Role::Manager };
     world.raft.propose(None, promote).await.unwrap();
-    assert!(enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap_err().is_denied());
+    assert_eq!(refusal(enroll::admit(&tls, at, "10.0.0.7:2390").await).kind, RefusalKind::Denied);
 
     let manager = world.token(Role::Manager, false, None).await;
     let manager = world.join(&manager).await.unwrap();
@@ -340,7 +340,7 @@ async fn only_a_manager_by_certificate_and_by_row_gets_the_root_key() {
     // Demoted, with a manager's certificate that is still good.
     let demote = Command::SetRole { id: manager.node, index: None, role: Role::Worker };
     world.raft.propose(None, demote).await.unwrap();
-    assert!(enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap_err().is_denied());
+    assert_eq!(refusal(enroll::admit(&tls, at, "10.0.0.7:2390").await).kind, RefusalKind::Denied);
     world.stop().await;
 }
 
@@ -352,9 +352,56 @@ async fn who_departs_is_a_worker_and_down_afterwards() {
     enroll::depart(&world.tls_of(&node.identity), &world.managers()).await.unwrap();
     let row = world.row(node.node).unwrap();
     assert_eq!((row.role, row.status.state), (Role::Worker, NodeState::Down));
-    assert_eq!(row.status.message, LEFT);
+    assert!(row.status.has_left());
+    // It is a member no longer, whatever its certificate says and its last session reports.
+    let tls = world.tls_of(&node.identity);
+    assert!(enroll::renew(&tls, &world.managers()).await.unwrap_err().is_removal());
+    let ready =
+        NodeStatus { state: NodeState::Ready, message: String::new(), ..row.status.clone() };
+    let (id, held_by) = (node.node, ready.dispatcher);
+    let report = Command::ReportNode { id, description: None, status: ready, held_by };
+    world.raft.propose(None, report).await.unwrap();
+    assert!(world.row(id).unwrap().status.has_left());
     // The last manager stays.
     let refused = refusal(enroll::depart(&world.tls, &world.managers()).await);
     assert_eq!(refused.kind, RefusalKind::Precondition);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_machine_that_asks_again_with_the_same_key_and_token_is_the_same_node() {
+    let world = World::start().await;
+    let token = world.token(Role::Worker, false, Some(1)).await;
+    let contact = pki::first_contact(&world.addr, world.ca, &world.clock).await.unwrap();
+    let mut client = v1::ca_client::CaClient::new(contact.channel);
+    let key = PrivateKey::generate();
+    let request = || v1::IssueRequest {
+        token: Some(v1::Payload::carry(&token.carry())),
+        csr: key.request(),
+        description: None,
+        availability: Availability::Active.code(),
+    };
+    let first = client.issue(request()).await.unwrap().into_inner();
+    let second = client.issue(request()).await.unwrap().into_inner();
+    assert_eq!(first.node_id, second.node_id);
+    assert_ne!(first.certificates[0], second.certificates[0]);
+    assert_eq!(world.raft.state().nodes().count(), 2);
+    // Another key is another machine, and the token was good for one.
+    refusal(world.join(&token).await);
+
+    // Once it has been here it has its certificate; and who was removed is never the same again.
+    let id = first.node_id.parse().unwrap();
+    let status = NodeStatus {
+        state: NodeState::Ready,
+        dispatcher: Some(world.founder),
+        ..world.row(id).unwrap().status.clone()
+    };
+    let report = Command::ReportNode { id, description: None, status, held_by: None };
+    world.raft.propose(None, report).await.unwrap();
+    let refused = client.issue(request()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let remove = Command::RemoveNode { id, force: true };
+    world.raft.propose(None, remove).await.unwrap();
+    assert_eq!(client.issue(request()).await.unwrap_err().code(), Code::PermissionDenied);
     world.stop().await;
 }

@@ -120,10 +120,10 @@ impl Shared {
             return Err(Status::permission_denied("the certificate is of another cluster"));
         }
         self.check_touch()?;
-        if self.raft.state().node_by_id(peer.node).is_none() {
+        if self.raft.state().member(peer.node).is_none() {
             // It may have joined a moment ago at another manager, and who is told of its removal wipes everything.
             let linear = self.raft.linear().await.map_err(|error| answers::read(&error))?;
-            if linear.state().node_by_id(peer.node).is_none() {
+            if linear.state().member(peer.node).is_none() {
                 return Err(self.stranger(&member));
             }
         }

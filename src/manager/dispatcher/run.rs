@@ -218,7 +218,7 @@ impl Loop {
         self.placed =
             state.tasks().filter_map(|task| task.node.map(|node| (task.id, node))).collect();
         for session in self.shared.sessions.all() {
-            if state.node_by_id(session.node()).is_none() {
+            if state.member(session.node()).is_none() {
                 self.shared.cut_off(session.node());
                 continue;
             }
@@ -297,6 +297,9 @@ impl Loop {
     /// turned to another manager.
     fn keep_ready(&mut self, state: &State, session: &Arc<Session>) {
         let Some(node) = state.node_by_id(session.node()) else { return };
+        if node.status.has_left() {
+            return self.shared.cut_off(node.id);
+        }
         if session.is_over() {
             return;
         }

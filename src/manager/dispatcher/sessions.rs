@@ -298,7 +298,7 @@ pub(super) async fn open(
     let node = member.peer.node;
     // A removed node must not slip in on a state that is old.
     let linear = shared.raft.linear().await.map_err(|error| answers::read(&error))?;
-    if linear.state().node_by_id(node).is_none() {
+    if linear.state().member(node).is_none() {
         return Err(shared.stranger(member));
     }
     note_certificate(shared, linear.state(), member).await?;
@@ -330,6 +330,7 @@ pub(super) async fn open(
     let why = match state.node_by_id(node) {
         // Whether it was removed is for a confirmed state to say.
         None => Some(End::Moved),
+        Some(row) if row.status.has_left() => Some(End::Removed),
         Some(row) if row.status.dispatcher != Some(shared.node) => Some(End::Replaced),
         Some(_) => shared.check_touch().err().map(|_| End::Moved),
     };

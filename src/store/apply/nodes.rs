@@ -32,7 +32,8 @@ pub(super) fn report(
     held_by: Option<NodeId>,
 ) -> Outcome {
     let node = find(edit, id)?;
-    if held_by.is_some() && held_by != node.status.dispatcher {
+    // Who left is not back because its last session did not know yet.
+    if node.status.has_left() || held_by.is_some() && held_by != node.status.dispatcher {
         return Ok(Answer::Done);
     }
     let description = description.unwrap_or(&node.description);
