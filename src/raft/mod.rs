@@ -3,7 +3,8 @@
 //! A [`Raft`] is one manager's hand on the replicated store: propose commands, read the state, fetch sealed bodies,
 //! hear of changes and of leadership. Below it: `log` (durable before it answers), `state_file` (rows and bodies, write-
 //! behind), `machine` (applies entries to both the state in memory and the file), `propose` (packs commands into
-//! entries), `read` (one confirmation for all who wait), `members` (who belongs to the group), `succession` (who leads after a leader that goes), `network`, `service` and
+//! entries), `read` (one confirmation for all who wait), `members` (who belongs to the group), `succession` (who leads after a leader that goes), `silence` (and after one
+//! that fell silent), `network`, `service` and
 //! `forward` (other managers: the way to them, what they may ask, what is asked of the leader).
 
 mod codec;
@@ -17,6 +18,7 @@ mod propose;
 mod read;
 mod recover;
 mod service;
+mod silence;
 mod snapshot;
 mod state_file;
 mod succession;

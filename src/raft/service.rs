@@ -151,6 +151,7 @@ impl v1::raft_server::Raft for PeerService {
         request: Request<v1::AppendEntriesRequest>,
     ) -> Result<Response<v1::AppendEntriesResponse>, Status> {
         let caller = self.check_raft(&request)?;
+        let _call = self.core.calls.begin();
         let v1::AppendEntriesRequest { target, vote, prev, entries, commit } = request.into_inner();
         self.check_target(target)?;
         let entries: Result<Vec<_>, Malformed> =
@@ -247,6 +248,7 @@ impl v1::raft_server::Raft for PeerService {
     ) -> Result<Response<v1::InstallSnapshotResponse>, Status> {
         use v1::install_snapshot_request::{Part as Message, Start};
         self.check_raft(&request)?;
+        let _call = self.core.calls.begin();
         let mut stream = request.into_inner();
         let first = stream.message().await?.and_then(|message| message.part);
         let Some(Message::Start(Start { target, vote, header })) = first else {

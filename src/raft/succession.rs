@@ -1,4 +1,4 @@
-//! A leader that goes sees to its succession: it asks others to stand for election, where they would take 2.4 to 3 s to
+//! A leader that goes sees to its succession: it asks others to stand for election, where they would take 1.6 to 2.8 s to
 //! find out by its silence.
 //!
 //! Who stands is elected only as Raft lets it be, so asking does no harm, whoever is asked and however often.
