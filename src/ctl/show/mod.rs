@@ -1,5 +1,6 @@
 //! How things look: rows for lists, and documents with Swarm's field names for `inspect`.
 
+mod doc;
 mod node;
 mod object;
 mod service;

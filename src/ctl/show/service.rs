@@ -1,7 +1,9 @@
 //! Services: rows, and documents with the fields of Swarm's service spec, left out where they are not set.
 
 use super::{
-    capital, label_lines,
+    capital,
+    doc::{Doc, list, nanos},
+    label_lines,
     task::{SHORT_ID, ports},
 };
 use crate::{
@@ -19,9 +21,9 @@ use crate::{
         },
     },
 };
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Value, json};
-use std::{fmt::Write, time::Duration};
+use std::fmt::Write;
 
 pub(crate) const SERVICES: Listing = Listing {
     columns: &[
@@ -65,70 +67,6 @@ pub(crate) fn image_name(image: &str) -> &str {
         Some((name, _)) if name.rsplit('/').next().is_some_and(|last| last.contains(':')) => name,
         _ => image,
     }
-}
-
-/// A document whose fields keep their order.
-#[derive(Debug)]
-enum Doc {
-    Value(Value),
-    Map(Vec<(&'static str, Self)>),
-    List(Vec<Self>),
-}
-
-impl Doc {
-    fn map() -> Self {
-        Self::Map(Vec::new())
-    }
-
-    fn with(mut self, name: &'static str, value: impl Into<Self>) -> Self {
-        if let Self::Map(fields) = &mut self {
-            fields.push((name, value.into()));
-        }
-        self
-    }
-
-    /// Leaves the field out if the value says nothing: empty, zero, false.
-    fn some(self, name: &'static str, value: impl Into<Self>) -> Self {
-        let value = value.into();
-        if value.says_nothing() { self } else { self.with(name, value) }
-    }
-
-    fn says_nothing(&self) -> bool {
-        match self {
-            Self::Value(Value::Null) => true,
-            Self::Value(Value::Bool(truth)) => !truth,
-            Self::Value(Value::Number(number)) => number.as_f64() == Some(0.0),
-            Self::Value(Value::String(text)) => text.is_empty(),
-            Self::Value(Value::Array(items)) => items.is_empty(),
-            Self::Value(Value::Object(map)) => map.is_empty(),
-            Self::Map(fields) => fields.is_empty(),
-            Self::List(items) => items.is_empty(),
-        }
-    }
-}
-
-impl<T: Into<Value>> From<T> for Doc {
-    fn from(value: T) -> Self {
-        Self::Value(value.into())
-    }
-}
-
-impl Serialize for Doc {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Value(value) => value.serialize(serializer),
-            Self::Map(fields) => serializer.collect_map(fields.iter().map(|(k, v)| (k, v))),
-            Self::List(items) => serializer.collect_seq(items),
-        }
-    }
-}
-
-fn nanos(duration: Duration) -> Doc {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).into()
-}
-
-fn list<T>(items: &[T], doc: impl Fn(&T) -> Doc) -> Doc {
-    Doc::List(items.iter().map(doc).collect())
 }
 
 /// What `service inspect` shows.
