@@ -1,9 +1,11 @@
 //! `secretctl service create`: flags become a spec, then we watch until its tasks run.
 
-use super::wait;
+use super::{
+    args::{ModeFlag, RestartFlag, ServiceCreateArgs},
+    wait,
+};
 use crate::{
     ctl::{
-        cli::{ModeFlag, RestartFlag, ServiceCreateArgs},
         connect::{Context, explain},
         exit::Failure,
         output, parse,
@@ -157,7 +159,10 @@ pub(super) fn reference(kind: Kind, flag: ReferenceFlag) -> v1::Reference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctl::cli::{Cli, Command, ServiceCommand};
+    use crate::ctl::{
+        cli::{Cli, Command},
+        service::args::ServiceCommand,
+    };
     use clap::Parser;
 
     fn from_line(line: &[&str]) -> Result<v1::ServiceSpec, Failure> {

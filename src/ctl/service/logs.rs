@@ -1,9 +1,9 @@
 //! `secretctl service logs`: lines of all tasks of a service, each with the name of its task in front.
 
+use super::args::LogsArgs;
 use crate::{
     client::Client,
     ctl::{
-        cli::LogsArgs,
         connect::{Context, explain},
         exit::Failure,
         node::host_names,

@@ -7,7 +7,7 @@ mod update;
 pub(crate) mod wait;
 
 use super::{
-    cli::{InspectArgs, ListArgs, RemoveArgs, ServiceCommand, TaskListArgs},
+    cli::{InspectArgs, ListArgs, RemoveArgs, TaskListArgs},
     connect::{Context, explain},
     exit::Failure,
     format::documents,
@@ -26,6 +26,7 @@ use crate::{
     },
     wire::v1,
 };
+use args::ServiceCommand;
 
 /// Carries out one `secretctl service …`.
 ///

@@ -173,7 +173,10 @@ fn key(entry: &str) -> &str {
 mod tests {
     use super::*;
     use crate::{
-        ctl::cli::{Cli, Command, ServiceCommand},
+        ctl::{
+            cli::{Cli, Command},
+            service::args::ServiceCommand,
+        },
         kit::{
             clock::Timestamp,
             id::{ObjectId, ServiceId},
