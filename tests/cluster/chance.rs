@@ -1,5 +1,5 @@
-//! Faults at random: a seed stands for a schedule of nodes that are killed, stopped, frozen, cut off, promoted and
-//! demoted, several at a time, while clients work. Afterwards what the clients saw must have an explanation.
+//! Faults at random: a seed stands for a schedule of nodes that are killed, stopped, frozen, cut off from all or from
+//! one, promoted and demoted, several at a time, while clients work. Afterwards what the clients saw must have an explanation.
 //!
 //! `SECRETD_FAULT_SEED` chooses the schedule and `SECRETD_FAULT_STEPS` its length; `scripts/soak` goes through many. What
 //! the clients do at each moment is not repeated exactly, the schedule is.
@@ -26,8 +26,14 @@ enum Fault {
     Killed,
     Drained,
     Frozen,
+    /// From all others.
     Cut,
+    /// From the next one alone: each reaches the third, and neither knows what the other sees.
+    Parted,
 }
+
+const FAULTS: [Fault; 5] =
+    [Fault::Killed, Fault::Drained, Fault::Frozen, Fault::Cut, Fault::Parted];
 
 /// SplitMix64.
 struct Draw(u64);
@@ -55,6 +61,7 @@ fn inflict(cluster: &mut Cluster, n: usize, fault: Fault) {
         Fault::Drained => cluster.stop(n),
         Fault::Frozen => cluster.freeze(n),
         Fault::Cut => cluster.cut(n),
+        Fault::Parted => cluster.part(n, (n + 1) % WORKER),
     }
 }
 
@@ -63,6 +70,7 @@ fn repair(cluster: &mut Cluster, n: usize, fault: Fault) {
         Fault::Killed | Fault::Drained => cluster.start(n),
         Fault::Frozen => cluster.thaw(n),
         Fault::Cut => cluster.heal(n),
+        Fault::Parted => cluster.join_again(n, (n + 1) % WORKER),
     }
 }
 
@@ -75,12 +83,12 @@ fn shake(cluster: &mut Cluster, draw: &mut Draw, steps: u64) {
     let mut faults = BTreeMap::new();
     for step in 0..steps {
         let n = usize::try_from(draw.below(NODES as u64)).unwrap();
-        let kind = draw.below(9);
+        let kind = draw.below(11);
         let pause = PAUSE_MS.0 + draw.below(PAUSE_MS.1 - PAUSE_MS.0);
         if let Some(fault) = faults.remove(&n) {
             eprintln!("step {step}: {n} is no longer {fault:?}, then {pause} ms");
             repair(cluster, n, fault);
-        } else if kind == 8 {
+        } else if kind == 10 {
             let order = if step % 2 == 0 { "promote" } else { "demote" };
             eprintln!("step {step}: {order} {WORKER} by {n}, then {pause} ms");
             // A daemon that is down or asleep is not asked; one that is cut off is.
@@ -88,8 +96,7 @@ fn shake(cluster: &mut Cluster, draw: &mut Draw, steps: u64) {
                 turn(cluster, n, order);
             }
         } else {
-            let fault = [Fault::Killed, Fault::Drained, Fault::Frozen, Fault::Cut]
-                [usize::try_from(kind % 4).unwrap()];
+            let fault = FAULTS[usize::try_from(kind % 5).unwrap()];
             eprintln!("step {step}: {n} is {fault:?}, then {pause} ms");
             inflict(cluster, n, fault);
             faults.insert(n, fault);

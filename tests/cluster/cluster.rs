@@ -190,13 +190,22 @@ impl Cluster {
 
     /// Cuts a node off from all others, in both directions: what is sent waits, and nothing says so.
     pub(crate) fn cut(&mut self, n: usize) {
-        self.wires.as_ref().unwrap().cut(n);
+        self.wires.as_ref().unwrap().cut((n, n));
         self.life[n] = Life::Cut;
     }
 
     pub(crate) fn heal(&mut self, n: usize) {
-        self.wires.as_ref().unwrap().heal(n);
+        self.wires.as_ref().unwrap().heal((n, n));
         self.life[n] = Life::Up;
+    }
+
+    /// Cuts two nodes off from each other; both still reach the rest.
+    pub(crate) fn part(&self, one: usize, other: usize) {
+        self.wires.as_ref().unwrap().cut((one, other));
+    }
+
+    pub(crate) fn join_again(&self, one: usize, other: usize) {
+        self.wires.as_ref().unwrap().heal((one, other));
     }
 
     pub(crate) fn signal(&self, n: usize, signal: Signal) {

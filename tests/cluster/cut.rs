@@ -49,6 +49,27 @@ fn a_leader_cut_off_refuses_everything_and_comes_back_without_losing_or_inventin
 }
 
 #[test]
+fn a_follower_that_does_not_reach_the_leader_alone_disturbs_nobody_and_catches_up() {
+    let cluster = Cluster::wired(&[true, true]);
+    let leader = cluster.leader();
+    let (lonely, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let load = Load::new();
+    let connected = sockets([&cluster.nodes[leader], &cluster.nodes[other]]);
+    load.around(&connected, || {
+        load.until_more(20);
+        cluster.part(lonely, leader);
+        // Longer than any election: it has asked for votes by then, and the third, who hears the leader, gave none.
+        assert!(cluster.nodes[lonely].ctl(["ls"]).fails(7).contains("hint:"));
+        assert_eq!(cluster.leader(), leader);
+        load.until_more(100);
+        cluster.join_again(lonely, leader);
+        cluster.until_serving(lonely);
+        load.until_more(20);
+    });
+    load.check(&cluster);
+}
+
+#[test]
 fn a_worker_cut_off_keeps_its_task_until_it_is_back_and_hears_that_it_was_replaced() {
     let mut cluster = Cluster::wired(&[false, false]);
     cluster.hold(2);

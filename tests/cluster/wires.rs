@@ -20,12 +20,18 @@ use tokio::{
 /// How long nobody is looked for among the processes that call: its end of a connection is there before ours.
 const CALLER: Duration = Duration::from_secs(5);
 
+/// Between whom nothing passes: pairs, and who is cut off from all as a pair with itself.
+type Cuts = BTreeSet<(usize, usize)>;
+
+fn passes(cuts: &Cuts, from: usize, to: usize) -> bool {
+    [(from, from), (to, to), (from, to), (to, from)].iter().all(|pair| !cuts.contains(pair))
+}
+
 /// All wires of a cluster. The nodes have the numbers in whose order the wires were laid.
 pub(crate) struct Wires {
     /// Ends all forwarding when it goes.
     runtime: Runtime,
-    /// Who is cut off.
-    cut: watch::Sender<BTreeSet<usize>>,
+    cut: watch::Sender<Cuts>,
     /// The directories by which the processes of each node are known.
     homes: Arc<Mutex<Vec<PathBuf>>>,
 }
@@ -66,12 +72,13 @@ impl Wires {
         Wire { number, addr, homes: Arc::clone(&self.homes) }
     }
 
-    pub(crate) fn cut(&self, number: usize) {
-        self.cut.send_if_modified(|cut| cut.insert(number));
+    /// Lets nothing pass between the two, or between one and all others if it is named twice.
+    pub(crate) fn cut(&self, pair: (usize, usize)) {
+        self.cut.send_if_modified(|cuts| cuts.insert(pair));
     }
 
-    pub(crate) fn heal(&self, number: usize) {
-        self.cut.send_if_modified(|cut| cut.remove(&number));
+    pub(crate) fn heal(&self, pair: (usize, usize)) {
+        self.cut.send_if_modified(|cuts| cuts.remove(&pair));
     }
 }
 
@@ -91,14 +98,14 @@ async fn forward(
     to: usize,
     caller: TcpStream,
     from: SocketAddr,
-    mut cut: watch::Receiver<BTreeSet<usize>>,
+    mut cut: watch::Receiver<Cuts>,
     homes: Arc<Mutex<Vec<PathBuf>>>,
 ) {
     let Ok(at) = caller.local_addr() else { return };
     let find = move || Some((caller_of(from, at.port(), &homes)?, homes));
     let found = tokio::task::spawn_blocking(find);
     let Some((from, homes)) = found.await.unwrap() else { return };
-    let open = move |cut: &BTreeSet<usize>| !cut.contains(&from) && !cut.contains(&to);
+    let open = move |cuts: &Cuts| passes(cuts, from, to);
     if cut.wait_for(|cut| open(cut)).await.is_err() {
         return;
     }
@@ -120,8 +127,8 @@ async fn forward(
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut cut: watch::Receiver<BTreeSet<usize>>,
-    open: impl Fn(&BTreeSet<usize>) -> bool,
+    mut cut: watch::Receiver<Cuts>,
+    open: impl Fn(&Cuts) -> bool,
 ) {
     let mut buffer = vec![0; 64 << 10];
     loop {
