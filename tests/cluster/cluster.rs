@@ -5,7 +5,11 @@ use crate::{
     world::{Said, World, until},
 };
 use rustix::process::{Pid, Signal, kill_process};
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 /// What the nodes' disks and logs must not show.
 pub(crate) const CANARY: &[u8] = b"canary-51f0c3d2-do-not-leak";
@@ -267,16 +271,26 @@ impl Cluster {
 pub(crate) fn holders(node: &World) -> BTreeSet<i32> {
     let hidden = node.path("data.key").display().to_string();
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    processes
-        .filter(|process| {
+    let parents: BTreeMap<i32, i32> = processes
+        .filter_map(|process| {
             // One that ends just now shows nothing.
             let read = |name| {
                 let text = fs::read(process.path().join(name)).unwrap_or_default();
                 String::from_utf8_lossy(&text).into_owned()
             };
-            read("cmdline").contains("trap 'exit 0' TERM") && read("mountinfo").contains(&hidden)
+            let holds = read("cmdline").contains("trap 'exit 0' TERM")
+                && read("mountinfo").contains(&hidden);
+            let status = read("status");
+            let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            holds.then_some((pid, parent.trim().parse().ok()?))
         })
-        .filter_map(|process| process.file_name().to_str()?.parse().ok())
+        .collect();
+    // A shell that starts a program is two of itself for a moment.
+    parents
+        .iter()
+        .filter(|(_, parent)| !parents.contains_key(parent))
+        .map(|(pid, _)| *pid)
         .collect()
 }
 
