@@ -11,4 +11,6 @@ pub mod name;
 pub mod os;
 pub mod task;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 pub(crate) mod vectors;

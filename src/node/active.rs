@@ -871,3 +871,6 @@ fn founding(
     };
     Ok((Command::Found { cluster: Box::new(cluster), node: Box::new(node) }, identity))
 }
+
+#[cfg(test)]
+mod away_test;

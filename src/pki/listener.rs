@@ -15,7 +15,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -24,7 +24,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
@@ -36,6 +36,9 @@ use tracing::{debug, warn};
 
 /// A handshake takes two round trips; slower ones are given up.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Refusals told in the log within [`TOLD_WITHIN`]; anybody can make us refuse, and logs are finite.
+const TOLD: u32 = 50;
+const TOLD_WITHIN: Duration = Duration::from_secs(60);
 /// Handshakes at a time: bounds what strangers can make us keep.
 const HANDSHAKES: usize = 256;
 /// Connections at a time, of all kinds: each costs a descriptor and buffers.
@@ -89,6 +92,7 @@ pub fn listen(tcp: TcpListener, tls: &Tls, stop: Stop) -> (Incoming, Running<()>
         ours: tls.clone(),
         strangers: Arc::new(Semaphore::new(STRANGERS)),
         ready,
+        told: Mutex::new((Instant::now(), 0)),
     };
     let running = task::start("accept", accept(tcp, acceptor, stop));
     (ReceiverStream::new(incoming), running)
@@ -145,6 +149,8 @@ struct Acceptor {
     ours: Tls,
     strangers: Arc<Semaphore>,
     ready: mpsc::Sender<io::Result<Io>>,
+    /// Since when, and how many refusals were told since.
+    told: Mutex<(Instant, u32)>,
 }
 
 impl Acceptor {
@@ -154,7 +160,7 @@ impl Acceptor {
         let (shaken, who) = claimed(timeout(HANDSHAKE, self.tls.accept(stream))).await;
         let stream = match shaken {
             Ok(Ok(stream)) => stream,
-            Ok(Err(err)) => return tell(addr, who, &in_our_words(err)),
+            Ok(Err(err)) => return self.tell(addr, who, &in_our_words(err)),
             Err(_) => return debug!(%addr, "TLS handshake took too long"),
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
@@ -177,18 +183,27 @@ impl Acceptor {
         // Fails only if the server is gone, and with it the reason to serve.
         drop(self.ready.send(Ok(io)).await);
     }
-}
 
-/// Logs why a handshake failed. Only what is about certificates concerns the operator: anybody may knock.
-fn tell(addr: SocketAddr, who: Option<Peer>, error: &io::Error) {
-    if TlsRefusal::find(error).is_none() {
-        return debug!(%addr, %error, "TLS handshake failed");
-    }
-    match who {
-        Some(Peer { node, role, cluster, .. }) => {
-            warn!(%addr, %node, %role, %cluster, %error, "refused a connection by its certificate");
+    /// Logs why a handshake failed. Only what is about certificates concerns the operator: anybody may knock.
+    fn tell(&self, addr: SocketAddr, who: Option<Peer>, error: &io::Error) {
+        if TlsRefusal::find(error).is_none() || !self.may_tell() {
+            return debug!(%addr, %error, "TLS handshake failed");
         }
-        None => warn!(%addr, %error, "refused a connection"),
+        match who {
+            Some(Peer { node, role, cluster, .. }) => {
+                warn!(%addr, %node, %role, %cluster, %error, "refused a connection by its certificate");
+            }
+            None => warn!(%addr, %error, "refused a connection"),
+        }
+    }
+
+    fn may_tell(&self) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.0.elapsed() > TOLD_WITHIN {
+            *told = (Instant::now(), 0);
+        }
+        told.1 += 1;
+        told.1 <= TOLD
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
         clock::{Clock, Timestamp},
         id::{ClusterId, NodeId},
         task::{self, Running, Stop},
+        testing::Log,
     },
     model::node::Role,
 };
@@ -186,10 +187,12 @@ async fn a_client_under_a_foreign_ca_is_refused() {
     let manager = world.manager().await;
     // It trusts our manager, and shows a certificate for our cluster, but of its own CA.
     let forger = Authority::generate(world.ca.cluster(), START);
-    let tls = world.stranger();
-    tls.set_identity(&issue(&forger, NodeId::random(), Role::Manager, START)).unwrap();
+    let (tls, log, node) = (world.stranger(), Log::listen(), NodeId::random());
+    tls.set_identity(&issue(&forger, node, Role::Manager, START)).unwrap();
     let refused = manager.whoami(&tls).await.unwrap_err();
-    assert_ne!(refused, "no peer");
+    assert!(refused.contains("does not trust the CA that signed this node's"), "{refused}");
+    let why = "its certificate is not signed by a CA that this node trusts";
+    log.has(&["WARN", "refused a connection by its certificate", "127.0.0.1", node.as_str(), why]);
     // And it is refused when it trusts only its own.
     let error = manager.whoami(&other.tls(NodeId::random(), Role::Worker)).await.unwrap_err();
     assert!(error.contains("not signed by a CA that this node trusts"), "{error}");
@@ -230,12 +233,15 @@ async fn a_client_of_another_cluster_is_refused_even_under_our_own_ca() {
 async fn an_expired_client_is_refused() {
     let world = World::new();
     let manager = world.manager().await;
-    let tls = world.tls(NodeId::random(), Role::Worker);
+    let (node, log) = (NodeId::random(), Log::listen());
+    let tls = world.tls(node, Role::Worker);
     world.clock.advance(71 * HOUR);
     manager.tls.set_identity(&world.identity(manager.node, Role::Manager)).unwrap();
     manager.whoami(&tls).await.unwrap();
     world.clock.advance(2 * HOUR);
-    assert_ne!(manager.whoami(&tls).await.unwrap_err(), "no peer");
+    let refused = manager.whoami(&tls).await.unwrap_err();
+    assert!(refused.contains("says that this node's certificate has expired"), "{refused}");
+    log.has(&["WARN", "127.0.0.1", node.as_str(), "its certificate has expired"]);
     manager.stop().await;
 }
 

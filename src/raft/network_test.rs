@@ -15,6 +15,7 @@ use crate::{
         clock::Clock,
         id::{ClusterId, NodeId, ObjectId},
         task::{self, Running, Stop},
+        testing::Log,
     },
     model::{
         Labels,
@@ -281,9 +282,9 @@ async fn a_leader_that_stops_or_resigns_leaves_behind_one_that_leads() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn only_members_get_through_the_gate() {
-    let ca = authority();
+    let (ca, log) = (authority(), Log::listen());
     let manager = Manager::start(1, &ca).await;
     let ask = async |tls: &Tls| {
         let channel = pki::channel(tls, &manager.member.addr, manager.member.node);
@@ -291,6 +292,8 @@ async fn only_members_get_through_the_gate() {
     };
     let worker = tls(&ca, manager.member.node, Role::Worker);
     assert_eq!(ask(&worker).await.unwrap_err().code(), Code::PermissionDenied);
+    let node = manager.member.node;
+    log.has(&["WARN", "no manager of this cluster called as one", node.as_str(), "role=worker"]);
     let stranger = tls(&ca, NodeId::random(), Role::Manager);
     assert_eq!(ask(&stranger).await.unwrap_err().code(), Code::PermissionDenied);
     let nobody = Tls::new(ca.cluster(), &[ca.certificate()], Clock::system()).unwrap();

@@ -30,6 +30,7 @@ struct World {
     stop: Stop,
     tls: Tls,
     root: Arc<Key<Root>>,
+    keyring: Arc<Keyring>,
     _running: Vec<Running<()>>,
     _dir: tempfile::TempDir,
 }
@@ -92,8 +93,9 @@ impl World {
         let tls = Tls::new(id, &[&ca_certificate], clock.clone()).unwrap();
         let (tcp, stop) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Stop::new());
         let addr = tcp.local_addr().unwrap().to_string();
-        let service =
-            CaService::new(raft.clone(), Arc::new(keyring), Arc::clone(&root), clock.clone());
+        let keyring = Arc::new(keyring);
+        let ring = Arc::clone(&keyring);
+        let service = CaService::new(raft.clone(), ring, Arc::clone(&root), clock.clone());
         let (incoming, accepting) = pki::listen(tcp, &tls, stop.clone());
         let serving = pki::server().add_service(service.server()).serve_with_incoming(incoming);
         let running = vec![accepting, start("serve", async move { serving.await.unwrap() })];
@@ -108,6 +110,7 @@ impl World {
             stop,
             tls,
             root,
+            keyring,
             _running: running,
             _dir: dir,
         };
@@ -403,5 +406,67 @@ async fn a_machine_that_asks_again_with_the_same_key_and_token_is_the_same_node(
     let remove = Command::RemoveNode { id, force: true };
     world.raft.propose(None, remove).await.unwrap();
     assert_eq!(client.issue(request()).await.unwrap_err().code(), Code::PermissionDenied);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_ca_takes_over_and_the_old_one_goes_once_every_node_has_shown_that_it_moved() {
+    let world = World::start().await;
+    let token = world.token(Role::Worker, false, None).await;
+    let (awake, asleep) = (world.join(&token).await.unwrap(), world.join(&token).await.unwrap());
+    let cluster = world.raft.state().cluster().unwrap().clone();
+    let next = Authority::generate(cluster.id, START);
+    let rotation = crate::model::cluster::AuthorityRotation {
+        previous: cluster.ca_certificate.clone(),
+        cross_signed: world.authority.cross_sign(&next, START),
+        started_at: START,
+    };
+    let (ca_certificate, key) = next.into_parts();
+    let ca_key = world.keyring.seal(&authority_context(cluster.id), key);
+    let rotate =
+        Command::RotateAuthority { ca_certificate: ca_certificate.clone(), ca_key, rotation };
+    world.raft.propose(None, rotate.clone()).await.unwrap();
+    // One at a time; and tokens name the CA that goes.
+    assert!(matches!(
+        world.raft.propose(None, rotate).await,
+        Err(ProposeError::Refused(Refusal { kind: RefusalKind::Precondition, .. }))
+    ));
+    assert_eq!(refusal(world.join(&token).await), no_token());
+    world.tls.set_roots(&[&ca_certificate, &world.ca_certificate]).unwrap();
+
+    // In time, and after its certificate has expired, a node of the old CA gets one of the new.
+    let both = [ca_certificate.clone(), world.ca_certificate.clone()];
+    let tls = world.tls_of(&awake.identity);
+    let moved = enroll::renew(&tls, &world.managers()).await.unwrap();
+    world.clock.advance(100 * HOUR);
+    world.refresh();
+    let woken = world.renew_expired(&asleep).await.unwrap();
+    for enrolled in [&moved, &woken] {
+        assert_eq!(enrolled.roots, both);
+        assert_eq!(enrolled.identity.chain().len(), 3);
+        pki::signed(cluster.id, &[&ca_certificate], &enrolled.identity.chain()[0]).unwrap();
+    }
+
+    // That it was sent one does not count: the answer may be lost. A later one does not make it forgotten.
+    let note = |id, shown| {
+        let issuer = CaDigest::of(&ca_certificate).0;
+        let (role, expires_at) = (Role::Worker, world.clock.now().plus(HOUR));
+        let certificate = CertificateStatus { issuer, role, expires_at, shown };
+        world.raft.propose(None, Command::NoteCertificate { id, certificate })
+    };
+    for id in [world.founder, moved.node] {
+        note(id, true).await.unwrap();
+        note(id, false).await.unwrap();
+    }
+    let early = world.raft.propose(None, Command::FinishRotation).await;
+    let Err(ProposeError::Refused(refused)) = early else { panic!("{early:?}") };
+    assert!(refused.message.contains(woken.node.as_str()), "{refused}");
+    note(woken.node, true).await.unwrap();
+    world.raft.propose(None, Command::FinishRotation).await.unwrap();
+    let state = world.raft.state();
+    assert_eq!(state.cluster().unwrap().roots(), std::slice::from_ref(&ca_certificate));
+    // Not even the key of an old certificate helps now.
+    let late = refusal(world.renew_expired(&asleep).await);
+    assert_eq!(late.kind, RefusalKind::Denied);
     world.stop().await;
 }

@@ -145,6 +145,12 @@ impl Shared {
     fn session(&self, member: &Member, id: &str) -> Result<Arc<Session>, Status> {
         let session = self.sessions.get(member.peer.node).filter(|s| s.id().as_str() == id);
         session.ok_or_else(|| {
+            let Member { peer, addr } = member;
+            let all = self.sessions.all();
+            let theirs = all.iter().find(|s| s.id().as_str() == id && s.node() != peer.node);
+            if let Some(theirs) = theirs.map(|session| session.node()) {
+                tracing::warn!(node = %peer.node, addr, %theirs, "refused a node that spoke of another node's session");
+            }
             status(
                 Code::Aborted,
                 "session invalid",

@@ -29,6 +29,7 @@ pub(super) async fn take(
         let (id, status) = read(update).map_err(|fault| fault.within(&format!("updates[{at}]")))?;
         let Some(task) = state.task_by_id(id) else { continue };
         if task.node != Some(node) {
+            tracing::warn!(%node, task = %id, "refused a report on another node's task");
             let message = format!("task {id} does not belong to node {node}");
             return Err(Refusal::new(RefusalKind::Denied, message).into());
         }

@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     client::Client,
     crypto::plaintext::Plaintext,
-    kit::id::{ServiceId, TaskId},
+    kit::{
+        id::{ServiceId, TaskId},
+        testing::Log,
+    },
     manager::testing::{Manager, status as task_status},
     model::{
         Labels,
@@ -224,12 +227,14 @@ async fn more_than_a_message_holds_comes_in_several() {
 #[tokio::test]
 async fn only_members_with_a_certificate_are_served() {
     let manager = Manager::start().await;
+    let log = Log::listen();
     let nobody = manager.nobody().session(described("x")).await.unwrap_err();
     assert_eq!(nobody.code(), Code::Unauthenticated);
     let id = NodeId::random();
     let mut stranger = manager.worker(id);
     let refused = stranger.session(described("x")).await.unwrap_err();
     assert!(crate::wire::status::is_removed(&refused, id), "{refused}");
+    log.has(&["WARN", "refused a node that is not a member", id.as_str(), "127.0.0.1"]);
     let agent = Agent::open(&manager).await;
     let request = v1::AssignmentsRequest { session_id: agent.session.clone() };
     assert_eq!(
@@ -237,6 +242,14 @@ async fn only_members_with_a_certificate_are_served() {
         Code::PermissionDenied,
         "another's session is no use to it"
     );
+    // Nor to another member.
+    let other = manager.beside().await;
+    let request = v1::AssignmentsRequest { session_id: agent.session.clone() };
+    let refused = manager.worker(other.node).assignments(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted);
+    let words = ["WARN", "spoke of another node's session", "127.0.0.1"];
+    log.has(&[&words[..], &[other.node.as_str(), manager.node.as_str()]].concat());
+    other.stop();
     manager.stop().await;
 }
 
@@ -345,7 +358,9 @@ async fn a_node_reports_its_own_tasks_only_and_no_state_of_the_managers() {
     let web = service(&client, "web", &[]).await;
     let (mine, free) = (manager.assigned(web).await, manager.task(web).await);
     let mut agent = Agent::open(&manager).await;
+    let log = Log::listen();
     let refused = agent.report(free, TaskState::Running).await.unwrap_err();
+    log.has(&["WARN", "another node's task", manager.node.as_str(), free.as_str()]);
     assert_eq!(refused.code(), Code::PermissionDenied);
     for state in [TaskState::Orphaned, TaskState::Assigned, TaskState::Remove] {
         let refused = agent.report(mine, state).await.unwrap_err();
