@@ -37,6 +37,8 @@ fn main() {
         "{:>8}  {:>18}  {:>18}  {:>18}  {:>18}  {:>14}",
         "size", "record seal", "record open", "payload seal", "payload open", "openssl speed"
     );
+    // As the daemon does.
+    secretd::kit::os::keep_large_blocks();
     let storage = Key::random();
     let cluster = ClusterId::random();
     let (keyring, _) = Keyring::generate(&Key::random(), cluster);

@@ -1,16 +1,25 @@
 //! A secret's bytes: one type, one door, wiped when dropped.
 
-use std::fmt;
+use std::{fmt, mem};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 /// Payload bytes. Cannot be cloned, printed, compared or serialized; it moves.
-pub struct Plaintext(Zeroizing<Vec<u8>>);
+pub struct Plaintext(Vec<u8>);
+
+/// Wipes a buffer, all of its capacity, and empties it. `zeroize` does so byte by byte, which takes longer for a large
+/// payload than encrypting it.
+pub(crate) fn wipe(bytes: &mut Vec<u8>) {
+    bytes.clear();
+    bytes.resize(bytes.capacity(), 0);
+    zeroize::optimization_barrier(bytes.as_slice());
+    bytes.clear();
+}
 
 impl Plaintext {
     /// Takes the buffer as it is: shrinking or copying it would leave the old bytes behind.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(bytes)
     }
 
     /// The one door. `tests/tidy.rs` keeps the list of files that may call it.
@@ -33,8 +42,14 @@ impl Plaintext {
 }
 
 impl From<Zeroizing<Vec<u8>>> for Plaintext {
-    fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self(bytes)
+    fn from(mut bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(mem::take(&mut bytes))
+    }
+}
+
+impl Drop for Plaintext {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
     }
 }
 
@@ -53,6 +68,16 @@ mod tests {
         let plain = Plaintext::new(b"hunter2".to_vec());
         assert_eq!(format!("{plain:?}"), "Plaintext(..)");
         assert_eq!(plain.len(), 7);
+    }
+
+    #[test]
+    fn a_wiped_buffer_is_empty_and_still_its_own() {
+        let mut bytes = b"hunter2".to_vec();
+        let at = bytes.as_ptr();
+        wipe(&mut bytes);
+        assert!(bytes.is_empty());
+        bytes.resize(7, 1);
+        assert_eq!((bytes.as_ptr(), bytes), (at, vec![1; 7]));
     }
 
     #[test]

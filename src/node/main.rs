@@ -32,6 +32,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     logging::start(settings.log_format, &settings.log_level);
+    crate::kit::os::keep_large_blocks();
     if let Err(error) = crate::kit::os::harden() {
         tracing::warn!(%error, "cannot keep this process's memory out of core dumps");
     }

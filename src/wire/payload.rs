@@ -3,9 +3,8 @@
 //! The bytes themselves also pass through buffers of HTTP/2 and the codec, which are wiped only when they are freed.
 
 use super::v1::Payload;
-use crate::crypto::plaintext::Plaintext;
+use crate::crypto::plaintext::{Plaintext, wipe};
 use std::{fmt, mem};
-use zeroize::Zeroize;
 
 impl Payload {
     /// Fills the message for sending. A `Plaintext` gives nothing away, so this is the one copy; both ends wipe theirs.
@@ -29,7 +28,7 @@ impl Payload {
 
 impl Drop for Payload {
     fn drop(&mut self) {
-        self.data.zeroize();
+        wipe(&mut self.data);
     }
 }
 
