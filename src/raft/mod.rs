@@ -1,15 +1,17 @@
 //! openraft fitted to us: the log, the state file, snapshots, the network, the batching proposer.
 //!
 //! A [`Raft`] is one manager's hand on the replicated store: propose commands, read the state, fetch sealed bodies,
-//! hear of changes and of leadership. Below it: `log` (durable before it answers), `state_file` (rows and bodies, write-
-//! behind), `machine` (applies entries to both the state in memory and the file), `propose` (packs commands into
-//! entries), `read` (one confirmation for all who wait), `members` (who belongs to the group), `succession` (who leads after a leader that goes), `silence` (and after one
-//! that fell silent), `network`, `service` and
-//! `forward` (other managers: the way to them, what they may ask, what is asked of the leader).
+//! hear of changes and of leadership. Below it: `log` (durable before it answers), `state_file` (rows and bodies),
+//! `machine` (applies entries to the state in memory), `write_behind` (brings that to the file), `propose` (packs
+//! commands into entries), `read` (one confirmation for all who wait), `keeper` (tells who leads, keeps the log short),
+//! `members` (who belongs to the group), `succession` (who leads after a leader that goes), `silence` (and after one
+//! that fell silent), `network`, `service` and `forward` (other managers: the way to them, what they may ask, what is
+//! asked of the leader).
 
 mod codec;
 mod forward;
 mod handle;
+mod keeper;
 mod log;
 mod machine;
 mod members;
@@ -23,6 +25,7 @@ mod snapshot;
 mod state_file;
 mod succession;
 mod types;
+mod write_behind;
 
 #[cfg(test)]
 mod network_test;
@@ -32,7 +35,8 @@ mod snapshot_test;
 mod suite_test;
 
 pub use forward::Contact;
-pub use handle::{Leadership, Options, Raft, StartError, Status};
+pub use handle::{Options, Raft, StartError, Status};
+pub use keeper::Leadership;
 pub use log::LogError;
 pub use machine::{BodyError, Changes};
 pub use members::{Group, MemberError};

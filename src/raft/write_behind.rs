@@ -1,0 +1,220 @@
+//! Brings what was applied to the state file, soon after: the thread that writes, and what waits for it.
+
+use super::{
+    log::LogIdentity,
+    machine::Changes,
+    snapshot::{self, Incoming, SnapshotData, SnapshotError},
+    state_file::{Changeset, Loaded, StateFile, StateFileError},
+    types::SnapshotMeta,
+};
+use crate::{kit::chain::chain, store::State};
+use arc_swap::ArcSwap;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{broadcast, watch};
+
+/// A change reaches the state file at the latest this long after it was applied, if the disk keeps up.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// Changes of this many bytes are written at once.
+const FLUSH_BYTES: usize = 24 << 20;
+/// With this many bytes unwritten, applying waits for the disk.
+const PENDING_BYTES: usize = 64 << 20;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) identity: Arc<LogIdentity>,
+    pub(super) path: PathBuf,
+    pub(super) state: ArcSwap<State>,
+    pub(super) unwritten: Mutex<Unwritten>,
+    /// Something for the writer.
+    pub(super) wake: Condvar,
+    /// Something from the writer.
+    pub(super) written: Condvar,
+    pub(super) feed: broadcast::Sender<Arc<Changes>>,
+    /// The last entry that `state` has.
+    pub(super) applied: watch::Sender<u64>,
+    /// Bytes left free on the disk when changes are written; beside them redb needs room to work.
+    pub(super) margin: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    /// Unset once it is closed.
+    pub(super) file: Option<Arc<StateFile>>,
+    pub(super) pending: Changeset,
+    /// Being written; older than `pending`, newer than the file.
+    pub(super) writing: Option<Arc<Changeset>>,
+    /// Somebody waits for everything to be written.
+    pub(super) urgent: bool,
+    pub(super) closing: bool,
+    /// The disk is full; it is tried again.
+    pub(super) full: Option<String>,
+    /// The file cannot be written any more.
+    pub(super) broken: Option<String>,
+    /// A snapshot was taken or installed since the start.
+    pub(super) has_snapshot: bool,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Unwritten> {
+        self.unwritten.lock().expect("no holder of this lock panics")
+    }
+
+    /// Adds changes to be written; says whether so many wait that the caller should.
+    pub(super) fn add(&self, changes: Changeset) -> Result<bool, String> {
+        let mut unwritten = self.lock();
+        if let Some(why) = &unwritten.broken {
+            return Err(why.clone());
+        }
+        let was_clean = !unwritten.pending.dirty;
+        unwritten.pending.merge(changes);
+        if was_clean || unwritten.pending.bytes >= FLUSH_BYTES {
+            self.wake.notify_all();
+        }
+        Ok(unwritten.pending.bytes >= PENDING_BYTES && unwritten.full.is_none())
+    }
+
+    /// Waits until everything applied so far is in the file, or until the disk proves to be full.
+    pub(super) fn flush(&self) -> Result<(), String> {
+        let mut unwritten = self.lock();
+        loop {
+            if let Some(why) = &unwritten.broken {
+                return Err(why.clone());
+            }
+            if unwritten.full.is_some() || unwritten.closing {
+                return Ok(());
+            }
+            if !unwritten.pending.dirty && unwritten.writing.is_none() {
+                return Ok(());
+            }
+            unwritten.urgent = true;
+            self.wake.notify_all();
+            unwritten = self.written.wait(unwritten).expect("no holder of this lock panics");
+        }
+    }
+
+    /// The writer thread.
+    pub(super) fn write_behind(&self) {
+        let poisoned = "no holder of this lock panics";
+        let mut unwritten = self.lock();
+        loop {
+            unwritten = self
+                .wake
+                .wait_while(unwritten, |u| !u.pending.dirty && !u.closing)
+                .expect(poisoned);
+            if !unwritten.pending.dirty {
+                return;
+            }
+            let gathering = |u: &mut Unwritten| {
+                let hurried = u.urgent && u.full.is_none();
+                !hurried && !u.closing && (u.pending.bytes < FLUSH_BYTES || u.full.is_some())
+            };
+            (unwritten, _) =
+                self.wake.wait_timeout_while(unwritten, FLUSH_EVERY, gathering).expect(poisoned);
+            if !unwritten.pending.dirty {
+                // A snapshot took the place of what was to be written.
+                continue;
+            }
+            let changes = Arc::new(std::mem::take(&mut unwritten.pending));
+            unwritten.writing = Some(changes.clone());
+            unwritten.urgent = false;
+            let file = unwritten.file.clone();
+            drop(unwritten);
+            let (file, result) = self.commit(file, &changes);
+            unwritten = self.lock();
+            unwritten.file = file;
+            unwritten.writing = None;
+            match result {
+                Ok(()) => unwritten.full = None,
+                Err(error) => {
+                    let mut all = Arc::unwrap_or_clone(changes);
+                    all.merge(std::mem::take(&mut unwritten.pending));
+                    unwritten.pending = all;
+                    self.failed(&mut unwritten, &error);
+                }
+            }
+            let over = unwritten.broken.is_some()
+                || (unwritten.closing && (unwritten.full.is_some() || !unwritten.pending.dirty));
+            self.written.notify_all();
+            if over {
+                return;
+            }
+        }
+    }
+
+    /// Writes the changes; returns the file to go on with. redb takes no more after a failed write, so then it is none.
+    fn commit(
+        &self,
+        file: Option<Arc<StateFile>>,
+        changes: &Changeset,
+    ) -> (Option<Arc<StateFile>>, Result<(), StateFileError>) {
+        // Asked beforehand, because a write that runs out of space takes the file away from its readers too.
+        let need = changes.bytes as u64 * 3 + self.margin.load(Ordering::Relaxed);
+        if let Err(error) = StateFile::check_free(&self.path, need) {
+            return (file, Err(error));
+        }
+        let file = match file {
+            Some(file) => file,
+            None => match StateFile::reopen(&self.path, self.identity.clone()) {
+                Ok(file) => Arc::new(file),
+                Err(error) => return (None, Err(error)),
+            },
+        };
+        match file.commit(changes) {
+            Ok(()) => (Some(file), Ok(())),
+            Err(error) => (None, Err(error)),
+        }
+    }
+
+    /// A full disk is tried again; anything else stops the store, because nobody knows what the file holds now.
+    fn failed(&self, unwritten: &mut Unwritten, error: &StateFileError) {
+        let text = chain(error).to_string();
+        if !error.is_full() {
+            tracing::error!(error = text, "the state file cannot be written");
+            unwritten.broken = Some(text);
+            return;
+        }
+        tracing::warn!(error = text, "the disk is full; the state file waits, the log has it all");
+        unwritten.full = Some(text);
+    }
+
+    /// Puts a received snapshot in the place of everything.
+    pub(super) fn install(
+        &self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> Result<(), SnapshotError> {
+        let incoming = match snapshot {
+            SnapshotData::Incoming(incoming) => *incoming,
+            SnapshotData::Outgoing(view) => {
+                // One of our own, or of another store in this process.
+                let mut incoming = Incoming::begin(&self.path, self.identity.clone())?;
+                snapshot::send(&view, &self.identity, |part| incoming.part(part))?;
+                incoming
+            }
+        };
+        let file = incoming.finish(meta)?;
+        let Loaded { entities, applied: _, membership: _, installed: _ } = file.load()?;
+        let state = Arc::new(State::from_entities(entities));
+        let mut unwritten = self
+            .written
+            .wait_while(self.lock(), |u| u.writing.is_some())
+            .expect("no holder of this lock panics");
+        unwritten.file = Some(Arc::new(file.rename(&self.path)?));
+        unwritten.pending = Changeset::default();
+        unwritten.has_snapshot = true;
+        self.state.store(state.clone());
+        drop(unwritten);
+        let index = meta.last_log_id.map_or(0, |id| id.index);
+        let changes = Changes { index, state, changes: Vec::new(), replaced: true };
+        // Nobody may be listening.
+        let _nobody = self.feed.send(Arc::new(changes));
+        Ok(())
+    }
+}
