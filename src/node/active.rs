@@ -4,19 +4,18 @@ use super::{
     address::{self, BadAddress},
     daemon::hostname,
     files,
-    keystore::{self, KeyStoreError, Locked, Opened, Unlocked, Ways},
+    keystore::{self, Locked, Opened, Unlocked, Ways},
     managing::{Dial, Managing},
-    member::{self, Card, Member, MemberError},
+    member::{self, Card, Member},
     renewal::{self, Renewal, Signer, issue},
     settings::Settings,
     unlocking,
-    work::{self, Work, WorkError},
+    work::{self, Work},
 };
 use crate::{
     agent::{Handle, Manager, Seen},
-    client::enroll::{self, Admitted, EnrollError, Enrolled},
+    client::enroll::{self, Admitted, Enrolled},
     crypto::{
-        OpenError,
         key::Key,
         keyring::Keyring,
         plaintext::Plaintext,
@@ -38,23 +37,15 @@ use crate::{
             NodeStatus, Role,
         },
     },
-    pki::{
-        Authority, AuthorityError, CaDigest, Identity, IdentityError, IssueError, JoinToken, Tls,
-        TlsError,
-    },
-    raft::{self, Options, ProposeError, Raft, StartError},
-    wire::{
-        status::status,
-        v1::{self, LocalState, StatusResponse, control_server::ControlServer},
-    },
+    pki::{Authority, CaDigest, Identity, JoinToken, Tls},
+    raft::{self, Options, Raft},
+    wire::v1::{self, LocalState, StatusResponse, control_server::ControlServer},
 };
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::net::TcpListener;
-use tonic::{Code, Status};
 use tracing::{info, warn};
 
-/// How long a manager that leaves waits for the others to take it out of the Raft group.
-const RETIREMENT: Duration = Duration::from_secs(15);
+pub(super) use super::{active_error::ActiveError, turning::Turned};
 
 /// What this process has been given.
 #[derive(Debug)]
@@ -68,88 +59,8 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    fn raft_dir(&self) -> PathBuf {
+    pub(super) fn raft_dir(&self) -> PathBuf {
         self.data.join("raft")
-    }
-}
-
-/// Why this node cannot be part of its cluster.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ActiveError {
-    #[error(transparent)]
-    Address(#[from] BadAddress),
-    #[error(transparent)]
-    Keys(#[from] KeyStoreError),
-    #[error(transparent)]
-    Member(#[from] MemberError),
-    #[error(transparent)]
-    Store(#[from] StartError),
-    #[error("cannot listen on {addr}")]
-    Listen { addr: SocketAddr, source: io::Error },
-    #[error("cannot move what an unfinished init left to {}", path.display())]
-    Leftovers { path: PathBuf, source: io::Error },
-    #[error("cannot record the founding of the cluster")]
-    Found(#[source] ProposeError),
-    #[error("the store holds no cluster, and no manager sent it")]
-    NoCluster,
-    #[error(transparent)]
-    Enroll(#[from] EnrollError),
-    #[error("cannot remove what this node stored at {}", path.display())]
-    Wipe { path: PathBuf, source: io::Error },
-    #[error("cannot open the keyring")]
-    Keyring(#[source] OpenError),
-    #[error("cannot use the cluster's CA")]
-    Authority(#[from] AuthorityError),
-    #[error("cannot issue this node's certificate")]
-    Issue(#[from] IssueError),
-    #[error("cannot use this node's identity")]
-    Identity(#[from] IdentityError),
-    #[error("cannot set up TLS")]
-    Tls(#[from] TlsError),
-    #[error(transparent)]
-    Work(#[from] WorkError),
-    #[error("the store stopped: {0}")]
-    Stopped(String),
-}
-
-impl ActiveError {
-    /// What to do about it.
-    pub(super) fn hint(&self) -> Option<String> {
-        let text = match self {
-            Self::Keys(error) => error.hint(),
-            Self::Member(error) => error.hint(),
-            Self::Store(error) => error.hint(),
-            Self::Work(error) => error.hint(),
-            Self::Enroll(error) => return error.hint(),
-            Self::Found(error) => return error.hint(),
-            Self::Listen { .. } => {
-                "choose a free address with --listen-addr, or stop what uses this one"
-            }
-            Self::Leftovers { .. } => {
-                "move the raft folder and node.keys out of the data directory by hand and try again"
-            }
-            Self::Wipe { .. } => "remove it by hand; it belongs to no cluster any more",
-            Self::NoCluster => "start more than half of the managers, then try again",
-            Self::Keyring(_) | Self::Authority(_) | Self::Identity(_) => {
-                "restore data directory and key file from one backup"
-            }
-            Self::Stopped(_) => "see the log for the cause, then start secretd again",
-            Self::Address(_) | Self::Issue(_) | Self::Tls(_) => return None,
-        };
-        Some(text.to_owned())
-    }
-
-    /// The error as an operator's call gets it.
-    pub(super) fn status(&self) -> Status {
-        let code = match self {
-            Self::Address(_) => Code::InvalidArgument,
-            Self::Enroll(_) | Self::NoCluster => Code::FailedPrecondition,
-            Self::Keys(_) | Self::Listen { .. } | Self::Leftovers { .. } | Self::Work(_) => {
-                Code::FailedPrecondition
-            }
-            _ => Code::Internal,
-        };
-        status(code, chain(self).to_string(), self.hint())
     }
 }
 
@@ -189,13 +100,13 @@ pub(super) enum Resumed {
 
 /// A worker, and perhaps a manager too.
 pub(super) struct Active {
-    card: Arc<Card>,
-    tls: Tls,
-    runtime: Arc<dyn crate::agent::runtime::Runtime>,
-    managing: Option<Managing>,
-    work: Work,
-    parts: Vec<Running<()>>,
-    stop: Stop,
+    pub(super) card: Arc<Card>,
+    pub(super) tls: Tls,
+    pub(super) runtime: Arc<dyn crate::agent::runtime::Runtime>,
+    pub(super) managing: Option<Managing>,
+    pub(super) work: Work,
+    pub(super) parts: Vec<Running<()>>,
+    pub(super) stop: Stop,
 }
 
 impl std::fmt::Debug for Active {
@@ -419,7 +330,7 @@ impl Active {
         Self::start(around, card, tls, store, runtime).await
     }
 
-    async fn start(
+    pub(super) async fn start(
         around: &Surroundings,
         card: Card,
         tls: Tls,
@@ -512,133 +423,7 @@ impl Active {
         }
     }
 
-    /// Becomes a manager. Until everything that needs others has been had, it goes on as a worker.
-    ///
-    /// # Errors
-    /// With the node as it was if it still is; none if it has to be started anew.
-    pub(super) async fn promote(self, around: &Surroundings) -> Result<Self, Turned> {
-        let prepared = async {
-            // With it only the role changes: as a worker's, the certificate before is good as long.
-            let Enrolled { identity, roots, .. } =
-                renewal::ask(&self.card, &self.tls, &around.clock).await?;
-            self.tls.set_identity(&identity)?;
-            let (listen, advertise) =
-                self.card.read(|m| (m.listen_addr.clone(), m.advertise_addr.clone()));
-            let (listener, bound) = bind(address::listen(&listen)?).await?;
-            let managers = self.managers();
-            let addrs: Vec<String> = managers.iter().map(|(_, addr)| addr.clone()).collect();
-            let advertise = address::told(&advertise, bound, &addrs).await?.to_string();
-            let admitted = admit(&self.tls, &managers, &advertise).await?;
-            Ok::<_, ActiveError>((identity, roots, listener, (bound, advertise), admitted))
-        };
-        let (identity, roots, listener, (bound, advertise), admitted) = match prepared.await {
-            Ok(prepared) => prepared,
-            Err(error) => return Err(Turned { error, still: Some(Box::new(self)) }),
-        };
-        let again = async {
-            let (card, tls, runtime) = self.part().await?;
-            let (keys, mut member) = card.into_parts();
-            wipe_at(&around.raft_dir())?;
-            let Admitted { raft_id, root, unlockers: shared, key_files: key_file } = admitted;
-            let ways = Ways { key_file, shared };
-            let key_file = &around.settings.key_file;
-            let keys = keystore::rekey(&around.data, key_file, &keys, root, &ways)?;
-            let dial = Arc::new(Dial(tls.clone()));
-            let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
-            member.identity = identity;
-            member.roots = roots;
-            member.raft_id = Some(raft_id);
-            member.listen_addr = bound.to_string();
-            member.advertise_addr = advertise;
-            if let Err(error) = member.save(&around.data, &keys) {
-                raft.shutdown().await;
-                return Err(error.into());
-            }
-            let card = Card::new(&around.data, keys, member);
-            Self::start(around, card, tls, Some((raft, listener)), runtime).await
-        };
-        again.await.map_err(|error| Turned { error, still: None })
-    }
-
-    /// Becomes a mere worker, once the Raft group has let this manager go.
-    ///
-    /// # Errors
-    /// As [`Active::promote`].
-    pub(super) async fn demote(self, around: &Surroundings) -> Result<Self, Turned> {
-        let asked = renewal::ask(&self.card, &self.tls, &around.clock).await;
-        let Enrolled { identity, roots, .. } = match asked {
-            Ok(enrolled) => enrolled,
-            Err(error) => return Err(Turned { error, still: Some(Box::new(self)) }),
-        };
-        let again = async {
-            let (card, tls, runtime) = self.part().await?;
-            let (keys, mut member) = card.into_parts();
-            tls.set_identity(&identity)?;
-            member.identity = identity;
-            member.roots = roots;
-            member.raft_id = None;
-            member.save(&around.data, &keys)?;
-            // A worker has no business with the cluster's root key, nor with the store.
-            let key_file = &around.settings.key_file;
-            let ways = Ways::key_file();
-            let keys = keystore::rekey(&around.data, key_file, &keys, Key::random(), &ways)?;
-            wipe_at(&around.raft_dir())?;
-            let card = Card::new(&around.data, keys, member);
-            Self::start(around, card, tls, None, runtime).await
-        };
-        again.await.map_err(|error| Turned { error, still: None })
-    }
-
-    /// Leaves the cluster: says goodbye where that is possible, ends the tasks, and forgets all it knew.
-    ///
-    /// # Errors
-    /// What it stored cannot be removed.
-    pub(super) async fn leave(self, around: &Surroundings) -> Result<(), ActiveError> {
-        let alone = self.managing.as_ref().is_some_and(Managing::is_alone);
-        if !alone {
-            match enroll::depart(&self.tls, &self.managers()).await {
-                Ok(()) => self.wait_for_retirement().await,
-                Err(error) => {
-                    warn!(error = %chain(&error), "leaving without a goodbye; remove this node's entry on a manager");
-                }
-            }
-        }
-        self.forget(around).await
-    }
-
-    async fn wait_for_retirement(&self) {
-        let Some(managing) = &self.managing else { return };
-        let out = async {
-            while managing.is_member() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        // A manager that is out is told so by nobody: silence means the same.
-        drop(tokio::time::timeout(RETIREMENT, out).await);
-    }
-
-    /// Ends the tasks and removes all that makes this node a member. It can never be itself again.
-    ///
-    /// # Errors
-    /// What it stored cannot be removed.
-    pub(super) async fn forget(self, around: &Surroundings) -> Result<(), ActiveError> {
-        let Self { card: _, tls: _, runtime: _, managing, work, parts, stop } = self;
-        work.clear().await;
-        stop.cancel();
-        for part in parts {
-            part.wait().await;
-        }
-        if let Some(managing) = managing
-            && let Err(error) = managing.shutdown().await
-        {
-            warn!(error = %chain(&error), "the store did not stop cleanly");
-        }
-        wipe(around)?;
-        info!("this node belongs to no cluster any more");
-        Ok(())
-    }
-
-    fn managers(&self) -> Vec<(NodeId, String)> {
+    pub(super) fn managers(&self) -> Vec<(NodeId, String)> {
         self.card.read(|member| member.managers.iter().map(|m| (m.node, m.addr.clone())).collect())
     }
 
@@ -681,7 +466,7 @@ impl Active {
     }
 
     /// Stops, and gives back what another part in the cluster needs.
-    async fn part(
+    pub(super) async fn part(
         self,
     ) -> Result<(Card, Tls, Arc<dyn crate::agent::runtime::Runtime>), ActiveError> {
         let Self { card, tls, runtime, managing, work, parts, stop } = self;
@@ -696,14 +481,6 @@ impl Active {
         let card = Arc::into_inner(card).expect("the tasks that shared it have ended");
         Ok((card, tls, runtime))
     }
-}
-
-/// A change of role that did not come about.
-#[derive(Debug)]
-pub(super) struct Turned {
-    pub(super) error: ActiveError,
-    /// The node as it still is.
-    pub(super) still: Option<Box<Active>>,
 }
 
 /// What the cluster wants of a node of this role.
@@ -750,7 +527,7 @@ async fn follow_authorities(mut handle: Handle, card: Arc<Card>, tls: Tls, stop:
 }
 
 /// Asks one manager after another for a Raft id and the root key with the ways to it.
-async fn admit(
+pub(super) async fn admit(
     tls: &Tls,
     managers: &[(NodeId, String)],
     advertise: &str,
@@ -785,11 +562,11 @@ pub(super) fn wipe(around: &Surroundings) -> Result<(), ActiveError> {
     Ok(())
 }
 
-fn wipe_at(path: &std::path::Path) -> Result<(), ActiveError> {
+pub(super) fn wipe_at(path: &std::path::Path) -> Result<(), ActiveError> {
     files::remove(path).map_err(|source| ActiveError::Wipe { path: path.to_owned(), source })
 }
 
-async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), ActiveError> {
+pub(super) async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), ActiveError> {
     let failed = |source| ActiveError::Listen { addr, source };
     let listener = TcpListener::bind(addr).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;

@@ -3,6 +3,7 @@
 //! `main` is the program, `daemon` its life, `active` its part in a cluster, `work` its part as a worker.
 
 mod active;
+mod active_error;
 pub mod address;
 mod daemon;
 pub mod data_dir;
@@ -20,6 +21,7 @@ mod renewal;
 pub mod settings;
 pub mod socket;
 mod switch;
+mod turning;
 mod unlocking;
 mod work;
 

@@ -3,11 +3,13 @@
 
 use super::*;
 use crate::{
+    client::enroll::EnrollError,
     model::cluster::Token,
     node::settings::{LogFormat, RuntimeChoice},
     store::State,
 };
 use std::time::Duration;
+use tonic::Code;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(60);

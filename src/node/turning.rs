@@ -1,0 +1,157 @@
+//! A node takes up another part in its cluster, or none: promoted, demoted, gone.
+
+use super::{
+    active::{Active, ActiveError, Surroundings, admit, bind, options, wipe, wipe_at},
+    address,
+    keystore::{self, Ways},
+    managing::{Dial, Managing},
+    member::Card,
+    renewal,
+};
+use crate::{
+    client::enroll::{self, Admitted, Enrolled},
+    crypto::key::Key,
+    kit::chain::chain,
+    raft::Raft,
+};
+use std::{sync::Arc, time::Duration};
+use tracing::{info, warn};
+
+/// How long a manager that leaves waits for the others to take it out of the Raft group.
+const RETIREMENT: Duration = Duration::from_secs(15);
+
+/// A change of role that did not come about.
+#[derive(Debug)]
+pub(super) struct Turned {
+    pub(super) error: ActiveError,
+    /// The node as it still is.
+    pub(super) still: Option<Box<Active>>,
+}
+
+impl Active {
+    /// Becomes a manager. Until everything that needs others has been had, it goes on as a worker.
+    ///
+    /// # Errors
+    /// With the node as it was if it still is; none if it has to be started anew.
+    pub(super) async fn promote(self, around: &Surroundings) -> Result<Self, Turned> {
+        let prepared = async {
+            // With it only the role changes: as a worker's, the certificate before is good as long.
+            let Enrolled { identity, roots, .. } =
+                renewal::ask(&self.card, &self.tls, &around.clock).await?;
+            self.tls.set_identity(&identity)?;
+            let (listen, advertise) =
+                self.card.read(|m| (m.listen_addr.clone(), m.advertise_addr.clone()));
+            let (listener, bound) = bind(address::listen(&listen)?).await?;
+            let managers = self.managers();
+            let addrs: Vec<String> = managers.iter().map(|(_, addr)| addr.clone()).collect();
+            let advertise = address::told(&advertise, bound, &addrs).await?.to_string();
+            let admitted = admit(&self.tls, &managers, &advertise).await?;
+            Ok::<_, ActiveError>((identity, roots, listener, (bound, advertise), admitted))
+        };
+        let (identity, roots, listener, (bound, advertise), admitted) = match prepared.await {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(Turned { error, still: Some(Box::new(self)) }),
+        };
+        let again = async {
+            let (card, tls, runtime) = self.part().await?;
+            let (keys, mut member) = card.into_parts();
+            wipe_at(&around.raft_dir())?;
+            let Admitted { raft_id, root, unlockers: shared, key_files: key_file } = admitted;
+            let ways = Ways { key_file, shared };
+            let key_file = &around.settings.key_file;
+            let keys = keystore::rekey(&around.data, key_file, &keys, root, &ways)?;
+            let dial = Arc::new(Dial(tls.clone()));
+            let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
+            member.identity = identity;
+            member.roots = roots;
+            member.raft_id = Some(raft_id);
+            member.listen_addr = bound.to_string();
+            member.advertise_addr = advertise;
+            if let Err(error) = member.save(&around.data, &keys) {
+                raft.shutdown().await;
+                return Err(error.into());
+            }
+            let card = Card::new(&around.data, keys, member);
+            Self::start(around, card, tls, Some((raft, listener)), runtime).await
+        };
+        again.await.map_err(|error| Turned { error, still: None })
+    }
+
+    /// Becomes a mere worker, once the Raft group has let this manager go.
+    ///
+    /// # Errors
+    /// As [`Active::promote`].
+    pub(super) async fn demote(self, around: &Surroundings) -> Result<Self, Turned> {
+        let asked = renewal::ask(&self.card, &self.tls, &around.clock).await;
+        let Enrolled { identity, roots, .. } = match asked {
+            Ok(enrolled) => enrolled,
+            Err(error) => return Err(Turned { error, still: Some(Box::new(self)) }),
+        };
+        let again = async {
+            let (card, tls, runtime) = self.part().await?;
+            let (keys, mut member) = card.into_parts();
+            tls.set_identity(&identity)?;
+            member.identity = identity;
+            member.roots = roots;
+            member.raft_id = None;
+            member.save(&around.data, &keys)?;
+            // A worker has no business with the cluster's root key, nor with the store.
+            let key_file = &around.settings.key_file;
+            let ways = Ways::key_file();
+            let keys = keystore::rekey(&around.data, key_file, &keys, Key::random(), &ways)?;
+            wipe_at(&around.raft_dir())?;
+            let card = Card::new(&around.data, keys, member);
+            Self::start(around, card, tls, None, runtime).await
+        };
+        again.await.map_err(|error| Turned { error, still: None })
+    }
+
+    /// Leaves the cluster: says goodbye where that is possible, ends the tasks, and forgets all it knew.
+    ///
+    /// # Errors
+    /// What it stored cannot be removed.
+    pub(super) async fn leave(self, around: &Surroundings) -> Result<(), ActiveError> {
+        let alone = self.managing.as_ref().is_some_and(Managing::is_alone);
+        if !alone {
+            match enroll::depart(&self.tls, &self.managers()).await {
+                Ok(()) => self.wait_for_retirement().await,
+                Err(error) => {
+                    warn!(error = %chain(&error), "leaving without a goodbye; remove this node's entry on a manager");
+                }
+            }
+        }
+        self.forget(around).await
+    }
+
+    async fn wait_for_retirement(&self) {
+        let Some(managing) = &self.managing else { return };
+        let out = async {
+            while managing.is_member() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        // A manager that is out is told so by nobody: silence means the same.
+        drop(tokio::time::timeout(RETIREMENT, out).await);
+    }
+
+    /// Ends the tasks and removes all that makes this node a member. It can never be itself again.
+    ///
+    /// # Errors
+    /// What it stored cannot be removed.
+    pub(super) async fn forget(self, around: &Surroundings) -> Result<(), ActiveError> {
+        let Self { card: _, tls: _, runtime: _, managing, work, parts, stop } = self;
+        work.clear().await;
+        stop.cancel();
+        for part in parts {
+            part.wait().await;
+        }
+        if let Some(managing) = managing
+            && let Err(error) = managing.shutdown().await
+        {
+            warn!(error = %chain(&error), "the store did not stop cleanly");
+        }
+        wipe(around)?;
+        info!("this node belongs to no cluster any more");
+        Ok(())
+    }
+}
