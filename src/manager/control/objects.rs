@@ -12,7 +12,7 @@ use crate::{
         check_labels,
         command::{Answer, Command},
         object::{self, Kind, Object, VersionNumber},
-        refusal::Refusal,
+        refusal::{Refusal, RefusalKind},
         task::ObjectVersion,
     },
     wire::{convert::Code, v1},
@@ -109,11 +109,21 @@ impl ControlService {
         let request = request_id(request)?;
         let kind = kind(code)?;
         check_labels(&labels).map_err(invalid)?;
-        let id = self.newest().await?.object(kind, &reference)?.id;
-        self.propose(request, Command::SetObjectLabels { kind, id, index, labels }).await?;
-        let state = self.state();
-        let gone = || Refusal::not_found(format!("{kind} {reference} not found"));
-        Ok(state.object_by_id(id).ok_or_else(gone)?.as_ref().into())
+        let state = self.newest().await?;
+        let object = match request.and_then(|request| state.recall(request)) {
+            Some(outcome) => outcome.map(|_| state.object(kind, &reference).ok().cloned())?,
+            None => {
+                let id = state.object(kind, &reference)?.id;
+                self.propose(request, Command::SetObjectLabels { kind, id, index, labels }).await?;
+                self.state().object_by_id(id).cloned()
+            }
+        };
+        // Not "not found": that would mean that nothing was done.
+        let gone = || {
+            let what = format!("the labels of {kind} {reference} were set, but it is gone since");
+            Refusal::new(RefusalKind::Conflict, what)
+        };
+        Ok(object.ok_or_else(gone)?.as_ref().into())
     }
 
     pub(super) async fn drop_object(

@@ -1,6 +1,7 @@
 //! The control API as operators meet it: through the client, over a socket, on a real store.
 
 use super::*;
+use crate::wire::status::refusal;
 use crate::{
     client::{Client, ClientError},
     crypto::plaintext::Plaintext,
@@ -176,6 +177,22 @@ async fn a_request_sent_twice_is_done_once() {
     let removed = client.control().remove_object(remove.clone()).await.unwrap().into_inner();
     let again = client.control().remove_object(remove).await.unwrap().into_inner();
     assert_eq!(removed, again);
+    let label = v1::SetObjectLabelsRequest {
+        request: Some(v1::RequestId { client_id: ClientId::random().to_string(), sequence: 1 }),
+        kind: v1::Kind::Secret.into(),
+        reference: "thrice".into(),
+        labels: Labels::from([("a".to_owned(), "1".to_owned())]),
+        ..Default::default()
+    };
+    create(&client, Kind::Secret, "thrice", "x").await;
+    client.control().set_object_labels(label.clone()).await.unwrap();
+    client.set_object_labels(Kind::Secret, "thrice", None, Labels::new()).await.unwrap();
+    let again = client.control().set_object_labels(label.clone()).await.unwrap().into_inner();
+    assert!(again.labels.is_empty(), "it was not done again");
+    // Only what was not done may be said not to have been found.
+    client.remove_object(Kind::Secret, "thrice").await.unwrap();
+    let again = client.control().set_object_labels(label).await.unwrap_err();
+    assert_eq!(refusal(&again).unwrap().kind, RefusalKind::Conflict);
     assert_eq!(client.list_objects(Kind::Secret, &Filters::default()).await.unwrap().len(), 1);
     manager.stop().await;
 }
