@@ -1,5 +1,6 @@
 //! Faults at random: a seed stands for a schedule of nodes that are killed, stopped, frozen, cut off from all or from
-//! one, promoted and demoted, several at a time, while clients work. Afterwards what the clients saw must have an explanation.
+//! one, promoted and demoted, several at a time, while clients work and a service is updated. Afterwards what the
+//! clients saw must have an explanation, and one task runs as the service says.
 //!
 //! `SECRETD_FAULT_SEED` chooses the schedule and `SECRETD_FAULT_STEPS` its length; `scripts/soak` goes through many. What
 //! the clients do at each moment is not repeated exactly, the schedule is.
@@ -83,7 +84,7 @@ fn shake(cluster: &mut Cluster, draw: &mut Draw, steps: u64) {
     let mut faults = BTreeMap::new();
     for step in 0..steps {
         let n = usize::try_from(draw.below(NODES as u64)).unwrap();
-        let kind = draw.below(11);
+        let kind = draw.below(12);
         let pause = PAUSE_MS.0 + draw.below(PAUSE_MS.1 - PAUSE_MS.0);
         if let Some(fault) = faults.remove(&n) {
             eprintln!("step {step}: {n} is no longer {fault:?}, then {pause} ms");
@@ -94,6 +95,12 @@ fn shake(cluster: &mut Cluster, draw: &mut Draw, steps: u64) {
             // A daemon that is down or asleep is not asked; one that is cut off is.
             if n != WORKER {
                 turn(cluster, n, order);
+            }
+        } else if kind == 11 {
+            eprintln!("step {step}: update the service by {n}, then {pause} ms");
+            if n != WORKER {
+                let round = format!("ROUND={step}");
+                cluster.nodes[n].ctl(["service", "update", "--detach", "--env-add", &round, "web"]);
             }
         } else {
             let fault = FAULTS[usize::try_from(kind % 5).unwrap()];
@@ -140,5 +147,17 @@ fn whatever_happens_at_random_what_clients_saw_has_an_explanation() {
     let all: Vec<_> = (0..WORKER).map(|n| cluster.nodes[n].ctl(["ls", "-q"]).ok()).collect();
     assert!(all.iter().all(|ids| *ids == all[0]), "the managers disagree");
     cluster.until_running_on(&[WORKER]);
-    until("one task", || (holders(&cluster.nodes[WORKER]).len() == 1).then_some(()));
+    // What runs is what the service says now, whatever became of the updates.
+    let format = "{{.Spec.TaskTemplate.ContainerSpec.Env}}";
+    let said = cluster.ask(["service", "inspect", "--format", format, "web"]).out;
+    // Without an update there is none.
+    let wanted = said.trim().strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    until(&format!("one task with {}", said.trim()), || {
+        let tasks = holders(&cluster.nodes[WORKER]);
+        let environ = std::fs::read(format!("/proc/{}/environ", tasks.first()?)).ok()?;
+        let fits = environ
+            .split(|b| *b == 0)
+            .any(|var| wanted.is_none_or(|wanted| var == wanted.as_bytes()));
+        (tasks.len() == 1 && fits).then_some(())
+    });
 }

@@ -212,6 +212,11 @@ impl Cluster {
         self.wires.as_ref().unwrap().heal((one, other));
     }
 
+    /// Lets each connection carry so many bytes a second each way from now on.
+    pub(crate) fn slow(&self, rate: u32) {
+        self.wires.as_ref().unwrap().slow(rate);
+    }
+
     pub(crate) fn signal(&self, n: usize, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.nodes[n].pid()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();

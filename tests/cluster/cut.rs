@@ -5,10 +5,15 @@ use crate::{
     load::{Load, sockets},
     world::until,
 };
+use secretd::kit::limits::SECRET_SIZE;
 use std::time::{Duration, Instant};
 
 /// A command is repeated for 15 s, and each attempt may take as long as a proposal's deadline.
 const GIVES_UP: Duration = Duration::from_secs(40);
+
+/// Bytes a second: 80 Mbit/s. An entry must reach a follower within openraft's limit for one append, the time between
+/// two heartbeats, or it is sent again from the beginning.
+const SLOW: u32 = 10_000_000;
 
 #[test]
 fn a_leader_cut_off_refuses_everything_and_comes_back_without_losing_or_inventing_anything() {
@@ -67,6 +72,21 @@ fn a_follower_that_does_not_reach_the_leader_alone_disturbs_nobody_and_catches_u
         load.until_more(20);
     });
     load.check(&cluster);
+}
+
+#[test]
+fn a_slow_network_carries_the_largest_secrets() {
+    let cluster = Cluster::wired(&[true, true]);
+    cluster.slow(SLOW);
+    let payload = vec![b's'; SECRET_SIZE - 1];
+    for n in 0..3 {
+        let name = format!("large-{n}");
+        cluster.nodes[n].ctl_with(["create", &name, "-"], &payload).ok();
+    }
+    for node in &cluster.nodes {
+        let names = node.ctl(["ls", "--format", "{{.Name}}"]).ok();
+        assert_eq!(names.lines().count(), 3, "{names}");
+    }
 }
 
 #[test]

@@ -7,7 +7,10 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -32,6 +35,8 @@ pub(crate) struct Wires {
     /// Ends all forwarding when it goes.
     runtime: Runtime,
     cut: watch::Sender<Cuts>,
+    /// Bytes that a connection carries each second, each way.
+    rate: Arc<AtomicU32>,
     /// The directories by which the processes of each node are known.
     homes: Arc<Mutex<Vec<PathBuf>>>,
 }
@@ -50,7 +55,8 @@ impl Wires {
             .enable_all()
             .build()
             .unwrap();
-        Self { runtime, cut: watch::Sender::default(), homes: Arc::default() }
+        let rate = Arc::new(AtomicU32::new(u32::MAX));
+        Self { runtime, cut: watch::Sender::default(), rate, homes: Arc::default() }
     }
 
     /// The wire to the next node.
@@ -63,10 +69,18 @@ impl Wires {
             homes.len() - 1
         };
         let (homes, cut) = (Arc::clone(&self.homes), self.cut.subscribe());
+        let rate = Arc::clone(&self.rate);
         self.runtime.spawn(async move {
             loop {
                 let Ok((caller, from)) = listener.accept().await else { continue };
-                tokio::spawn(forward(number, caller, from, cut.clone(), homes.clone()));
+                tokio::spawn(forward(
+                    number,
+                    caller,
+                    from,
+                    cut.clone(),
+                    rate.clone(),
+                    homes.clone(),
+                ));
             }
         });
         Wire { number, addr, homes: Arc::clone(&self.homes) }
@@ -75,6 +89,10 @@ impl Wires {
     /// Lets nothing pass between the two, or between one and all others if it is named twice.
     pub(crate) fn cut(&self, pair: (usize, usize)) {
         self.cut.send_if_modified(|cuts| cuts.insert(pair));
+    }
+
+    pub(crate) fn slow(&self, rate: u32) {
+        self.rate.store(rate, Ordering::Relaxed);
     }
 
     pub(crate) fn heal(&self, pair: (usize, usize)) {
@@ -99,6 +117,7 @@ async fn forward(
     caller: TcpStream,
     from: SocketAddr,
     mut cut: watch::Receiver<Cuts>,
+    rate: Arc<AtomicU32>,
     homes: Arc<Mutex<Vec<PathBuf>>>,
 ) {
     let Ok(at) = caller.local_addr() else { return };
@@ -118,8 +137,8 @@ async fn forward(
     let (caller_in, caller_out) = caller.into_split();
     let (called_in, called_out) = called.into_split();
     tokio::join!(
-        pump(caller_in, called_out, cut.clone(), open),
-        pump(called_in, caller_out, cut, open)
+        pump(caller_in, called_out, cut.clone(), open, &rate),
+        pump(called_in, caller_out, cut, open, &rate)
     );
 }
 
@@ -129,14 +148,17 @@ async fn pump(
     mut to: impl AsyncWrite + Unpin,
     mut cut: watch::Receiver<Cuts>,
     open: impl Fn(&Cuts) -> bool,
+    rate: &AtomicU32,
 ) {
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = vec![0; 16 << 10];
     loop {
         let read = from.read(&mut buffer).await.unwrap_or(0);
         // An end is news as well.
         if cut.wait_for(|cut| open(cut)).await.is_err() {
             return;
         }
+        let rate = f64::from(rate.load(Ordering::Relaxed));
+        tokio::time::sleep(Duration::from_secs_f64(read as f64 / rate)).await;
         if read == 0 || to.write_all(&buffer[..read]).await.is_err() {
             // The other end may be gone already.
             to.shutdown().await.ok();
