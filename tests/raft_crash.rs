@@ -121,6 +121,7 @@ fn founding() -> Command {
             tokens: Vec::new(),
             unlockers: Vec::new(),
             key_files: true,
+            backup: None,
         }),
         node: Box::new(Node {
             id: node,

@@ -5,6 +5,7 @@
 
 pub mod enroll;
 
+mod backups;
 mod error;
 mod host;
 mod node;
@@ -15,6 +16,7 @@ mod services;
 mod streams;
 mod unlockers;
 
+pub use backups::{BackupStream, Opening};
 pub use error::ClientError;
 pub use host::{BadHost, Host};
 pub use nodes::{Joining, NodeSummary};

@@ -2,6 +2,7 @@
 //! scripts use them.
 
 use super::{
+    backup::args::BackupCommand,
     exit::EXIT_CODES,
     node::args::NodeCommand,
     parse,
@@ -83,6 +84,9 @@ pub(crate) enum Command {
     /// Show what this node is and how it is
     #[command(after_long_help = STATUS_HELP)]
     Status(FormatArgs),
+    /// Back the cluster up, verify backups, restore them
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// Change the cluster
     Update(ClusterUpdateArgs),
     /// Open the keys of a manager that started locked

@@ -97,6 +97,32 @@ pub(crate) fn line(question: &str, source: Option<&Path>) -> Result<Plaintext, F
     Ok(Plaintext::new(std::mem::take(&mut *bytes)))
 }
 
+/// Reads what is on each line of `source` (`-` is standard input).
+///
+/// # Errors
+/// A source that cannot be read, or has nothing in it, or more than a few lines of codes.
+pub(crate) fn lines(source: &Path) -> Result<Vec<Plaintext>, Failure> {
+    const MOST: usize = 64 * LINE;
+    let bytes = if source == Path::new("-") {
+        read_all(MOST, Stdin(io::stdin().as_fd())).map_err(|error| {
+            Failure::new(Code::Other, format!("cannot read standard input: {error}"))
+        })?
+    } else {
+        read_file(MOST, source)?
+    };
+    if bytes.len() >= MOST {
+        return Err(Failure::refused("this is too much to be keys or shares"));
+    }
+    let lines =
+        bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let lines: Vec<Plaintext> =
+        lines.filter(|line| !line.is_empty()).map(|line| Plaintext::new(line.to_vec())).collect();
+    if lines.is_empty() {
+        return Err(Failure::refused("nothing was given"));
+    }
+    Ok(lines)
+}
+
 /// Passphrases and codes are shorter.
 const LINE: usize = 4096;
 

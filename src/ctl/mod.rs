@@ -5,6 +5,7 @@
 
 mod age;
 mod authority;
+mod backup;
 mod cli;
 mod connect;
 mod demo;
@@ -87,6 +88,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::JoinToken(args) => token::run(args, context).await,
         Command::Ca(command) => authority::run(command, context).await,
         Command::Status(args) => status::status(args, context).await,
+        Command::Backup(command) => backup::run(command, context).await,
         Command::Unlock(args) => unlocker::unlock(args, context).await,
         Command::UnlockKey(args) => unlocker::unlock_key(args, context).await,
         Command::Unlocker(command) => unlocker::run(command, context).await,

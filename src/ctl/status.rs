@@ -91,7 +91,12 @@ fn role(status: &StatusResponse) -> &'static str {
 }
 
 fn expiry(status: &StatusResponse) -> String {
-    match status.certificate_expires_at_ms {
+    date(status.certificate_expires_at_ms)
+}
+
+/// A time that may not have come.
+fn date(ms: i64) -> String {
+    match ms {
         0 => String::new(),
         at => Timestamp(at).to_string(),
     }
@@ -122,6 +127,8 @@ fn fields(status: &StatusResponse) -> Value {
         applied_index,
         certificate_expires_at_ms: _,
         losses,
+        backup_created_at_ms,
+        backup_verified_at_ms,
     } = status;
     let remote: Vec<Value> = managers
         .iter()
@@ -158,6 +165,8 @@ fn fields(status: &StatusResponse) -> Value {
         "AppliedIndex": applied_index,
         "CertificateExpiresAt": expires,
         "Losses": losses,
+        "BackupCreatedAt": date(*backup_created_at_ms),
+        "BackupVerifiedAt": date(*backup_verified_at_ms),
     })
 }
 
@@ -193,6 +202,16 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
     row("Keys at rest", &status.protection);
     for (at, unlocker) in status.unlockers.iter().enumerate() {
         row(if at == 0 { "Opened by" } else { "" }, unlocker);
+    }
+    if status.role() == Role::Manager && state == "active" {
+        let age = |at: i64| super::age::Human(now.since(Timestamp(at))).to_string().to_lowercase();
+        let verified = match status.backup_verified_at_ms {
+            0 => "none was ever verified; make one with: secretctl backup create FILE".to_owned(),
+            at => {
+                format!("made {} ago, verified {} ago", age(status.backup_created_at_ms), age(at))
+            }
+        };
+        row("Last backup", &verified);
     }
     if status.certificate_expires_at_ms != 0 {
         let left = Timestamp(status.certificate_expires_at_ms).since(now);

@@ -41,6 +41,13 @@ pub async fn to_the_end<T: Send + 'static>(
     }
 }
 
+/// Starts `work` that ends by itself, when whoever it works for goes away.
+pub fn leave(name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    let mut running = start(name, work);
+    // Dropping the handle lets it go on.
+    drop(running.handle.take());
+}
+
 impl<T> Running<T> {
     /// Waits for the task's result.
     ///

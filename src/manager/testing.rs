@@ -121,6 +121,7 @@ impl Manager {
             tokens: Vec::new(),
             unlockers: Vec::new(),
             key_files: true,
+            backup: None,
         };
         let found = Command::Found { cluster: Box::new(cluster), node: Box::new(founder(node)) };
         raft.propose(None, found).await.unwrap();

@@ -61,5 +61,13 @@
 //! Row keys are a kind byte and a random id; values are protobuf in the envelope, bound to their key, cluster and node. Bodies
 //! are cut into parts below 32 KiB, because the file rounds up to powers of two.
 //!
+//! # A backup
+//! ```text
+//! magic "secretd backup\n" ‖ length (u32) ‖ SHA-256 of the header ‖ header: protobuf BackupHeader
+//! frames: length (u32) ‖ protobuf BackupPart in the envelope, bound to that SHA-256 and the frame's number
+//! ```
+//! The frames are the parts of a snapshot: its header, rows of about a mebibyte, and the end with counts and a digest. The
+//! backup's key is sealed to the root key as a node's storage key is; unlockers in the header open the root key.
+//!
 //! # Messages
 //! `proto/secretd/v1/` has them all: what is said between processes as well as what the rows, entries and snapshots hold.

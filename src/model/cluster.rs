@@ -60,6 +60,17 @@ pub struct Cluster {
     /// Whether each manager has a key file besides. Without it, managers start locked unless a shared unlocker opens
     /// without being asked.
     pub key_files: bool,
+    /// The last backup that was read to its end.
+    pub backup: Option<BackupStatus>,
+}
+
+/// A backup that was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupStatus {
+    pub created_at: Timestamp,
+    pub verified_at: Timestamp,
+    /// The last entry it holds.
+    pub index: u64,
 }
 
 impl Cluster {

@@ -2,7 +2,7 @@
 
 use super::{
     Labels,
-    cluster::{AuthorityRotation, Cluster, Token},
+    cluster::{AuthorityRotation, BackupStatus, Cluster, Token},
     node::{Availability, CertificateStatus, Node, NodeDescription, NodeStatus, Role},
     object::{Kind, VersionNumber},
     refusal::Refusal,
@@ -159,6 +159,15 @@ pub enum Command {
         remove: Vec<UnlockerId>,
         /// Unset: as it is.
         key_files: Option<bool>,
+    },
+    /// The cluster goes on with this manager alone: from the last one that is left, or from a backup. The others that
+    /// were managers are workers from now on, and join tokens are worth nothing.
+    Reestablish {
+        node: Box<Node>,
+    },
+    /// A backup was read to its end.
+    NoteBackup {
+        backup: BackupStatus,
     },
 }
 

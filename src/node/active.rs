@@ -16,7 +16,7 @@ use crate::{
     agent::{Handle, Manager, Seen},
     client::enroll::{self, Admitted, Enrolled},
     crypto::{
-        key::Key,
+        key::{Key, Root},
         keyring::Keyring,
         plaintext::Plaintext,
         unlock::{Method, Unlocker, code},
@@ -401,6 +401,12 @@ impl Active {
         if self.managing.is_some() { Role::Manager } else { Role::Worker }
     }
 
+    /// This manager's store and the root key; a worker has none.
+    pub(super) fn store(&self) -> Option<(Raft, Arc<Key<Root>>)> {
+        let managing = self.managing.as_ref()?;
+        Some((managing.raft.clone(), Arc::clone(&self.card.keys.root)))
+    }
+
     /// The control API over this manager's store; a worker has none.
     pub(super) fn control(&self) -> Option<ControlServer<ControlService>> {
         self.managing.as_ref().map(Managing::control)
@@ -575,7 +581,7 @@ pub(super) async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), 
 
 /// Clears the way for an init. What is there without an identity is most likely what an unfinished init left; but if the
 /// identity or the header was lost, it is the whole store, so it is kept.
-fn clear(around: &Surroundings) -> Result<(), ActiveError> {
+pub(super) fn clear(around: &Surroundings) -> Result<(), ActiveError> {
     let aside = around.data.join(format!("set-aside-{}", around.clock.now().0));
     let left = [around.raft_dir(), keystore::path(&around.data)];
     let moved = files::set_aside(&left, &aside)
@@ -623,6 +629,7 @@ fn founding(
         tokens: Vec::new(),
         unlockers: ways.shared.clone(),
         key_files: ways.key_file,
+        backup: None,
     };
     let node = Node {
         id: keys.node,

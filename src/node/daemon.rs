@@ -2,6 +2,7 @@
 
 use super::{
     active::{self, Active, ActiveError, Joining, Resumed, Surroundings, Turned, Wish},
+    backup::{self, Making},
     data_dir::{DataDir, DataDirError},
     keystore::{Locked, Progress, UnlockError},
     local::Local,
@@ -12,7 +13,11 @@ use super::{
     unlocking,
 };
 use crate::{
-    crypto::{plaintext::Plaintext, unlock::code::Given},
+    crypto::{
+        key::{Key, Root},
+        plaintext::Plaintext,
+        unlock::code::Given,
+    },
     kit::{
         chain::chain,
         clock::Clock,
@@ -22,16 +27,19 @@ use crate::{
     manager::control::ControlService,
     model::node::{self, Availability},
     pki::JoinToken,
+    raft::Raft,
     wire::{
         convert::Code as _,
         status::status,
         v1::{
-            InitResponse, JoinRequest, JoinResponse, LocalState, Payload, Role, StatusResponse,
+            BackupOpening, BackupSummary, CreateBackupRequest, InitResponse, JoinRequest,
+            JoinResponse, LocalState, Payload, RestoreBackupResponse, Role, StatusResponse,
             UnlockResponse, control_server::ControlServer, node_server::NodeServer,
         },
     },
 };
 use std::{
+    fs::File,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -202,6 +210,54 @@ impl Daemon {
         };
         self.put(&mut part, Part::Active(Box::new(founded)));
         Ok(response)
+    }
+
+    /// Begins a backup of this manager's store.
+    pub(super) async fn backup(&self, request: CreateBackupRequest) -> Result<Making, Status> {
+        let CreateBackupRequest { passphrase, recovery_key } = request;
+        let store = self.store().await?.ok_or_else(|| backup::Failure::NoStore.status())?;
+        let words = passphrase.map(Payload::into_plaintext);
+        backup::create(store, words, recovery_key).await.map_err(|failure| failure.status())
+    }
+
+    /// Opens everything in a backup.
+    pub(super) async fn verify(
+        &self,
+        file: File,
+        opening: BackupOpening,
+    ) -> Result<BackupSummary, Status> {
+        // A locked node can do that too: the backup has its own unlockers.
+        let store = self.store().await.unwrap_or_default();
+        backup::verify(store, file, opening).await.map_err(|failure| failure.status())
+    }
+
+    /// Founds the cluster of a backup anew.
+    pub(super) async fn restore(
+        &self,
+        file: File,
+        opening: BackupOpening,
+    ) -> Result<RestoreBackupResponse, Status> {
+        let mut part = self.part.lock().await;
+        part.refuse_member()?;
+        let restored = backup::restore(&self.around, file, opening).await;
+        let (active, summary) = restored.map_err(|failure| failure.status())?;
+        let node_id = active.node().to_string();
+        info!(cluster = summary.cluster_id, "restored a backup");
+        self.put(&mut part, Part::Active(active));
+        Ok(RestoreBackupResponse { node_id, backup: Some(summary) })
+    }
+
+    /// Where a backup that comes in is kept.
+    pub(super) fn scratch(&self) -> Result<File, Status> {
+        backup::scratch(&self.around.data).map_err(|failure| failure.status())
+    }
+
+    async fn store(&self) -> Result<Option<(Raft, Arc<Key<Root>>)>, Status> {
+        match &*self.part.lock().await {
+            Part::Inactive => Err(no_cluster()),
+            Part::Locked(_) => Err(is_locked()),
+            Part::Active(member) => Ok(member.store()),
+        }
     }
 
     /// Opens the keys with what an operator gave, and takes up what this node was.

@@ -1,26 +1,86 @@
 //! What the operator asks of this very node over its socket: how it is, and to found, join or leave a cluster.
 
-use super::daemon::Daemon;
+use super::{
+    backup::{self, Making},
+    daemon::Daemon,
+};
 use crate::{
     kit::task,
     pki::JoinToken,
     wire::{
         status::status,
         v1::{
+            BackupInput, BackupOpening, BackupSummary, CreateBackupRequest, CreateBackupResponse,
             InitRequest, InitResponse, JoinRequest, JoinResponse, LeaveRequest, LeaveResponse,
-            StatusRequest, StatusResponse, UnlockRequest, UnlockResponse, node_server::Node,
+            Payload, RestoreBackupResponse, StatusRequest, StatusResponse, UnlockRequest,
+            UnlockResponse, node_server::Node,
         },
     },
 };
-use std::sync::Arc;
-use tonic::{Code, Request, Response, Status};
+use futures::{StreamExt as _, stream::BoxStream};
+use std::{fs::File, sync::Arc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status, Streaming};
 
 /// The service `Node` on the operators' socket.
 #[derive(Debug, Clone)]
 pub(super) struct Local(pub(super) Arc<Daemon>);
 
+/// What may come in one message; pieces are far smaller.
+const OPENING: &str = "the first message of a backup has no opening";
+
+impl Local {
+    /// Keeps a backup that comes in, and gives what opens it.
+    async fn receive(
+        &self,
+        mut input: Streaming<BackupInput>,
+    ) -> Result<(File, BackupOpening), Status> {
+        let mut file = self.0.scratch()?;
+        let mut opening = None;
+        while let Some(BackupInput { opening: first, data }) = input.message().await? {
+            opening = opening.or(first);
+            // A megabyte at a time into the page cache: not worth a thread.
+            backup::keep(&mut file, &data).map_err(|failure| failure.status())?;
+        }
+        let opening = opening.ok_or_else(|| Status::invalid_argument(OPENING))?;
+        Ok((file, opening))
+    }
+}
+
 #[tonic::async_trait]
 impl Node for Local {
+    type CreateBackupStream = BoxStream<'static, Result<CreateBackupResponse, Status>>;
+
+    async fn create_backup(
+        &self,
+        request: Request<CreateBackupRequest>,
+    ) -> Result<Response<Self::CreateBackupStream>, Status> {
+        let Making { pieces, recovery_key } = self.0.backup(request.into_inner()).await?;
+        let mut key = recovery_key.as_ref().map(Payload::carry);
+        let answers = ReceiverStream::new(pieces)
+            .map(move |piece| Ok(CreateBackupResponse { data: piece?, recovery_key: key.take() }));
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn verify_backup(
+        &self,
+        request: Request<Streaming<BackupInput>>,
+    ) -> Result<Response<BackupSummary>, Status> {
+        let (file, opening) = self.receive(request.into_inner()).await?;
+        self.0.verify(file, opening).await.map(Response::new)
+    }
+
+    async fn restore_backup(
+        &self,
+        request: Request<Streaming<BackupInput>>,
+    ) -> Result<Response<RestoreBackupResponse>, Status> {
+        let (file, opening) = self.receive(request.into_inner()).await?;
+        let daemon = Arc::clone(&self.0);
+        whole("restore", async move { daemon.restore(file, opening).await })
+            .await
+            .map(Response::new)
+    }
+
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         Ok(Response::new(self.0.status().await))
     }

@@ -203,6 +203,10 @@ impl Managing {
             let losses = here.saturating_sub(raft.voters.len() / 2 + 1);
             status.losses = Some(u32::try_from(losses).unwrap_or(u32::MAX));
         }
+        if let Some(backup) = self.raft.state().cluster().and_then(|one| one.backup.as_ref()) {
+            status.backup_created_at_ms = backup.created_at.0;
+            status.backup_verified_at_ms = backup.verified_at.0;
+        }
         status.listen_addr = self.listen.to_string();
         status.advertise_addr.clone_from(&self.advertise);
         status.applied_index = raft.applied_index;

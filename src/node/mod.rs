@@ -5,6 +5,7 @@
 mod active;
 mod active_error;
 pub mod address;
+mod backup;
 mod daemon;
 pub mod data_dir;
 mod files;

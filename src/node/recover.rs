@@ -75,8 +75,8 @@ pub(super) enum RecoverError {
     Active(#[from] ActiveError),
     #[error(transparent)]
     Store(#[from] StartError),
-    #[error("cannot demote the lost manager {node}")]
-    Demote { node: NodeId, source: ProposeError },
+    #[error("cannot record that this manager is the only one")]
+    Reestablish(#[source] ProposeError),
 }
 
 impl RecoverError {
@@ -100,7 +100,7 @@ impl RecoverError {
             }
             Self::Active(error) => return error.hint(),
             Self::Store(error) => error.hint(),
-            Self::Demote { .. } => "run this again: what was done stays done",
+            Self::Reestablish(_) => "run this again: what was done stays done",
             Self::Read(_) | Self::Code(_) => return None,
         };
         Some(text.to_owned())
@@ -132,7 +132,7 @@ pub(super) async fn run(settings: Settings, flags: RecoverFlags) -> Result<(), R
     let this = raft::Member { node: keys.node, addr: member.advertise_addr.clone() };
     let options = active::options(&around, &keys, raft_id);
     let raft = Raft::recover(options, this, Arc::new(Dial(tls))).await?;
-    let demoted = demote_others(&raft, keys.node).await;
+    let demoted = reestablish(&raft, keys.node).await;
     let state = raft.state();
     raft.shutdown().await;
     let demoted = demoted?;
@@ -148,7 +148,7 @@ pub(super) async fn run(settings: Settings, flags: RecoverFlags) -> Result<(), R
         ));
     }
     say(
-        "Start secretd here, then let new managers join. The lost ones must never start again with what they have stored.",
+        "Start secretd here, then let new managers join with new tokens. The lost ones must never start again with what they have stored.",
     );
     Ok(())
 }
@@ -206,26 +206,15 @@ fn confirm_cluster(cluster: ClusterId, confirm: Option<String>) -> Result<(), Re
     }
 }
 
-/// Takes the lost managers' role away; a cluster of one needs nobody's consent.
-async fn demote_others(raft: &Raft, this: NodeId) -> Result<Vec<NodeId>, RecoverError> {
+/// Lets the store know who is left, and says who is not.
+async fn reestablish(raft: &Raft, this: NodeId) -> Result<Vec<NodeId>, RecoverError> {
     let state = raft.state();
+    let node = state.node_by_id(this).ok_or(RecoverError::Worker)?;
     let was_manager = |node: &&Arc<Node>| node.role == Role::Manager || node.manager.is_some();
-    let mut others: Vec<_> =
-        state.nodes().filter(|node| node.id != this).filter(was_manager).collect();
-    // One that was on its way out goes first: while it is, the store lets no other go.
-    others.sort_by_key(|node| node.role == Role::Manager);
-    let mut demoted = Vec::new();
-    for node in others {
-        let id = node.id;
-        let failed = |source| RecoverError::Demote { node: id, source };
-        let demote = Command::SetRole { id, index: None, role: Role::Worker };
-        raft.propose(None, demote).await.map_err(failed)?;
-        if let Some(manager) = &node.manager {
-            let retire = Command::RetireManager { id, raft_id: manager.raft_id };
-            raft.propose(None, retire).await.map_err(failed)?;
-        }
-        demoted.push(id);
-    }
+    let others = state.nodes().filter(|node| node.id != this).filter(was_manager);
+    let demoted = others.map(|node| node.id).collect();
+    let command = Command::Reestablish { node: Box::new(Node::clone(node)) };
+    raft.propose(None, command).await.map_err(RecoverError::Reestablish)?;
     Ok(demoted)
 }
 

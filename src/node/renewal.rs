@@ -13,7 +13,7 @@ use crate::{
         task::Stop,
     },
     model::{
-        cluster::authority_context,
+        cluster::{Cluster, authority_context},
         command::Command,
         node::{CertificateStatus, Role},
     },
@@ -123,7 +123,9 @@ impl Renewal {
     async fn renew(&self) -> Result<(), ActiveError> {
         match &self.signer {
             Signer::Own { raft, keyring } => {
-                let (identity, certificate) = self.sign(raft, keyring)?;
+                let cluster = raft.state().cluster().cloned().ok_or(ActiveError::NoCluster)?;
+                let (node, now) = (self.card.keys.node, self.clock.now());
+                let (identity, certificate) = sign(&cluster, keyring, node, now)?;
                 self.card.take(&self.tls, identity, None)?;
                 // For `node inspect`: the certificate is good without it.
                 let id = self.card.keys.node;
@@ -139,31 +141,31 @@ impl Renewal {
         }
         Ok(())
     }
+}
 
-    fn sign(
-        &self,
-        raft: &Raft,
-        keyring: &Keyring,
-    ) -> Result<(Identity, CertificateStatus), ActiveError> {
-        let cluster = raft.state().cluster().cloned().ok_or(ActiveError::NoCluster)?;
-        let key = keyring
-            .open_sealed(&authority_context(cluster.id), &cluster.ca_key)
-            .map_err(ActiveError::Keyring)?;
-        let authority = Authority::open(cluster.id, &cluster.ca_certificate, key)?;
-        let authority = match &cluster.rotation {
-            Some(rotation) => authority.crossing(rotation.cross_signed.clone()),
-            None => authority,
-        };
-        let (node, life) = (self.card.keys.node, cluster.settings.certificate_life);
-        let identity = issue(&authority, node, self.clock.now(), life)?;
-        let certificate = CertificateStatus {
-            issuer: cluster.ca_digest(),
-            role: Role::Manager,
-            expires_at: identity.peer().not_after,
-            shown: false,
-        };
-        Ok((identity, certificate))
-    }
+/// Gives this manager a certificate from the store's own CA.
+pub(super) fn sign(
+    cluster: &Cluster,
+    keyring: &Keyring,
+    node: NodeId,
+    now: Timestamp,
+) -> Result<(Identity, CertificateStatus), ActiveError> {
+    let key = keyring
+        .open_sealed(&authority_context(cluster.id), &cluster.ca_key)
+        .map_err(ActiveError::Keyring)?;
+    let authority = Authority::open(cluster.id, &cluster.ca_certificate, key)?;
+    let authority = match &cluster.rotation {
+        Some(rotation) => authority.crossing(rotation.cross_signed.clone()),
+        None => authority,
+    };
+    let identity = issue(&authority, node, now, cluster.settings.certificate_life)?;
+    let certificate = CertificateStatus {
+        issuer: cluster.ca_digest(),
+        role: Role::Manager,
+        expires_at: identity.peer().not_after,
+        shown: false,
+    };
+    Ok((identity, certificate))
 }
 
 /// Trusts the CAs that this manager's own store names, for as long as it is one.

@@ -1,6 +1,7 @@
 //! One manager's hand on the replicated store: starts everything below it, and stops it in order.
 
 use super::{
+    backup::{self, BackupError, Header},
     forward::{self, Contact, Remote},
     keeper::{Leadership, keep, leadership_of},
     log::{Full, LogError, LogIdentity, LogSizes, LogStore},
@@ -11,6 +12,7 @@ use super::{
     recover,
     service::PeerService,
     silence::{self, Calls},
+    snapshot::{Incoming, SnapshotError},
     state_file::StateFileError,
     types::{Batch, LogId, Member, TypeConfig},
 };
@@ -114,6 +116,8 @@ pub enum StartError {
         "the state file is too old: it has applied entry {applied}, the log starts after {purged}"
     )]
     StateBehind { applied: u64, purged: u64 },
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     #[error("the Raft store does not start: {0}")]
     Raft(String),
 }
@@ -133,6 +137,7 @@ impl StartError {
             Self::LogBehind { .. } | Self::StateBehind { .. } => {
                 "nothing was changed; restore the whole data directory from a backup, or remove this node from the cluster and join it again as a new one"
             }
+            Self::Backup(error) => error.hint().unwrap_or("see the daemon's log for the cause"),
             Self::Raft(_) => "see the daemon's log for the cause",
         }
     }
@@ -235,6 +240,47 @@ impl Raft {
         peers: Arc<dyn Peers>,
     ) -> Result<Self, StartError> {
         Self::start(options, Sizes::default(), Begin::Recover(member), peers).await
+    }
+
+    /// Hands everything the store holds to `send`, piece by piece, as a backup file with this header (whose index is
+    /// filled in), until `send` says that it has enough.
+    ///
+    /// # Errors
+    /// The state file cannot be read, or the receiver went away.
+    pub async fn backup(
+        &self,
+        header: Header,
+        key: Key<Storage>,
+        send: impl FnMut(Vec<u8>) -> bool + Send + 'static,
+    ) -> Result<(), BackupError> {
+        let failed = |why: String| BackupError::Make(why);
+        let view = self.core.machine.view().await.map_err(|error| failed(error.to_string()))?;
+        let identity = self.core.machine.identity();
+        let index = view.applied.map_or(0, |id| id.index);
+        let write = move || {
+            let header = Header { index, ..header };
+            backup::write(&view, &identity, &header, &key, send)
+        };
+        tokio::task::spawn_blocking(write).await.map_err(|error| failed(error.to_string()))?
+    }
+
+    /// Makes the store of a backup anew in `options.dir`, with `member`, this manager, as the only one. Returns when it
+    /// leads. The backup was verified before ([`backup::Reader::verify`]).
+    ///
+    /// # Errors
+    /// There is a store in `options.dir`; the backup cannot be read; the disk fails.
+    pub async fn restore<R: std::io::Read + Send + 'static>(
+        options: Options,
+        member: Member,
+        reader: backup::Reader<R>,
+        key: Arc<Key<Storage>>,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Self, StartError> {
+        let place = options.clone();
+        tokio::task::spawn_blocking(move || unpack(&place, reader, &key))
+            .await
+            .map_err(|error| StartError::Raft(error.to_string()))??;
+        Self::recover(options, member, peers).await
     }
 
     /// Starts an empty store that waits to be added by the leader of its cluster ([`Raft::add_member`]).
@@ -379,7 +425,8 @@ impl Raft {
                 .await
                 .map_err(|error| StartError::Raft(error.to_string()))??;
         if let Begin::Recover(member) = &begin
-            && let Err(error) = recover::alone(&mut log, raft_id, member.clone()).await
+            && let Err(error) =
+                recover::alone(&mut log, machine.applied(), raft_id, member.clone()).await
         {
             close(handle, log).await;
             return Err(error);
@@ -528,6 +575,28 @@ fn open_files(options: &Options, sizes: LogSizes, fresh: bool) -> Result<Files, 
         return Err(error);
     }
     Ok(Files { identity, log, machine, handle })
+}
+
+/// Makes a state file of a backup, as one that a snapshot was installed into.
+fn unpack<R: std::io::Read>(
+    options: &Options,
+    reader: backup::Reader<R>,
+    key: &Key<Storage>,
+) -> Result<(), StartError> {
+    let Options { dir, cluster, node, raft_id: _, key: storage, clock: _ } = options;
+    let path = dir.join(STATE_FILE);
+    if dir.join("log").exists() || path.exists() {
+        return Err(StartError::Exists(dir.clone()));
+    }
+    // The log makes the directory, with the modes it needs.
+    let identity = Arc::new(LogIdentity { cluster: *cluster, node: *node, key: storage.clone() });
+    LogStore::open(&dir.join("log"), identity.clone(), LogSizes::default())?.close();
+    let mut incoming = Incoming::begin(&path, identity)?;
+    let unusable = |error: SnapshotError| BackupError::Damaged(error.to_string());
+    reader.each(key, |part| incoming.part(part).map_err(unusable))?;
+    let (file, _) = incoming.whole().map_err(unusable)?;
+    drop(file.rename(&path)?);
+    Ok(())
 }
 
 fn config(cluster: &str) -> Config {

@@ -277,6 +277,18 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 }
 
 impl MachineHandle {
+    pub(super) fn identity(&self) -> Arc<LogIdentity> {
+        self.shared.identity.clone()
+    }
+
+    /// Everything applied, as it is now, while writes go on.
+    pub(super) async fn view(&self) -> Result<Box<View>, StorageError> {
+        match *Builder(self.shared.clone()).build_snapshot().await?.snapshot {
+            SnapshotData::Outgoing(view) => Ok(view),
+            SnapshotData::Incoming(_) => unreachable!("a builder takes them from the file"),
+        }
+    }
+
     pub(super) fn state(&self) -> Arc<State> {
         self.shared.state.load_full()
     }

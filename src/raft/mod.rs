@@ -5,9 +5,10 @@
 //! `machine` (applies entries to the state in memory), `write_behind` (brings that to the file), `propose` (packs
 //! commands into entries), `read` (one confirmation for all who wait), `keeper` (tells who leads, keeps the log short),
 //! `members` (who belongs to the group), `succession` (who leads after a leader that goes), `silence` (and after one
-//! that fell silent), `network`, `service` and `forward` (other managers: the way to them, what they may ask, what is
-//! asked of the leader).
+//! that fell silent), `backup` (the store in one file), `recover` (a group of one from what is left), `network`,
+//! `service` and `forward` (other managers: the way to them, what they may ask, what is asked of the leader).
 
+pub mod backup;
 mod codec;
 mod forward;
 mod handle;

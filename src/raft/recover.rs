@@ -21,18 +21,26 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The disk fails; then the group is what it was, or of one already, and this may be tried again.
 pub(super) async fn alone(
     log: &mut LogStore,
+    applied: Option<LogId>,
     raft_id: u64,
     member: Member,
 ) -> Result<(), StartError> {
     let failed = |error: openraft::StorageError<u64>| StartError::Raft(error.to_string());
-    let term = log.vote().map_or(0, |vote| vote.leader_id().term) + 1;
+    // A snapshot was put in the place of the log.
+    if applied > log.last().max(log.purged())
+        && let Some(applied) = applied
+    {
+        log.purge(applied).await.map_err(failed)?;
+    }
+    let heard = log.vote().map_or(0, |vote| vote.leader_id().term);
+    let term = heard.max(applied.map_or(0, |id| id.leader_id.term)) + 1;
     // The vote first: an entry of a term nobody voted for must not be found there.
     log.save_vote(&Vote::new(term, raft_id)).await.map_err(failed)?;
     let voters = vec![BTreeSet::from([raft_id])];
     let entry = Entry {
         log_id: LogId::new(
             CommittedLeaderId::new(term, raft_id),
-            log.last().or(log.purged()).next_index(),
+            log.last().max(log.purged()).next_index(),
         ),
         payload: EntryPayload::Membership(Membership::new(
             voters,

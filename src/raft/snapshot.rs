@@ -7,7 +7,7 @@ use super::{
     codec,
     log::LogIdentity,
     state_file::{Changeset, StateFile, StateFileError, View},
-    types::SnapshotMeta,
+    types::{LogId, SnapshotMeta},
 };
 use crate::{
     store::{Change, Entity},
@@ -293,6 +293,18 @@ impl Incoming {
             return Err(SnapshotError::Unusable("it is not the one that was announced".into()));
         }
         Ok(())
+    }
+
+    /// Gives the file away, whatever snapshot it is, with the last entry it holds.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Unusable`] if it is not whole.
+    pub(super) fn whole(mut self) -> Result<(StateFile, Option<LogId>), SnapshotError> {
+        if self.step != Step::Whole {
+            return Err(SnapshotError::Unusable("it is not complete".into()));
+        }
+        self.scratch.0 = None;
+        Ok((self.file, self.applied.applied))
     }
 
     /// Gives the file away.

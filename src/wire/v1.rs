@@ -570,6 +570,20 @@ pub struct Cluster {
     /// Each manager also has a key file of its own.
     #[prost(bool, tag = "11")]
     pub key_files: bool,
+    /// Unset: no backup was ever verified.
+    #[prost(message, optional, tag = "12")]
+    pub backup: ::core::option::Option<BackupStatus>,
+}
+/// The last backup that was read to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupStatus {
+    #[prost(int64, tag = "1")]
+    pub created_at_ms: i64,
+    #[prost(int64, tag = "2")]
+    pub verified_at_ms: i64,
+    /// The last entry it holds.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
 }
 /// One way to open the root key; nothing in it is secret.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1711,7 +1725,7 @@ pub struct Stamped {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -1906,6 +1920,16 @@ pub mod command {
         #[prost(bool, optional, tag = "3")]
         pub key_files: ::core::option::Option<bool>,
     }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Reestablish {
+        #[prost(message, optional, tag = "1")]
+        pub node: ::core::option::Option<super::NodeInfo>,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct NoteBackup {
+        #[prost(message, optional, tag = "1")]
+        pub backup: ::core::option::Option<super::BackupStatus>,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         #[prost(message, tag = "1")]
@@ -1952,6 +1976,10 @@ pub mod command {
         FinishRotation(FinishRotation),
         #[prost(message, tag = "22")]
         ChangeUnlockers(ChangeUnlockers),
+        #[prost(message, tag = "23")]
+        Reestablish(Reestablish),
+        #[prost(message, tag = "24")]
+        NoteBackup(NoteBackup),
     }
 }
 /// One change to one task.
@@ -2238,6 +2266,48 @@ pub struct SnapshotEnd {
     /// SHA-256 over all rows messages as they were sent.
     #[prost(bytes = "vec", tag = "3")]
     pub digest: ::prost::alloc::vec::Vec<u8>,
+}
+/// What opens a backup file; not encrypted itself.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackupHeader {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    /// 25 characters, as a node's id.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub cluster_id: ::prost::alloc::string::String,
+    #[prost(int64, tag = "4")]
+    pub created_at_ms: i64,
+    /// The last entry it holds.
+    #[prost(uint64, tag = "5")]
+    pub index: u64,
+    /// The secretd that made it.
+    #[prost(string, tag = "6")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "7")]
+    pub unlockers: ::prost::alloc::vec::Vec<Unlocker>,
+    /// The backup's key, sealed to the root key as a node's storage key is.
+    #[prost(bytes = "vec", tag = "8")]
+    pub wrapped_key: ::prost::alloc::vec::Vec<u8>,
+}
+/// One frame of a backup file, encrypted with its key.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackupPart {
+    #[prost(oneof = "backup_part::Part", tags = "1, 2, 3")]
+    pub part: ::core::option::Option<backup_part::Part>,
+}
+/// Nested message and enum types in `BackupPart`.
+pub mod backup_part {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Header(super::SnapshotHeader),
+        #[prost(message, tag = "2")]
+        Rows(super::SnapshotRows),
+        #[prost(message, tag = "3")]
+        End(super::SnapshotEnd),
+    }
 }
 /// The first file of a data directory (`node.keys`): who the node is and how its keys open. Not encrypted itself.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5789,6 +5859,75 @@ pub mod dispatcher_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateBackupRequest {
+    /// Opens this backup, besides what opens the cluster's keys.
+    #[prost(message, optional, tag = "1")]
+    pub passphrase: ::core::option::Option<Payload>,
+    /// Make a key that opens this backup.
+    #[prost(bool, tag = "2")]
+    pub recovery_key: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateBackupResponse {
+    /// The next bytes of the file.
+    #[prost(bytes = "vec", tag = "1")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+    /// With the first bytes: the key that was asked for, this once.
+    #[prost(message, optional, tag = "2")]
+    pub recovery_key: ::core::option::Option<Payload>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackupInput {
+    /// In the first message only.
+    #[prost(message, optional, tag = "1")]
+    pub opening: ::core::option::Option<BackupOpening>,
+    /// The next bytes of the file.
+    #[prost(bytes = "vec", tag = "2")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BackupOpening {
+    /// A key, a passphrase, or as many shares as are needed; none if this manager can open it by itself.
+    #[prost(message, repeated, tag = "1")]
+    pub keys: ::prost::alloc::vec::Vec<Payload>,
+    /// Which passphrase, where there are several.
+    #[prost(string, tag = "2")]
+    pub unlocker_id: ::prost::alloc::string::String,
+    /// As in InitRequest; for a restore.
+    #[prost(string, tag = "3")]
+    pub listen_addr: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub advertise_addr: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupSummary {
+    #[prost(string, tag = "1")]
+    pub cluster_id: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub created_at_ms: i64,
+    /// The last entry it holds.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+    /// The secretd that made it.
+    #[prost(string, tag = "4")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub secrets: u64,
+    #[prost(uint64, tag = "6")]
+    pub configs: u64,
+    #[prost(uint64, tag = "7")]
+    pub services: u64,
+    #[prost(uint64, tag = "8")]
+    pub nodes: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreBackupResponse {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub backup: ::core::option::Option<BackupSummary>,
+}
 /// A manager of the cluster as this node knows it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ManagerEntry {
@@ -5859,6 +5998,11 @@ pub struct StatusResponse {
     /// How many more managers may be lost before nothing can be written; unset: not known, or no manager.
     #[prost(uint32, optional, tag = "20")]
     pub losses: ::core::option::Option<u32>,
+    /// The last backup that was verified to its end: when it was made, and when it was read. 0: none was.
+    #[prost(int64, tag = "21")]
+    pub backup_created_at_ms: i64,
+    #[prost(int64, tag = "22")]
+    pub backup_verified_at_ms: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitRequest {
@@ -6155,6 +6299,78 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Leave"));
             self.inner.unary(req, path, codec).await
         }
+        /// Everything the cluster stores as one encrypted file, piece by piece.
+        pub async fn create_backup(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateBackupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::CreateBackupResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Node/CreateBackup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Node", "CreateBackup"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Opens everything in a backup; changes nothing but the date that `status` shows.
+        pub async fn verify_backup(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::BackupInput>,
+        ) -> std::result::Result<tonic::Response<super::BackupSummary>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Node/VerifyBackup",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Node", "VerifyBackup"));
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// Founds the cluster of a backup anew, with this node as its only manager.
+        pub async fn restore_backup(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::BackupInput>,
+        ) -> std::result::Result<
+            tonic::Response<super::RestoreBackupResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Node/RestoreBackup",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Node", "RestoreBackup"));
+            self.inner.client_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -6194,6 +6410,33 @@ pub mod node_server {
             &self,
             request: tonic::Request<super::LeaveRequest>,
         ) -> std::result::Result<tonic::Response<super::LeaveResponse>, tonic::Status>;
+        /// Server streaming response type for the CreateBackup method.
+        type CreateBackupStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::CreateBackupResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Everything the cluster stores as one encrypted file, piece by piece.
+        async fn create_backup(
+            &self,
+            request: tonic::Request<super::CreateBackupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::CreateBackupStream>,
+            tonic::Status,
+        >;
+        /// Opens everything in a backup; changes nothing but the date that `status` shows.
+        async fn verify_backup(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::BackupInput>>,
+        ) -> std::result::Result<tonic::Response<super::BackupSummary>, tonic::Status>;
+        /// Founds the cluster of a backup anew, with this node as its only manager.
+        async fn restore_backup(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::BackupInput>>,
+        ) -> std::result::Result<
+            tonic::Response<super::RestoreBackupResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct NodeServer<T> {
@@ -6482,6 +6725,142 @@ pub mod node_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Node/CreateBackup" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateBackupSvc<T: Node>(pub Arc<T>);
+                    impl<
+                        T: Node,
+                    > tonic::server::ServerStreamingService<super::CreateBackupRequest>
+                    for CreateBackupSvc<T> {
+                        type Response = super::CreateBackupResponse;
+                        type ResponseStream = T::CreateBackupStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateBackupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::create_backup(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateBackupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Node/VerifyBackup" => {
+                    #[allow(non_camel_case_types)]
+                    struct VerifyBackupSvc<T: Node>(pub Arc<T>);
+                    impl<
+                        T: Node,
+                    > tonic::server::ClientStreamingService<super::BackupInput>
+                    for VerifyBackupSvc<T> {
+                        type Response = super::BackupSummary;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::BackupInput>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::verify_backup(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VerifyBackupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Node/RestoreBackup" => {
+                    #[allow(non_camel_case_types)]
+                    struct RestoreBackupSvc<T: Node>(pub Arc<T>);
+                    impl<
+                        T: Node,
+                    > tonic::server::ClientStreamingService<super::BackupInput>
+                    for RestoreBackupSvc<T> {
+                        type Response = super::RestoreBackupResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::BackupInput>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::restore_backup(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RestoreBackupSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

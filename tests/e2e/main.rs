@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that cannot be taken is a failed test")]
 #![expect(clippy::print_stderr, reason = "a failed test shows its daemon's log")]
 
+mod backups;
 mod bad_input;
 mod crash;
 mod delivery;

@@ -106,6 +106,12 @@ pub fn print_share(id: UnlockerId, share: &Share) -> Plaintext {
     print(SHARE, id, share.bytes())
 }
 
+/// Whether what was typed is a share, of which several may be needed.
+pub fn is_share(typed: &Plaintext) -> bool {
+    let text = typed.expose().trim_ascii();
+    text.get(..SHARE.len()).is_some_and(|start| start.eq_ignore_ascii_case(SHARE.as_bytes()))
+}
+
 /// A printed code in the clear, for the operator's eyes.
 pub fn reveal(code: &Plaintext) -> Zeroizing<String> {
     Zeroizing::new(String::from_utf8_lossy(code.expose()).into_owned())

@@ -97,8 +97,11 @@ async fn add(command: AddCommand, context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// Asks twice at a terminal: a slip would be found out at the next power failure.
-fn passphrase(file: Option<&std::path::Path>) -> Result<Plaintext, Failure> {
+/// Asks for a new passphrase, twice at a terminal: a slip would be found out on the worst of days.
+///
+/// # Errors
+/// As [`input::line`]; the two differ.
+pub(super) fn passphrase(file: Option<&std::path::Path>) -> Result<Plaintext, Failure> {
     let words = input::line("Passphrase (not shown): ", file)?;
     if file.is_none() && input::is_terminal() {
         let again = input::line("The same again: ", None)?;

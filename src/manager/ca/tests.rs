@@ -86,6 +86,7 @@ impl World {
             tokens: Vec::new(),
             unlockers: Vec::new(),
             key_files: true,
+            backup: None,
         };
         let found = Command::Found { cluster: Box::new(cluster), node: Box::new(row(founder)) };
         raft.propose(None, found).await.unwrap();

@@ -138,6 +138,7 @@ impl ControlService {
             tokens: _,
             unlockers: _,
             key_files: _,
+            backup: _,
         } = cluster.as_ref();
         let tokens = authority::tokens(cluster, self.raft.clock().now());
         Ok(v1::ClusterInfo {

@@ -34,6 +34,7 @@ pub(in crate::manager) fn state(nodes: u8) -> State {
         tokens: Vec::new(),
         unlockers: Vec::new(),
         key_files: true,
+        backup: None,
     };
     let rows = (1..=nodes).map(|n| Entity::Node(Arc::new(node(n))));
     State::from_entities(rows.chain([Entity::Cluster(Arc::new(cluster))]))

@@ -220,7 +220,9 @@ impl Ledger {
             | Command::NoteCertificate { .. }
             | Command::RotateAuthority { .. }
             | Command::FinishRotation
-            | Command::ChangeUnlockers { .. } => {}
+            | Command::ChangeUnlockers { .. }
+            | Command::Reestablish { .. }
+            | Command::NoteBackup { .. } => {}
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::{
         id::{ClusterId, NodeId, UnlockerId},
     },
     model::cluster::Cluster,
+    raft::backup,
 };
 use header::{Bad, Header};
 use std::{
@@ -151,14 +152,14 @@ pub fn create(
     dir: &Path,
     key_file: &Path,
     (cluster, node): (ClusterId, NodeId),
-    root: Key<Root>,
+    root: impl Into<Arc<Key<Root>>>,
     ways: &Ways,
 ) -> Result<Unlocked, KeyStoreError> {
     let path = dir.join(NAME);
     if path.exists() {
         return Err(KeyStoreError::Exists { path });
     }
-    write(dir, key_file, (cluster, node), root, Key::random(), ways)
+    write(dir, key_file, (cluster, node), root, Key::<Storage>::random(), ways)
 }
 
 /// Puts the node's storage key under another root key: what was written with it stays readable.
@@ -184,11 +185,11 @@ fn write(
     dir: &Path,
     key_file: &Path,
     (cluster, node): (ClusterId, NodeId),
-    root: Key<Root>,
+    root: impl Into<Arc<Key<Root>>>,
     storage: impl Into<Arc<Key<Storage>>>,
     ways: &Ways,
 ) -> Result<Unlocked, KeyStoreError> {
-    let (root, storage) = (Arc::new(root), storage.into());
+    let (root, storage) = (root.into(), storage.into());
     let keys = Unlocked { cluster, node, root, storage };
     let mut unlockers = ways.shared.clone();
     if ways.key_file {
@@ -298,6 +299,18 @@ pub fn open(dir: &Path, key_file: &Path) -> Result<Opened, KeyStoreError> {
     }
     let why = failed.iter().map(|error| chain(error).to_string()).collect();
     Ok(Opened::Locked(Locked::new(dir, header, why)))
+}
+
+/// The keys of a backup: its id stands in for a node's, its own key for the storage key.
+pub fn of_backup(header: &backup::Header) -> Locked {
+    let backup::Header { id, cluster, unlockers, wrapped_key, .. } = header;
+    let header = Header {
+        cluster: *cluster,
+        node: *id,
+        unlockers: unlockers.clone(),
+        wrapped_storage: wrapped_key.clone(),
+    };
+    Locked::new(Path::new("backup"), header, Vec::new())
 }
 
 /// Tries an unlocker that asks nobody; nothing if it is none.

@@ -6,7 +6,7 @@ use crate::{
     kit::{id::NodeId, limits::JOIN_TOKENS},
     model::{
         Meta, check_labels,
-        cluster::{AuthorityRotation, Cluster, Token},
+        cluster::{AuthorityRotation, BackupStatus, Cluster, Token},
         command::{Answer, Outcome},
         node::{CertificateStatus, ManagerStatus, Node, NodeState, Role},
         refusal::{Refusal, RefusalKind},
@@ -95,6 +95,35 @@ fn check_demotion(state: &State, node: &Node) -> Result<(), Refusal> {
         ),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Leaves one manager, which answers for itself alone; done again, it changes nothing.
+pub(super) fn reestablish(edit: &mut Edit<'_>, node: &Node) -> Outcome {
+    let cluster = cluster(edit)?;
+    let Some(manager) = node.manager.as_ref().filter(|_| node.role == Role::Manager) else {
+        return Err(Refusal::invalid(format!("node {} is no manager", node.id)));
+    };
+    let others: Vec<Arc<Node>> = edit
+        .state
+        .nodes()
+        .filter(|other| other.id != node.id)
+        .filter(|other| other.role == Role::Manager || other.manager.is_some())
+        .cloned()
+        .collect();
+    for other in others {
+        put_node(edit, Node { role: Role::Worker, manager: None, ..Node::clone(&other) });
+    }
+    let meta = edit.state.node_by_id(node.id).map_or(Meta::new(edit.at), |old| old.meta.clone());
+    put_node(edit, Node { meta, ..node.clone() });
+    let next_raft_id = cluster.next_raft_id.max(manager.raft_id + 1);
+    put_cluster(edit, Cluster { next_raft_id, tokens: Vec::new(), ..Cluster::clone(&cluster) });
+    Ok(Answer::Done)
+}
+
+pub(super) fn note_backup(edit: &mut Edit<'_>, backup: &BackupStatus) -> Outcome {
+    let cluster = cluster(edit)?;
+    put_cluster(edit, Cluster { backup: Some(backup.clone()), ..Cluster::clone(&cluster) });
+    Ok(Answer::Done)
 }
 
 pub(super) fn admit(edit: &mut Edit<'_>, id: NodeId, addr: &str) -> Outcome {

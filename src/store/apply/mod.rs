@@ -103,6 +103,8 @@ impl Edit<'_> {
             Command::ChangeUnlockers { add, remove, key_files } => {
                 unlockers::change(self, add, remove, *key_files)
             }
+            Command::Reestablish { node } => membership::reestablish(self, node),
+            Command::NoteBackup { backup } => membership::note_backup(self, backup),
         }
     }
 

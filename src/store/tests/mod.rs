@@ -142,6 +142,7 @@ fn found() -> Command {
         tokens: Vec::new(),
         unlockers: Vec::new(),
         key_files: true,
+        backup: None,
     };
     Command::Found { cluster: Box::new(cluster), node: Box::new(node(1)) }
 }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     kit::clock::Timestamp,
     model::{
-        cluster::{AuthorityRotation, Cluster, ClusterSettings, Token},
+        cluster::{AuthorityRotation, BackupStatus, Cluster, ClusterSettings, Token},
         node::Role,
     },
     wire::v1,
@@ -50,6 +50,7 @@ impl From<&Cluster> for v1::Cluster {
             tokens,
             unlockers,
             key_files,
+            backup,
         } = value;
         Self {
             id: id.to_string(),
@@ -63,6 +64,7 @@ impl From<&Cluster> for v1::Cluster {
             tokens: wires(tokens),
             unlockers: wires(unlockers),
             key_files: *key_files,
+            backup: backup.as_ref().map(Into::into),
         }
     }
 }
@@ -82,6 +84,7 @@ impl TryFrom<v1::Cluster> for Cluster {
             tokens,
             unlockers,
             key_files,
+            backup,
         } = wire;
         Ok(Self {
             id: parse(&id, "id")?,
@@ -95,6 +98,26 @@ impl TryFrom<v1::Cluster> for Cluster {
             tokens: list(tokens, "tokens")?,
             unlockers: list(unlockers, "unlockers")?,
             key_files,
+            backup: maybe(backup, "backup")?,
+        })
+    }
+}
+
+impl From<&BackupStatus> for v1::BackupStatus {
+    fn from(value: &BackupStatus) -> Self {
+        let BackupStatus { created_at, verified_at, index } = value;
+        Self { created_at_ms: created_at.0, verified_at_ms: verified_at.0, index: *index }
+    }
+}
+
+impl TryFrom<v1::BackupStatus> for BackupStatus {
+    type Error = Malformed;
+    fn try_from(wire: v1::BackupStatus) -> Result<Self, Malformed> {
+        let v1::BackupStatus { created_at_ms, verified_at_ms, index } = wire;
+        Ok(Self {
+            created_at: Timestamp(created_at_ms),
+            verified_at: Timestamp(verified_at_ms),
+            index,
         })
     }
 }

@@ -162,6 +162,12 @@ impl From<&Command> for v1::Command {
                     key_files: *key_files,
                 })
             }
+            Command::Reestablish { node } => {
+                c::Command::Reestablish(c::Reestablish { node: Some(node.as_ref().into()) })
+            }
+            Command::NoteBackup { backup } => {
+                c::Command::NoteBackup(c::NoteBackup { backup: Some(backup.into()) })
+            }
         };
         Self { command: Some(command) }
     }
@@ -285,6 +291,12 @@ impl TryFrom<v1::Command> for Command {
                 let remove =
                     remove.iter().map(|id| parse(id, "remove")).collect::<Result<_, _>>()?;
                 Self::ChangeUnlockers { add: list(add, "add")?, remove, key_files }
+            }
+            c::Command::Reestablish(c::Reestablish { node }) => {
+                Self::Reestablish { node: Box::new(convert(node, "node")?) }
+            }
+            c::Command::NoteBackup(c::NoteBackup { backup }) => {
+                Self::NoteBackup { backup: convert(backup, "backup")? }
             }
         })
     }

@@ -12,7 +12,7 @@ use crate::{
     },
     model::{
         Labels, Meta,
-        cluster::{AuthorityRotation, ClusterSettings, Token},
+        cluster::{AuthorityRotation, BackupStatus, ClusterSettings, Token},
         command::{Answer, Command, RequestId, TaskChange},
         constraint::{Constraint, Operator},
         node::{
@@ -432,7 +432,12 @@ impl Draw {
             tokens: self.many(Self::token),
             unlockers: self.many(Self::unlocker),
             key_files: self.below(2) == 0,
+            backup: self.maybe(Self::backup),
         }
+    }
+
+    fn backup(&mut self) -> BackupStatus {
+        BackupStatus { created_at: self.time(), verified_at: self.time(), index: self.u64() }
     }
 
     fn unlocker(&mut self) -> Unlocker {
@@ -505,7 +510,7 @@ impl Draw {
         let object = self.id(ObjectId::from_random);
         let service = self.id(ServiceId::from_random);
         let node = self.id(NodeId::from_random);
-        match self.below(22) {
+        match self.below(24) {
             0 => Command::Found { cluster: Box::new(self.cluster()), node: Box::new(self.node()) },
             1 => Command::CreateObject {
                 kind: self.kind(),
@@ -557,11 +562,13 @@ impl Draw {
                 rotation: self.rotation(),
             },
             20 => Command::FinishRotation,
-            _ => Command::ChangeUnlockers {
+            21 => Command::ChangeUnlockers {
                 add: self.many(Self::unlocker),
                 remove: self.many(|d| d.id(UnlockerId::from_random)),
                 key_files: self.maybe(|d| d.below(2) == 0),
             },
+            22 => Command::Reestablish { node: Box::new(self.node()) },
+            _ => Command::NoteBackup { backup: self.backup() },
         }
     }
 
