@@ -1,6 +1,7 @@
 //! The book: how the house hangs together, for those who work in it and those who must trust it.
 //!
 //! - [`life_of_a_secret`]: from `secretctl create` to a file in a container, and out again.
+//! - [`identity`]: how nodes join, prove themselves, change their CA, and go.
 //! - [`threat_model`]: what is promised, against whom, and what is not.
 //! - [`formats`]: what lies on disk, byte by byte.
 //! - [`decisions`]: choices that are expensive to change, with their price.
@@ -9,5 +10,6 @@
 pub mod decisions;
 pub mod formats;
 pub mod glossary;
+pub mod identity;
 pub mod life_of_a_secret;
 pub mod threat_model;

@@ -1,0 +1,62 @@
+//! Who is who: how nodes come to a cluster, prove themselves, change their CA, and go.
+//!
+//! # Certificates
+//! Each cluster has its own CA (ECDSA P-256); its certificate and its key, sealed to the keyring, are part of the replicated
+//! state, so that every manager can sign. A node's certificate names it twice, `spiffe://<cluster>/manager|worker/<node>` and
+//! `<node>.<cluster>.internal`, and lives 72 hours. TLS is 1.3 only, with the cluster's CAs as the only roots and without
+//! resumption; whoever calls a manager names the node it wants, and anybody else is refused ([`crate::pki`]).
+//!
+//! A certificate says who calls, never what that node may do: each call looks at the node's row in the store, so that a
+//! removal or a change of role counts from the moment it is stored. Every refusal is in the log of the manager that refused, with
+//! the address, the node and the reason; refused certificates are told of at most 50 times a minute, because anybody can
+//! show one.
+//!
+//! # Joining
+//! A token is `SECRETD-1-<SHA-256 of the CA's certificate>-<160 random bits>`. The first part lets the machine that joins
+//! recognise the cluster before it says anything; the second proves its right. The cluster keeps the SHA-256 of the second, the role, an
+//! end and the uses left. The machine makes its key itself and sends a request; the answer is its certificate. Wrong
+//! tokens get one answer whatever is wrong with them, and few tries for each address ([`crate::manager::ca`]).
+//!
+//! The node's id follows from its key and the token. A machine that asks again because the answer was lost is therefore the same
+//! node and uses nothing up, until it has been here once.
+//!
+//! A manager asks for more: for `Admit` both its certificate and its row must say that it is one. It gets a Raft id that was never used and the
+//! cluster's root key, so a manager's token is worth as much as the cluster.
+//!
+//! # Renewal and coming back
+//! A node asks for the next certificate, for a new key, at a random moment between half and four fifths of the life of the
+//! one it has; a manager signs its own. Open connections go on until the certificate they were opened with ends.
+//!
+//! One whose certificate ran out while it was off signs its request with the key of the old certificate. That is enough for as long as its
+//! row is there: it comes back by itself, with the role that the row says. One that was removed meanwhile is told so, and
+//! forgets the cluster as if it had been there.
+//!
+//! # Replacing the CA
+//! `secretctl ca rotate` makes a new CA and a third certificate: the new CA's, signed by the old one. From then on
+//!
+//! 1. both CAs are trusted, and everything is signed by the new one. The third certificate goes with each that is issued, so
+//!    a node that has not heard of the new CA, or sleeps, still believes those that have moved;
+//! 2. each node hears of the new CA in its session (a manager from its own store), renews within two seconds and
+//!    connects anew. It counts as moved when a session was opened *with* a certificate of the new CA: what was only sent may have been lost;
+//! 3. when all rows have moved, whoever leads proposes the end, and applying it checks once more. The old CA is trusted no
+//!    longer, and connections with anybody whose certificate it signed are cut.
+//!
+//! All of that is in the replicated state, so the next leader goes on where the last one stopped. A node that is down keeps
+//! the rotation open, and `ca show` names it; it moves when it comes back, even with an expired certificate, or is
+//! removed. A second rotation is refused until then.
+//!
+//! Join tokens name the CA, so those made before are dropped at the start; a machine that brings one is told to get another.
+//!
+//! *What it does not do.* Whoever has the old CA's key can pose as any node until the rotation ends, and so get a certificate of
+//! the new one for a node that exists. After a theft also look for nodes you do not know, and remove and join anew those
+//! you doubt. It changes no payload's key and no root key.
+//!
+//! # Going
+//! `leave` says goodbye: a manager is demoted first, then the row says that the node left. It is no member from then on, whatever
+//! its certificate or an old session says; `node rm` removes the row. `node rm --force` removes a node that may still be
+//! up: its streams are cut, its calls refused, and when it hears why it ends its tasks and wipes what it had. Its id and its
+//! Raft id never come back; the machine joins as a new node.
+//!
+//! A node that neither hears of its removal nor shows a certificate that is still trusted (it was off while the CA was
+//! replaced and the node removed, or its disk was brought back from an old copy) is refused before anybody can tell
+//! it why. Its tasks go on; `status` there says so, and `secretctl leave --force` makes it forget.
