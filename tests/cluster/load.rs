@@ -141,7 +141,7 @@ impl Load {
                     hand.run(async |c| c.set_object_labels(Kind::Secret, name, None, labels).await);
                 (Act::SetLabel { label }, set.map(drop))
             }
-            4 if n % 2 == 0 => {
+            4 if n.is_multiple_of(2) => {
                 let gone = hand.run(async |c| c.remove_object(Kind::Secret, name).await);
                 (Act::Remove, gone.map(drop))
             }

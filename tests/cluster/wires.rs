@@ -73,6 +73,7 @@ impl Wires {
         self.runtime.spawn(async move {
             loop {
                 let Ok((caller, from)) = listener.accept().await else { continue };
+                #[expect(clippy::disallowed_methods, reason = "all of them end with the runtime")]
                 tokio::spawn(forward(
                     number,
                     caller,
