@@ -15,6 +15,10 @@
 
 use crate::crypto::key::{Key, Unlock};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 use serde::Deserialize;
 use std::{
     io::{self, Read, Write as _},
@@ -174,17 +178,13 @@ fn converse(mut child: Child, line: &str) -> io::Result<Said> {
     let end = Instant::now() + PATIENCE;
     let left = || end.saturating_duration_since(Instant::now());
     let heard = answer.recv_timeout(left());
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break Some(status);
-        }
-        if left().is_zero() {
-            child.kill()?;
-            child.wait()?;
-            break None;
-        }
-        thread::sleep(Duration::from_millis(5));
-    };
+    let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+    let patience = Timespec { tv_sec: i64::try_from(left().as_secs()).unwrap_or(0), tv_nsec: 0 };
+    let ended = poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&patience))? > 0;
+    if !ended {
+        child.kill()?;
+    }
+    let status = Some(child.wait()?).filter(|_| ended);
     let words = complaint.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
     Ok((status, heard.unwrap_or_default(), words))
 }

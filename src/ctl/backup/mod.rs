@@ -189,14 +189,16 @@ fn ask(file: &Path, opening: &mut Opening) -> Result<(), Failure> {
     let first = input::line("Key, passphrase or first share (not shown): ", None)?;
     let is_share = code::is_share(&first);
     opening.keys.push(first);
-    while is_share {
+    if !is_share {
+        return Ok(());
+    }
+    loop {
         match input::line("Next share, or nothing if these are enough (not shown): ", None) {
             Ok(next) => opening.keys.push(next),
-            Err(failure) if failure.code == Code::Refused => break,
+            Err(failure) if failure.code == Code::Refused => return Ok(()),
             Err(failure) => return Err(failure),
         }
     }
-    Ok(())
 }
 
 fn holds(summary: &BackupSummary) -> String {

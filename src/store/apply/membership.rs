@@ -113,7 +113,7 @@ pub(super) fn reestablish(edit: &mut Edit<'_>, node: &Node) -> Outcome {
     for other in others {
         put_node(edit, Node { role: Role::Worker, manager: None, ..Node::clone(&other) });
     }
-    let meta = edit.state.node_by_id(node.id).map_or(Meta::new(edit.at), |old| old.meta.clone());
+    let meta = edit.state.node_by_id(node.id).map_or(Meta::new(edit.at), |old| old.meta);
     put_node(edit, Node { meta, ..node.clone() });
     let next_raft_id = cluster.next_raft_id.max(manager.raft_id + 1);
     put_cluster(edit, Cluster { next_raft_id, tokens: Vec::new(), ..Cluster::clone(&cluster) });
