@@ -6,10 +6,14 @@ use super::{
     codec,
     log::LogIdentity,
     snapshot::{self, Part, SnapshotData, SnapshotError},
-    types::{Member, TypeConfig, Vote},
+    types::{Entry, LogId, Member, TypeConfig, Vote},
 };
 use crate::{
-    kit::{id::NodeId, limits::MESSAGE_SIZE},
+    kit::{
+        id::NodeId,
+        limits::MESSAGE_SIZE,
+        task::{self, Running},
+    },
     wire::{
         Malformed,
         v1::{self, raft_client::RaftClient},
@@ -17,13 +21,14 @@ use crate::{
 };
 use async_trait::async_trait;
 use openraft::{
-    AnyError, OptionalSend, Snapshot, StorageIOError,
-    error::{Fatal, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable},
+    AnyError, OptionalSend, RPCTypes, Snapshot, StorageIOError,
+    error::{Fatal, RPCError, RaftError, ReplicationClosed, StreamingError, Timeout, Unreachable},
     network::{RPCOption, RaftNetwork, RaftNetworkFactory},
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
     },
 };
+use prost::Message as _;
 use std::{
     collections::BTreeMap,
     sync::{
@@ -32,12 +37,19 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
 /// Calls in a row without an answer after which a connection is given up and opened anew.
 const SILENT_CALLS: u32 = 8;
+/// Entries of fewer bytes are there in time, or the line is cut.
+const LARGE: usize = 64 * 1024;
+/// How long entries may take to be sent and written: two mebibytes at a tenth of a mebibyte a second, and a slow disk.
+const TRANSFER: Duration = Duration::from_secs(30);
 /// Parts of a snapshot read ahead of the network.
 const PARTS: usize = 2;
 
@@ -188,7 +200,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Connection;
 
     async fn new_client(&mut self, target: u64, member: &Member) -> Connection {
-        Connection { network: self.clone(), target, member: member.clone() }
+        Connection { network: self.clone(), target, member: member.clone(), under_way: None }
     }
 }
 
@@ -198,6 +210,18 @@ pub(super) struct Connection {
     network: Network,
     target: u64,
     member: Member,
+    under_way: Option<UnderWay>,
+}
+
+/// Entries that take longer to send than openraft waits. It asks again and again; beginning anew each time would never
+/// get them across a slow line.
+#[derive(Debug)]
+struct UnderWay {
+    vote: Vote,
+    prev: Option<LogId>,
+    last: Option<LogId>,
+    answer: oneshot::Receiver<Result<v1::AppendEntriesResponse, CallError>>,
+    _sending: Running<()>,
 }
 
 type RaftCallError = RPCError<u64, Member, RaftError<u64>>;
@@ -212,6 +236,52 @@ impl Connection {
         let answer = self.network.call((self.target, &self.member), message, ttl, call).await;
         answer.map_err(|error| Unreachable::new(&error))
     }
+
+    fn message(
+        &self,
+        vote: &Vote,
+        prev: Option<LogId>,
+        entries: &[Entry],
+        commit: Option<LogId>,
+    ) -> v1::AppendEntriesRequest {
+        v1::AppendEntriesRequest {
+            target: self.target,
+            vote: Some(codec::vote_to(vote)),
+            prev: prev.as_ref().map(codec::log_id_to),
+            entries: entries.iter().map(codec::entry_to).collect(),
+            commit: commit.as_ref().map(codec::log_id_to),
+        }
+    }
+
+    async fn append(
+        &self,
+        message: v1::AppendEntriesRequest,
+        ttl: Duration,
+    ) -> Result<v1::AppendEntriesResponse, Unreachable> {
+        self.call(message, ttl, async |mut client, request| client.append_entries(request).await)
+            .await
+    }
+
+    /// Begins to send entries that may take longer than openraft waits.
+    fn begin(
+        &self,
+        message: v1::AppendEntriesRequest,
+        vote: Vote,
+        prev: Option<LogId>,
+        last: Option<LogId>,
+    ) -> UnderWay {
+        let (network, target, member) = (self.network.clone(), self.target, self.member.clone());
+        let (tell, answer) = oneshot::channel();
+        let sending = task::start("raft-append", async move {
+            let call = async |mut client: RaftClient<Channel>, request| {
+                client.append_entries(request).await
+            };
+            let answer = network.call((target, &member), message, TRANSFER, call).await;
+            // Nobody may wait for it any more.
+            tell.send(answer).ok();
+        });
+        UnderWay { vote, prev, last, answer, _sending: sending }
+    }
 }
 
 impl RaftNetwork<TypeConfig> for Connection {
@@ -221,21 +291,75 @@ impl RaftNetwork<TypeConfig> for Connection {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RaftCallError> {
         let AppendEntriesRequest { vote, prev_log_id, entries, leader_commit } = rpc;
-        let message = v1::AppendEntriesRequest {
-            target: self.target,
-            vote: Some(codec::vote_to(&vote)),
-            prev: prev_log_id.as_ref().map(codec::log_id_to),
-            entries: entries.iter().map(codec::entry_to).collect(),
-            commit: leader_commit.as_ref().map(codec::log_id_to),
+        let last = entries.last().map(|entry| entry.log_id);
+        let carries = |under_way: &UnderWay| {
+            let UnderWay { vote: of, prev, last: upto, .. } = under_way;
+            (*of, *prev) == (vote, prev_log_id) && *upto <= last
         };
-        let answer = self
-            // openraft drops the call at the hard limit; ours ends before, so that it is counted.
-            .call(message, option.soft_ttl(), async |mut client, request| {
-                client.append_entries(request).await
-            })
-            .await?;
+        let again = self.under_way.as_ref().is_some_and(carries);
+        if !again {
+            // What is not wanted any more is not sent on.
+            self.under_way = None;
+            let message = self.message(&vote, prev_log_id, &entries, leader_commit);
+            if message.encoded_len() < LARGE {
+                // openraft drops the call at the hard limit; ours ends before, so that it is counted.
+                let answer = self.append(message, option.soft_ttl()).await?;
+                self.network.hear(self.target, vote.leader_id.term);
+                return append_answer_from(answer).map_err(|e| Unreachable::new(&e).into());
+            }
+            self.under_way = Some(self.begin(message, vote, prev_log_id, last));
+        }
+        // As long as it takes, the other manager hears that its leader is there.
+        let beside = Self {
+            network: self.network.clone(),
+            target: self.target,
+            member: self.member.clone(),
+            under_way: None,
+        };
+        let sign = async {
+            if !again {
+                return std::future::pending().await;
+            }
+            let sign = beside.message(&vote, prev_log_id, &[], leader_commit);
+            match beside.append(sign, option.soft_ttl()).await.map(append_answer_from) {
+                Ok(Ok(AppendEntriesResponse::HigherVote(higher))) => higher,
+                heard => {
+                    if heard.is_ok() {
+                        beside.network.hear(beside.target, vote.leader_id.term);
+                    }
+                    std::future::pending().await
+                }
+            }
+        };
+        // It stays where it is while we wait: openraft may drop this call at any moment.
+        let arriving = async {
+            match &mut self.under_way {
+                Some(one) => (&mut one.answer).await.ok(),
+                None => None,
+            }
+        };
+        let answer = tokio::select! {
+            answer = arriving => answer,
+            higher = sign => return Ok(AppendEntriesResponse::HigherVote(higher)),
+            () = tokio::time::sleep(option.soft_ttl()) => {
+                return Err(RPCError::Timeout(Timeout {
+                    action: RPCTypes::AppendEntries,
+                    id: vote.leader_id.node_id,
+                    target: self.target,
+                    timeout: option.soft_ttl(),
+                }));
+            }
+        };
+        let upto = self.under_way.take().and_then(|one| one.last);
+        let gone = || Unreachable::new(&AnyError::error("the entries were not sent to their end"));
+        let answer = answer.ok_or_else(gone)?.map_err(|error| Unreachable::new(&error))?;
         self.network.hear(self.target, vote.leader_id.term);
-        append_answer_from(answer).map_err(|e| Unreachable::new(&e).into())
+        Ok(match append_answer_from(answer).map_err(|e| Unreachable::new(&e))? {
+            AppendEntriesResponse::Success if upto < last => {
+                AppendEntriesResponse::PartialSuccess(upto)
+            }
+            answer => answer,
+        })
     }
 
     async fn vote(
