@@ -1,7 +1,7 @@
 //! Managers that start locked: what they still answer, what opens them, and that nothing is lost meanwhile.
 
 use crate::world::{World, until};
-use std::fs;
+use std::{fs, process::Command};
 
 /// The first line of `text` that is a code.
 fn codes(text: &str) -> Vec<String> {
@@ -135,12 +135,16 @@ fn each_way_opens_alone_when_the_key_file_is_lost() {
 #[test]
 fn a_command_opens_by_itself_and_when_its_kms_is_gone_the_recovery_key_does() {
     let mut world = World::initialised();
-    let kms = world.file("kms", include_str!("../../examples/unlocker-command/openssl.sh"));
     let secret = world.file("kms.key", "11".repeat(32));
-    fs::set_permissions(&kms, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let script = fs::read_to_string(&kms).unwrap().replace("/etc/secretd/kms.key", &secret);
-    fs::write(&kms, script).unwrap();
-    world.ctl(["unlocker", "add", "command", &kms]).ok();
+    let kms = world.path("kms");
+    let kms = kms.to_str().unwrap();
+    let script = include_str!("../../examples/unlocker-command/openssl.sh");
+    let script = script.replace("/etc/secretd/kms.key", &secret);
+    // Written by another process: a fork of this one might hold it open for writing, and then nobody can run it.
+    let write = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";
+    let written = Command::new("/bin/sh").args(["-c", write, "sh", &script, kms]).status();
+    assert!(written.unwrap().success());
+    world.ctl(["unlocker", "add", "command", kms]).ok();
     let [paper] = codes(&world.ctl(["unlocker", "add", "recovery"]).ok()).try_into().unwrap();
     world.ctl(["unlocker", "rm", "file"]).ok();
     until("the key file to go", || (!key_file(&world).exists()).then_some(()));

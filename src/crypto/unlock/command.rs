@@ -210,11 +210,10 @@ mod tests {
 
         fn program(&self, text: &str) -> PathBuf {
             let path = self.0.path().join("kms");
-            // Written under another name: somebody's fork may hold it open for writing, and then it cannot be run.
-            let staged = self.0.path().join("kms.new");
-            fs::write(&staged, format!("#!/bin/sh\n{text}\n")).unwrap();
-            fs::set_permissions(&staged, fs::Permissions::from_mode(0o755)).unwrap();
-            fs::rename(&staged, &path).unwrap();
+            // Written by another process: a fork of this one might hold it open for writing, and then nobody can run it.
+            let write = "printf '#!/bin/sh\n%s\n' \"$1\" > \"$2.new\" && chmod 755 \"$2.new\" && mv \"$2.new\" \"$2\"";
+            let args = ["-c", write, "sh", text, path.to_str().unwrap()];
+            assert!(Command::new("/bin/sh").args(args).status().unwrap().success());
             path
         }
     }
