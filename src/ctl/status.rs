@@ -188,9 +188,22 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
     if !status.managers.is_empty() {
         row("Managers", &status.managers.len().to_string());
         for manager in &status.managers {
-            let leads = if manager.leader { " (leads)" } else { "" };
-            row("", &format!("{} at {}{leads}", manager.node_id, manager.addr));
+            let how = match (manager.leader, manager.reachable, manager.voter) {
+                (true, _, _) => " (leads)",
+                (false, Some(false), _) => " (unreachable)",
+                (false, _, false) if status.losses.is_some() => " (catching up)",
+                (false, _, _) => "",
+            };
+            row("", &format!("{} at {}{how}", manager.node_id, manager.addr));
         }
+    }
+    if let Some(losses) = status.losses.filter(|_| status.managers.len() > 1) {
+        let lost = match losses {
+            0 => "no more managers, or nothing can be written".to_owned(),
+            1 => "1 more manager".to_owned(),
+            more => format!("{more} more managers"),
+        };
+        row("May be lost", &lost);
     }
     row("Hostname", &status.hostname);
     row("ListenAddr", &status.listen_addr);
