@@ -2,13 +2,12 @@
 
 use crate::{
     wires::{Wire, Wires},
-    world::{Said, World, until},
+    world::{Said, World, end_tasks_below, until},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
 };
 
 /// What the nodes' disks and logs must not show.
@@ -311,26 +310,4 @@ impl Drop for Cluster {
             end_tasks_below(node.path("").as_path());
         }
     }
-}
-
-fn end_tasks_below(dir: &Path) {
-    until("tasks to end", || {
-        let ours = processes_below(dir);
-        for pid in &ours {
-            // It may end at this very moment by itself.
-            kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL).ok();
-        }
-        ours.is_empty().then_some(())
-    });
-}
-
-/// Those whose working directory is below `dir`.
-fn processes_below(dir: &Path) -> Vec<i32> {
-    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    processes
-        .filter(|process| {
-            fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir))
-        })
-        .filter_map(|process| process.file_name().to_str()?.parse().ok())
-        .collect()
 }

@@ -259,6 +259,7 @@ impl Drop for World {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+        end_tasks_below(self.dir.path());
         unmount_below(self.dir.path());
         if std::thread::panicking()
             && let Ok(log) = fs::read_to_string(self.path("log"))
@@ -270,6 +271,33 @@ impl Drop for World {
             );
         }
     }
+}
+
+/// Ends the tasks of a killed daemon, known by the directory they stand in: nobody else is left to.
+pub(crate) fn end_tasks_below(dir: &Path) {
+    until("tasks to end", || {
+        let ours = processes_below(dir);
+        for pid in &ours {
+            // It may end at this very moment by itself.
+            rustix::process::kill_process(
+                rustix::process::Pid::from_raw(*pid).unwrap(),
+                rustix::process::Signal::KILL,
+            )
+            .ok();
+        }
+        ours.is_empty().then_some(())
+    });
+}
+
+/// Those whose working directory is below `dir`.
+pub(crate) fn processes_below(dir: &Path) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes
+        .filter(|process| {
+            fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir))
+        })
+        .filter_map(|process| process.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// Detaches what a killed daemon left mounted below `dir`.
