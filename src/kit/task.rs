@@ -1,7 +1,7 @@
 //! Starts tasks that somebody waits for: each gets a [`Stop`] to listen to and a [`Running`] to be awaited.
 
 use std::future::Future;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 pub use tokio_util::sync::CancellationToken as Stop;
 
 /// A task that runs. Dropping it aborts the task, so nothing is ever left behind unseen.
@@ -32,13 +32,7 @@ pub async fn to_the_end<T: Send + 'static>(
 ) -> T {
     let mut running = start(name, work);
     let handle = running.handle.take().expect("it was just started");
-    match handle.await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => unreachable!("nobody has a handle to abort it"),
-        },
-    }
+    result(name, handle.await)
 }
 
 /// Starts `work` that ends by itself, when whoever it works for goes away.
@@ -46,6 +40,19 @@ pub fn leave(name: &'static str, work: impl Future<Output = ()> + Send + 'static
     let mut running = start(name, work);
     // Dropping the handle lets it go on.
     drop(running.handle.take());
+}
+
+fn result<T>(name: &'static str, done: Result<T, JoinError>) -> T {
+    match done {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => {
+                tracing::error!(task = name, "task panicked");
+                std::panic::resume_unwind(panic)
+            }
+            Err(_) => unreachable!("only drop aborts, and it takes the handle"),
+        },
+    }
 }
 
 impl<T> Running<T> {
@@ -57,16 +64,7 @@ impl<T> Running<T> {
         let handle = self.handle.as_mut().expect("taken only by drop");
         let done = handle.await;
         self.handle = None;
-        match done {
-            Ok(value) => value,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => {
-                    tracing::error!(task = self.name, "task panicked");
-                    std::panic::resume_unwind(panic)
-                }
-                Err(_) => unreachable!("only drop aborts, and it takes the handle"),
-            },
-        }
+        result(self.name, done)
     }
 
     pub fn is_finished(&self) -> bool {

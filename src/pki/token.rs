@@ -1,7 +1,7 @@
 //! Join tokens: `SECRETD-1-<digest of the CA>-<secret>`. Pins the CA for the first contact and proves the right to join.
 
 use super::authority::CaDigest;
-use crate::crypto::plaintext::Plaintext;
+use crate::{crypto::plaintext::Plaintext, kit::hex};
 use sha2::{Digest as _, Sha256};
 use std::{fmt, fmt::Write as _, str::FromStr};
 use subtle::ConstantTimeEq as _;
@@ -43,9 +43,7 @@ impl JoinToken {
         // With room for all of it at once: growing would leave copies behind.
         let mut text = Zeroizing::new(String::with_capacity(128));
         write!(text, "{PREFIX}{}-", self.ca).expect("strings take everything");
-        for byte in self.secret.iter() {
-            write!(text, "{byte:02x}").expect("strings take everything");
-        }
+        hex::push(&mut text, self.secret.as_slice());
         text
     }
 
@@ -90,8 +88,8 @@ impl FromStr for JoinToken {
             .and_then(|rest| rest.split_once('-'))
             .ok_or(BadToken)?;
         let mut token = Self { ca: CaDigest([0; 32]), secret: Zeroizing::new([0; SECRET]) };
-        unhex_to(ca, &mut token.ca.0)?;
-        unhex_to(secret, token.secret.as_mut_slice())?;
+        hex::read(ca, &mut token.ca.0).ok_or(BadToken)?;
+        hex::read(secret, token.secret.as_mut_slice()).ok_or(BadToken)?;
         Ok(token)
     }
 }
@@ -100,22 +98,6 @@ impl fmt::Debug for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JoinToken(..)")
     }
-}
-
-fn unhex_to(text: &str, out: &mut [u8]) -> Result<(), BadToken> {
-    let digit = |c: u8| match c {
-        b'0'..=b'9' => Ok(c - b'0'),
-        b'a'..=b'f' => Ok(c - b'a' + 10),
-        _ => Err(BadToken),
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != out.len() || !rest.is_empty() {
-        return Err(BadToken);
-    }
-    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
