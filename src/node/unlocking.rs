@@ -53,8 +53,8 @@ pub(super) async fn follow(
         tokio::select! {
             () = stop.cancelled() => return,
             () = retry => {}
-            // Whatever was missed, the state has it.
-            change = changes.recv() => if matches!(change, Err(RecvError::Closed)) { return },
+            // Whatever was missed, the state has it. A header that cannot be written is not tried at each change.
+            change = changes.recv(), if again.is_none() => if matches!(change, Err(RecvError::Closed)) { return },
         }
     }
 }

@@ -21,14 +21,13 @@ use crate::{
 };
 use async_trait::async_trait;
 use openraft::{
-    AnyError, OptionalSend, RPCTypes, Snapshot, StorageIOError,
+    AnyError, EntryPayload, OptionalSend, RPCTypes, Snapshot, StorageIOError,
     error::{Fatal, RPCError, RaftError, ReplicationClosed, StreamingError, Timeout, Unreachable},
     network::{RPCOption, RaftNetwork, RaftNetworkFactory},
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
     },
 };
-use prost::Message as _;
 use std::{
     collections::BTreeMap,
     sync::{
@@ -284,6 +283,14 @@ impl Connection {
     }
 }
 
+/// About how many bytes an entry takes; what is not a batch is small.
+fn weight(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(batch) => batch.weight(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    }
+}
+
 impl RaftNetwork<TypeConfig> for Connection {
     async fn append_entries(
         &mut self,
@@ -292,6 +299,7 @@ impl RaftNetwork<TypeConfig> for Connection {
     ) -> Result<AppendEntriesResponse<u64>, RaftCallError> {
         let AppendEntriesRequest { vote, prev_log_id, entries, leader_commit } = rpc;
         let last = entries.last().map(|entry| entry.log_id);
+        let weight: usize = entries.iter().map(weight).sum();
         let carries = |under_way: &UnderWay| {
             let UnderWay { vote: of, prev, last: upto, .. } = under_way;
             (*of, *prev) == (vote, prev_log_id) && *upto <= last
@@ -301,7 +309,7 @@ impl RaftNetwork<TypeConfig> for Connection {
             // What is not wanted any more is not sent on.
             self.under_way = None;
             let message = self.message(&vote, prev_log_id, &entries, leader_commit);
-            if message.encoded_len() < LARGE {
+            if weight < LARGE {
                 // openraft drops the call at the hard limit; ours ends before, so that it is counted.
                 let answer = self.append(message, option.soft_ttl()).await?;
                 self.network.hear(self.target, vote.leader_id.term);
