@@ -6,9 +6,10 @@ use super::{
 };
 use crate::{
     crypto::plaintext::Plaintext,
+    kit::prompt::{self, Asked},
     model::object::{Kind, check_size},
 };
-use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
+use rustix::termios;
 use std::{
     fs::File,
     io::{self, Read},
@@ -34,12 +35,8 @@ pub(crate) fn payload(
         None => {
             let stdin = io::stdin();
             if kind == Kind::Secret && termios::isatty(&stdin) {
-                read_prompt(
-                    &format!("Value of the {kind} (not shown; end it with Ctrl-D): "),
-                    bound(kind),
-                    CTRL_D,
-                    stdin.as_fd(),
-                )?
+                let question = format!("Value of the {kind} (not shown; end it with Ctrl-D): ");
+                ask(&question, bound(kind), CTRL_D)?
             } else {
                 read_all(bound(kind), Stdin(stdin.as_fd())).map_err(|error| {
                     Failure::new(Code::Other, format!("cannot read standard input: {error}"))
@@ -78,9 +75,7 @@ pub(crate) fn line(question: &str, source: Option<&Path>) -> Result<Plaintext, F
     let stdin = io::stdin();
     let mut bytes = match source.filter(|path| *path != Path::new("-")) {
         Some(path) => read_file(LINE, path)?,
-        None if source.is_none() && termios::isatty(&stdin) => {
-            read_prompt(question, LINE, b'\n', stdin.as_fd())?
-        }
+        None if source.is_none() && termios::isatty(&stdin) => ask(question, LINE, b'\n')?,
         None => read_all(LINE, Stdin(stdin.as_fd())).map_err(|error| {
             Failure::new(Code::Other, format!("cannot read standard input: {error}"))
         })?,
@@ -171,55 +166,17 @@ impl Read for Stdin<'_> {
     }
 }
 
-/// Puts the terminal back as it was, whatever happens.
-struct Restore<'a> {
-    terminal: BorrowedFd<'a>,
-    before: Termios,
-}
-
-impl Drop for Restore<'_> {
-    fn drop(&mut self) {
-        termios::tcsetattr(self.terminal, OptionalActions::Now, &self.before).ok();
-        output::note("");
-    }
-}
-
-const CTRL_C: u8 = 3;
 const CTRL_D: u8 = 4;
-const BACKSPACE: u8 = 8;
-const DELETE: u8 = 127;
 
-/// Asks at the terminal, byte by byte: no echo, no line limit, and Ctrl-C restores the terminal first.
-fn read_prompt(
-    question: &str,
-    bound: usize,
-    end: u8,
-    terminal: BorrowedFd<'_>,
-) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let cannot =
-        |error| Failure::new(Code::Other, format!("cannot read from the terminal: {error}"));
-    let before = termios::tcgetattr(terminal).map_err(cannot)?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-    silent.special_codes[SpecialCodeIndex::VMIN] = 1;
-    silent.special_codes[SpecialCodeIndex::VTIME] = 0;
-    output::prompt(question);
-    termios::tcsetattr(terminal, OptionalActions::Flush, &silent).map_err(cannot)?;
-    let _restore = Restore { terminal, before };
-    let mut bytes = Zeroizing::new(Vec::with_capacity(bound));
-    let mut byte = Zeroizing::new([0]);
-    while bytes.len() < bound && rustix::io::read(terminal, &mut byte[..]).map_err(cannot)? == 1 {
-        match byte[0] {
-            CTRL_C => return Err(Failure::new(Code::Interrupted, "")),
-            CTRL_D => break,
-            byte if byte == end => break,
-            BACKSPACE | DELETE => {
-                bytes.pop();
-            }
-            other => bytes.push(other),
+/// Asks whoever sits at standard input.
+fn ask(question: &str, bound: usize, end: u8) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    match prompt::hidden(io::stdin().as_fd(), question, bound, end) {
+        Ok(Asked::Typed(bytes)) => Ok(bytes),
+        Ok(Asked::Interrupted) => Err(Failure::new(Code::Interrupted, "")),
+        Err(error) => {
+            Err(Failure::new(Code::Other, format!("cannot read from the terminal: {error}")))
         }
     }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -47,13 +47,6 @@ pub(crate) fn note(text: impl Display) {
     writeln!(io::stderr().lock(), "{text}").ok();
 }
 
-/// As [`note`], without ending the line.
-pub(crate) fn prompt(text: impl Display) {
-    let mut stderr = io::stderr().lock();
-    write!(stderr, "{text}").ok();
-    stderr.flush().ok();
-}
-
 /// Says why the command failed; the first word in red on a terminal.
 pub(crate) fn failure(failure: &Failure) {
     if failure.code == Code::Pipe || failure.message().is_empty() {

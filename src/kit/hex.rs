@@ -1,12 +1,21 @@
 //! Bytes as lower-case hexadecimal digits, written and read in place: what goes through here may be a key.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+
+/// Shows bytes that are not secret.
+#[derive(Debug, Clone, Copy)]
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(bytes) = self;
+        bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 /// Appends two digits for each byte. Room for them is the caller's business: growing leaves copies behind.
 pub fn push(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("strings take everything");
-    }
+    write!(text, "{}", Hex(bytes)).expect("strings take everything");
 }
 
 /// Fills `out` from exactly twice as many digits; nothing if they are not that.

@@ -9,6 +9,7 @@ pub mod id;
 pub mod limits;
 pub mod name;
 pub mod os;
+pub mod prompt;
 pub mod task;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -20,6 +20,7 @@ use crate::{
     kit::{
         clock::Clock,
         id::{ClusterId, NodeId},
+        prompt::{self, Asked},
         task::Stop,
     },
     model::{
@@ -31,7 +32,8 @@ use crate::{
 };
 use clap::Args;
 use std::{
-    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
+    os::fd::AsFd as _,
     sync::Arc,
 };
 use zeroize::Zeroizing;
@@ -192,7 +194,7 @@ fn confirm_cluster(cluster: ClusterId, confirm: Option<String>) -> Result<(), Re
         None if io::stdin().is_terminal() => {
             say(&format!("This makes this manager the only one of cluster {cluster}."));
             say("What only the others had acknowledged is lost, and they must never start again.");
-            prompt("Type the cluster's id to go on: ");
+            print("Type the cluster's id to go on: ");
             let mut line = String::new();
             io::stdin().lock().read_line(&mut line).map_err(RecoverError::Read)?;
             line
@@ -220,35 +222,34 @@ async fn reestablish(raft: &Raft, this: NodeId) -> Result<Vec<NodeId>, RecoverEr
 
 /// One line from standard input; at a terminal it is not shown.
 fn read_line(question: &str) -> Result<Plaintext, RecoverError> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-    prompt(question);
+    const LINE: usize = 4096;
     let stdin = io::stdin();
-    let before = tcgetattr(&stdin).ok();
-    if let Some(before) = &before {
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(&stdin, OptionalActions::Flush, &silent)
-            .map_err(|e| RecoverError::Read(e.into()))?;
-    }
-    let mut line = Zeroizing::new(String::with_capacity(4096));
-    let read = stdin.lock().read_line(&mut line);
-    if let Some(before) = &before {
-        tcsetattr(&stdin, OptionalActions::Now, before)
-            .map_err(|e| RecoverError::Read(e.into()))?;
-        say("");
-    }
-    if read.map_err(RecoverError::Read)? == 0 {
-        return Err(RecoverError::Read(io::ErrorKind::UnexpectedEof.into()));
-    }
-    Ok(Plaintext::new(line.trim_end().as_bytes().to_vec()))
+    let mut line = if stdin.is_terminal() {
+        match prompt::hidden(stdin.as_fd(), question, LINE, b'\n').map_err(RecoverError::Read)? {
+            Asked::Typed(line) => line,
+            Asked::Interrupted => {
+                return Err(RecoverError::Read(io::ErrorKind::Interrupted.into()));
+            }
+        }
+    } else {
+        let mut line = Zeroizing::new(Vec::with_capacity(LINE));
+        let mut bounded = stdin.lock().take(LINE as u64);
+        if bounded.read_until(b'\n', &mut line).map_err(RecoverError::Read)? == 0 {
+            return Err(RecoverError::Read(io::ErrorKind::UnexpectedEof.into()));
+        }
+        line
+    };
+    let length = line.trim_ascii_end().len();
+    line.truncate(length);
+    Ok(Plaintext::new(std::mem::take(&mut *line)))
 }
 
-fn prompt(text: &str) {
+fn print(text: &str) {
     let mut stderr = io::stderr().lock();
     // Nobody there to read it is no reason to stop.
     stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()).ok();
 }
 
 fn say(text: &str) {
-    prompt(&format!("{text}\n"));
+    print(&format!("{text}\n"));
 }

@@ -8,6 +8,7 @@ use crate::{
     crypto::plaintext::Plaintext,
     kit::{
         clock::Timestamp,
+        hex::Hex,
         id::{ClusterId, NodeId},
     },
     model::node::Role,
@@ -230,7 +231,7 @@ fn random_serial() -> SerialNumber {
 
 impl fmt::Display for CaDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hex(&self.0).fmt(f)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     kit::{
         clock::Timestamp,
+        hex::Hex,
         id::{ClusterId, NodeId},
     },
     model::node::Role,
@@ -141,7 +142,7 @@ fn names(certificate: &X509Certificate<'_>) -> Option<(ClusterId, Role, NodeId)>
 
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hex(&self.0).fmt(f)
     }
 }
 
@@ -153,7 +154,7 @@ impl fmt::Debug for Serial {
 
 impl fmt::Debug for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        Hex(&self.0).fmt(f)
     }
 }
 

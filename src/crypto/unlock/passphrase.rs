@@ -64,6 +64,7 @@ impl Default for Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kit::hex::Hex;
 
     fn words(text: &str) -> Plaintext {
         Plaintext::new(text.as_bytes().to_vec())
@@ -85,8 +86,10 @@ mod tests {
         // printf 'correct horse battery' | argon2 0123456789abcdef -id -k 64 -t 1 -p 1 -l 32 -r
         let cost = Cost { salt: *b"0123456789abcdef", ..Cost::light() };
         let key = cost.key(&words("correct horse battery")).unwrap();
-        let hex: String = key.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "feeaf97cb10b51bd5e5e44fda0a1eaaba807199f4f87081b8f8ab221c08d6987");
+        assert_eq!(
+            Hex(key.bytes()).to_string(),
+            "feeaf97cb10b51bd5e5e44fda0a1eaaba807199f4f87081b8f8ab221c08d6987"
+        );
     }
 
     #[test]

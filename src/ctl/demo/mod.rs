@@ -8,6 +8,7 @@ use super::{
     exit::{Code, Failure},
     output,
 };
+use crate::kit::hex::Hex;
 use house::House;
 use sha2::{Digest, Sha256};
 use stage::Stage;
@@ -121,8 +122,7 @@ async fn tell(house: &mut House) -> Result<(), Failure> {
         ])
         .await?;
     let seen = stage.captured(&["service", "logs", "--raw", "look"]).await?;
-    let digest: String =
-        Sha256::digest(PASSWORD.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = Hex(&Sha256::digest(PASSWORD.as_bytes())).to_string();
     stage.remark(&format!("sha256 of {examples}/{PASSWORD_FILE} here: {digest}"))?;
     stage.check(seen.contains(&digest), "the task saw another file")?;
 

@@ -4,6 +4,7 @@ use super::{Index, capital, label_lines};
 use crate::{
     client::NodeSummary,
     ctl::format::Listing,
+    kit::hex::Hex,
     model::{
         Labels,
         node::{CertificateStatus, ManagerStatus, Node, NodeDescription},
@@ -167,7 +168,7 @@ struct Certificate {
 impl From<&CertificateStatus> for Certificate {
     fn from(certificate: &CertificateStatus) -> Self {
         let CertificateStatus { issuer, role, expires_at, shown: _ } = certificate;
-        let issuer = issuer.iter().map(|byte| format!("{byte:02x}")).collect();
+        let issuer = Hex(issuer).to_string();
         Self { role: role.to_string(), expires_at: expires_at.to_string(), issuer }
     }
 }
