@@ -62,6 +62,14 @@ impl Client {
         self.once(self.node_service().unlock(request)).await
     }
 
+    /// Fills a manager whose store is damaged from the others; returns when it has everything.
+    ///
+    /// # Errors
+    /// It is not damaged, or the only manager; too few of the others can be reached.
+    pub async fn refill(&self) -> Result<v1::RefillResponse, ClientError> {
+        self.once(self.node_service().refill(v1::RefillRequest {})).await
+    }
+
     /// Leaves the cluster.
     ///
     /// # Errors

@@ -75,6 +75,9 @@ pub(crate) enum Command {
     Join(JoinArgs),
     /// Take this node out of its cluster
     Leave(LeaveArgs),
+    /// Fill this manager, whose store is damaged, from the other managers
+    #[command(after_long_help = REFILL_HELP)]
+    Refill,
     /// Make a token with which other machines join this cluster
     #[command(after_long_help = JOIN_TOKEN_HELP)]
     JoinToken(JoinTokenArgs),
@@ -113,6 +116,14 @@ Examples:
 
 The token says whether the node becomes a worker or a manager. Get one on a manager: secretctl join-token worker";
 
+const REFILL_HELP: &str = "\
+A manager that finds its store damaged does not vote: `secretctl status` says what is damaged. Its
+tasks and their files stay, and more go on coming from the other managers.
+
+This command gives it a new, empty store, which the others fill; they must be more than half of the
+managers without this one. What was damaged is kept in the data directory until the manager votes
+again. A refill that was cut off can be begun again.";
+
 const CREATE_EXAMPLES: &str = "\
 Examples:
   secretctl create db-password password.txt
@@ -146,8 +157,8 @@ Examples:
 
 const STATUS_HELP: &str = "\
 Fields for --format:
-  .State               inactive, pending, active, locked or error
-  .Error               why, if it could not come up
+  .State               inactive, pending, active, locked, damaged or error
+  .Error               why, if it could not come up, or what is damaged
   .NodeID .ClusterID   empty while inactive
   .Role                manager or worker
   .Leader              true where this manager leads

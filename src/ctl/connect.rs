@@ -70,6 +70,10 @@ pub(crate) async fn explain(client: &Client, error: ClientError) -> Failure {
                 return not_ready(&format!("this node could not come up: {}", status.error))
                     .hint("the daemon's log says more");
             }
+            LocalState::Damaged => {
+                return not_ready(&format!("this manager's store is damaged: {}", status.error))
+                    .hint("fill it from the other managers with: secretctl refill");
+            }
             LocalState::Unspecified | LocalState::Pending | LocalState::Active => {}
         }
     }

@@ -1,4 +1,4 @@
-//! `secretctl join` and `secretctl leave`: how this node comes to a cluster and goes.
+//! `secretctl join`, `leave` and `refill`: how this node comes to a cluster, goes, and gets back what it lost.
 
 use super::{
     cli::{JoinArgs, JoinAvailability, LeaveArgs},
@@ -61,6 +61,23 @@ pub(crate) async fn leave(args: LeaveArgs, context: &Context) -> Result<(), Fail
         .await
         .map_err(|error| Failure::from(error).doing("cannot leave the cluster"))?;
     output::line("Node left the cluster.")
+}
+
+/// Fills this manager from the others and waits until it votes again.
+///
+/// # Errors
+/// Its store is not damaged; too few others can be reached, or there are none.
+pub(crate) async fn refill(context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let refilled = client
+        .refill()
+        .await
+        .map_err(|error| Failure::from(error).doing("cannot refill this manager"))?;
+    output::line(if refilled.voter {
+        "This manager has everything again, and votes."
+    } else {
+        "This manager has everything again, and votes once it has caught up: see `secretctl status`."
+    })
 }
 
 /// `host:port`, with the default port where none was given.

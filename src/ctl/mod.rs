@@ -85,6 +85,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Init(args) => status::init(args, context).await,
         Command::Join(args) => join::join(args, context).await,
         Command::Leave(args) => join::leave(args, context).await,
+        Command::Refill => join::refill(context).await,
         Command::JoinToken(args) => token::run(args, context).await,
         Command::Ca(command) => authority::run(command, context).await,
         Command::Status(args) => status::status(args, context).await,

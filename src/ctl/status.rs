@@ -79,6 +79,7 @@ fn state(status: &StatusResponse) -> &'static str {
         LocalState::Active => "active",
         LocalState::Locked => "locked",
         LocalState::Error => "error",
+        LocalState::Damaged => "damaged",
     }
 }
 
@@ -180,7 +181,7 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
     };
     let state = state(status);
     row("State", state);
-    row("Error", &status.error);
+    row(if state == "damaged" { "Damage" } else { "Error" }, &status.error);
     row("NodeID", &status.node_id);
     row("ClusterID", &status.cluster_id);
     let role = role(status);
@@ -234,6 +235,15 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
     row("Version", &status.version);
     if state == "locked" {
         out.push_str("\nThis node is locked. Open its keys with: secretctl unlock\n");
+    }
+    if state == "damaged" {
+        let what = if status.managers.len() > 1 {
+            "Fill it from the other managers with: secretctl refill"
+        } else {
+            "Nobody else has what it stored: bring the data directory back from a copy, or restore a backup."
+        };
+        writeln!(out, "\nThis manager does not vote: its store is damaged. {what}")
+            .expect("a String takes everything");
     }
     if state == "inactive" {
         out.push_str("\nThis node belongs to no cluster. Found one here with: secretctl init\n");

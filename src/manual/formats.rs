@@ -55,7 +55,7 @@
 //!
 //! Numbers are little-endian. The chain is SHA-256 over all frames before; it is part of what each record is sealed to, so
 //! that none can be moved, repeated or left out. A last frame with zeros where bytes should be was never acknowledged and is
-//! dropped; any other damage refuses to start.
+//! dropped; with any other damage the manager does not vote until it is refilled ([`super::recovering`]).
 //!
 //! # The state file
 //! Row keys are a kind byte and a random id; values are protobuf in the envelope, bound to their key, cluster and node. Bodies

@@ -3,6 +3,7 @@
 //! - [`life_of_a_secret`]: from `secretctl create` to a file in a container, and out again.
 //! - [`identity`]: how nodes join, prove themselves, change their CA, and go.
 //! - [`threat_model`]: what is promised, against whom, and what is not.
+//! - [`recovering`]: what to do when something is damaged, lost, or lost for ever.
 //! - [`formats`]: what lies on disk, byte by byte.
 //! - [`decisions`]: choices that are expensive to change, with their price.
 //! - [`glossary`]: one word for each idea.
@@ -12,4 +13,5 @@ pub mod formats;
 pub mod glossary;
 pub mod identity;
 pub mod life_of_a_secret;
+pub mod recovering;
 pub mod threat_model;

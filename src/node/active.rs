@@ -7,6 +7,7 @@ use super::{
     keystore::{self, Locked, Opened, Unlocked, Ways},
     managing::{Dial, Managing},
     member::{self, Card, Member},
+    refill,
     renewal::{self, Renewal, Signer, issue},
     settings::Settings,
     unlocking,
@@ -43,7 +44,7 @@ use crate::{
 };
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::net::TcpListener;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 pub(super) use super::{active_error::ActiveError, turning::Turned};
 
@@ -104,6 +105,8 @@ pub(super) struct Active {
     pub(super) tls: Tls,
     pub(super) runtime: Arc<dyn crate::agent::runtime::Runtime>,
     pub(super) managing: Option<Managing>,
+    /// What is wrong with the store of a manager that therefore is none until it is refilled.
+    pub(super) damage: Option<String>,
     pub(super) work: Work,
     pub(super) parts: Vec<Running<()>>,
     pub(super) stop: Stop,
@@ -299,7 +302,33 @@ impl Active {
             );
             return Ok(Resumed::Nothing);
         };
-        Self::take_up(around, keys, member).await.map(Box::new).map(Resumed::Active)
+        let again = keys.shared();
+        let filled = match Self::take_up(around, keys, member).await {
+            // A store that was begun when this manager was promoted or refilled, and cut off before it had anything.
+            Err(ActiveError::NoCluster) => {
+                let member = Member::load(&around.data, &again)?.ok_or(ActiveError::NoCluster)?;
+                let damage = ActiveError::NoCluster.to_string();
+                let runtime = work::runtime(&around.settings, again.node).await?;
+                Self::without_store(around, again, member, runtime, damage).await
+            }
+            filled => filled,
+        };
+        filled.map(Box::new).map(Resumed::Active)
+    }
+
+    /// Starts a manager that has no store it could use: what remains is a worker.
+    async fn without_store(
+        around: &Surroundings,
+        keys: Unlocked,
+        member: Member,
+        runtime: Arc<dyn crate::agent::runtime::Runtime>,
+        damage: String,
+    ) -> Result<Self, ActiveError> {
+        error!(%damage, "this manager takes no part in the cluster's decisions until it is refilled");
+        let tls = tls(&keys, &member, &around.clock)?;
+        let card = Card::new(&around.data, keys, member);
+        let worker = Self::start(around, card, tls, None, runtime).await?;
+        Ok(Self { damage: Some(damage), ..worker })
     }
 
     /// Starts what the membership says: a manager if it has a Raft id.
@@ -321,7 +350,14 @@ impl Active {
         let runtime = work::runtime(&around.settings, keys.node).await?;
         let store = match store {
             Some((raft_id, listener, dial)) => {
-                Some((Raft::open(options(around, &keys, raft_id), dial).await?, listener))
+                match Raft::open(options(around, &keys, raft_id), dial).await {
+                    Ok(raft) => Some((raft, listener)),
+                    Err(error) if error.is_damage() => {
+                        let damage = chain(&error).to_string();
+                        return Self::without_store(around, keys, member, runtime, damage).await;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             None => None,
         };
@@ -385,8 +421,10 @@ impl Active {
                 stop.clone(),
             );
             parts.push(task::start("key header", ways));
+            let (raft, data) = (managing.raft.clone(), around.data.clone());
+            parts.push(task::start("refilled", refill::until_whole(raft, data, stop.clone())));
         }
-        Ok(Self { card, tls, runtime, managing, work, parts, stop })
+        Ok(Self { card, tls, runtime, managing, damage: None, work, parts, stop })
     }
 
     pub(super) fn node(&self) -> NodeId {
@@ -398,7 +436,13 @@ impl Active {
     }
 
     pub(super) fn role(&self) -> Role {
-        if self.managing.is_some() { Role::Manager } else { Role::Worker }
+        let manager = self.managing.is_some() || self.damage.is_some();
+        if manager { Role::Manager } else { Role::Worker }
+    }
+
+    /// What is wrong with the store, if it is damaged.
+    pub(super) fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
     }
 
     /// This manager's store and the root key; a worker has none.
@@ -444,7 +488,8 @@ impl Active {
                 managing.describe(status).await;
             }
             None => {
-                status.role = v1::Role::Worker.into();
+                let role = if self.damage.is_some() { v1::Role::Manager } else { v1::Role::Worker };
+                status.role = role.into();
                 status.managers = self
                     .managers()
                     .into_iter()
@@ -455,6 +500,10 @@ impl Active {
                     })
                     .collect();
             }
+        }
+        if let Some(damage) = &self.damage {
+            status.state = LocalState::Damaged.into();
+            status.error.clone_from(damage);
         }
         let ways =
             self.managing.as_ref().and_then(|m| m.raft.state().cluster().map(|c| Ways::of(c)));
@@ -475,7 +524,7 @@ impl Active {
     pub(super) async fn part(
         self,
     ) -> Result<(Card, Tls, Arc<dyn crate::agent::runtime::Runtime>), ActiveError> {
-        let Self { card, tls, runtime, managing, work, parts, stop } = self;
+        let Self { card, tls, runtime, managing, damage: _, work, parts, stop } = self;
         work.stop().await;
         stop.cancel();
         for part in parts {
@@ -565,7 +614,7 @@ pub(super) fn wipe(around: &Surroundings) -> Result<(), ActiveError> {
     for path in [member::path(&around.data), around.raft_dir(), keystore::path(&around.data)] {
         wipe_at(&path)?;
     }
-    Ok(())
+    refill::forget(&around.data)
 }
 
 pub(super) fn wipe_at(path: &std::path::Path) -> Result<(), ActiveError> {

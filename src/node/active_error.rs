@@ -49,6 +49,12 @@ pub(super) enum ActiveError {
     Work(#[from] WorkError),
     #[error("the store stopped: {0}")]
     Stopped(String),
+    #[error("this is the only manager of its cluster: nobody else has what it stored")]
+    OnlyManager,
+    #[error("the other managers cannot fill this one now")]
+    Refill(#[source] Box<Self>),
+    #[error("cannot move the damaged store to {}", path.display())]
+    Aside { path: PathBuf, source: io::Error },
 }
 
 impl ActiveError {
@@ -73,6 +79,13 @@ impl ActiveError {
                 "restore data directory and key file from one backup"
             }
             Self::Stopped(_) => "see the log for the cause, then start secretd again",
+            Self::OnlyManager => {
+                "bring the whole data directory back from a copy, or let the node go with `secretctl leave --force` and restore a backup with `secretctl backup restore`"
+            }
+            Self::Refill(_) => {
+                "more than half of the managers must be up and reach each other without this one; nothing was changed, so try again when they do"
+            }
+            Self::Aside { .. } => "check the disk of the data directory, then try again",
             Self::Address(_) | Self::Issue(_) | Self::Tls(_) => return None,
         };
         Some(text.to_owned())
@@ -82,7 +95,9 @@ impl ActiveError {
     pub(super) fn status(&self) -> Status {
         let code = match self {
             Self::Address(_) => Code::InvalidArgument,
-            Self::Enroll(_) | Self::NoCluster => Code::FailedPrecondition,
+            Self::Enroll(_) | Self::NoCluster | Self::OnlyManager | Self::Refill(_) => {
+                Code::FailedPrecondition
+            }
             Self::Keys(_) | Self::Listen { .. } | Self::Leftovers { .. } | Self::Work(_) => {
                 Code::FailedPrecondition
             }

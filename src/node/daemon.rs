@@ -7,6 +7,7 @@ use super::{
     keystore::{Locked, Progress, UnlockError},
     local::Local,
     notify::notify,
+    refill,
     settings::Settings,
     socket::{Gate, Socket, SocketError},
     switch::Switch,
@@ -33,8 +34,8 @@ use crate::{
         status::status,
         v1::{
             BackupOpening, BackupSummary, CreateBackupRequest, InitResponse, JoinRequest,
-            JoinResponse, LocalState, Payload, RestoreBackupResponse, Role, StatusResponse,
-            UnlockResponse, control_server::ControlServer, node_server::NodeServer,
+            JoinResponse, LocalState, Payload, RefillResponse, RestoreBackupResponse, Role,
+            StatusResponse, UnlockResponse, control_server::ControlServer, node_server::NodeServer,
         },
     },
 };
@@ -53,6 +54,9 @@ use tracing::{error, info, warn};
 
 /// How long open calls may take to end when the daemon drains.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long a manager that was refilled is waited for until it votes.
+const VOTE: Duration = Duration::from_secs(30);
 
 /// How long to wait before a change of role is tried again.
 const TURN_RETRY: Duration = Duration::from_secs(2);
@@ -345,6 +349,60 @@ impl Daemon {
         Ok(response)
     }
 
+    /// Fills a manager whose store is damaged from the others; answers with its Raft id and whether it votes.
+    pub(super) async fn refill(&self) -> Result<RefillResponse, Status> {
+        let mut part = self.part.lock().await;
+        let member = match std::mem::replace(&mut *part, Part::Inactive) {
+            Part::Active(member) if member.damage().is_some() => member,
+            other => {
+                *part = other;
+                return Err(not_damaged(&part));
+            }
+        };
+        self.control.away(turning);
+        let raft = match member.refill(&self.around).await {
+            Ok(member) => {
+                let raft = member.store().map(|(raft, _)| raft);
+                self.put(&mut part, Part::Active(Box::new(member)));
+                raft
+            }
+            Err(Turned { error, still }) => {
+                warn!(error = %chain(&error), "this manager is not refilled");
+                let again = match still {
+                    Some(member) => Part::Active(member),
+                    None => self.again().await,
+                };
+                self.put(&mut part, again);
+                return Err(error.status());
+            }
+        };
+        drop(part);
+        let Some(raft) = raft else { return Ok(RefillResponse::default()) };
+        let voting = async {
+            while !refill::votes(&raft) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let voter = tokio::time::timeout(VOTE, voting).await.is_ok();
+        let raft_id = raft.status().raft_id;
+        info!(raft_id, voter, "refilled from the other managers");
+        Ok(RefillResponse { raft_id, voter })
+    }
+
+    /// What the files say that this node is, after a change that was cut off.
+    async fn again(&self) -> Part {
+        match Active::resume(&self.around).await {
+            Ok(Resumed::Active(member)) => Part::Active(member),
+            Ok(Resumed::Locked(locked)) => Part::Locked(Box::new(locked)),
+            Ok(Resumed::Nothing) => Part::Inactive,
+            Err(error) => {
+                error!(error = %chain(&error), "cannot take up what this node was");
+                self.around.fatal.cancel();
+                Part::Inactive
+            }
+        }
+    }
+
     pub(super) async fn leave(&self, force: bool) -> Result<(), Status> {
         let mut part = self.part.lock().await;
         let manager = match &*part {
@@ -381,6 +439,7 @@ impl Daemon {
                 self.note(String::new());
                 match member.control() {
                     Some(control) => self.control.on(control),
+                    None if member.damage().is_some() => self.control.away(is_damaged),
                     None => self.control.away(only_worker),
                 }
             }
@@ -537,6 +596,30 @@ fn no_cluster() -> Status {
         "this node is not part of a cluster",
         Some("found one with `secretctl init`, or join one with `secretctl join`".to_owned()),
     )
+}
+
+fn is_damaged() -> Status {
+    status(
+        Code::FailedPrecondition,
+        "this manager's store is damaged: it takes no part in the cluster's decisions",
+        Some(
+            "`secretctl status` says what is damaged; fill it from the other managers with `secretctl refill`"
+                .to_owned(),
+        ),
+    )
+}
+
+fn not_damaged(part: &Part) -> Status {
+    match part {
+        Part::Inactive => no_cluster(),
+        Part::Locked(_) => is_locked(),
+        Part::Active(member) if member.role() == node::Role::Worker => only_worker(),
+        Part::Active(_) => status(
+            Code::FailedPrecondition,
+            "this manager's store is not damaged",
+            Some("to make it anew all the same, demote the node and promote it again".to_owned()),
+        ),
+    }
 }
 
 fn only_worker() -> Status {

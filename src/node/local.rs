@@ -12,8 +12,8 @@ use crate::{
         v1::{
             BackupInput, BackupOpening, BackupSummary, CreateBackupRequest, CreateBackupResponse,
             InitRequest, InitResponse, JoinRequest, JoinResponse, LeaveRequest, LeaveResponse,
-            Payload, RestoreBackupResponse, StatusRequest, StatusResponse, UnlockRequest,
-            UnlockResponse, node_server::Node,
+            Payload, RefillRequest, RefillResponse, RestoreBackupResponse, StatusRequest,
+            StatusResponse, UnlockRequest, UnlockResponse, node_server::Node,
         },
     },
 };
@@ -126,6 +126,11 @@ impl Node for Local {
         };
         let daemon = Arc::clone(&self.0);
         whole("unlock", async move { daemon.unlock(typed, which).await }).await.map(Response::new)
+    }
+
+    async fn refill(&self, _: Request<RefillRequest>) -> Result<Response<RefillResponse>, Status> {
+        let daemon = Arc::clone(&self.0);
+        whole("refill", async move { daemon.refill().await }).await.map(Response::new)
     }
 
     async fn leave(

@@ -46,7 +46,7 @@ impl MemberError {
                 "check the data directory: its disk, its free space, its owner"
             }
             Self::Open { .. } | Self::Identity { .. } | Self::Malformed { .. } => {
-                "bring the file back from a backup, or let the node leave and join anew"
+                "bring the file back from a copy of the data directory; if there is none, take the node out on another manager (`secretctl node demote`, `secretctl node rm --force`), move the data directory away and join it as a new one"
             }
         }
     }

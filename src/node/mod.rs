@@ -18,6 +18,7 @@ pub mod member;
 pub mod notify;
 pub mod operators;
 mod recover;
+mod refill;
 mod renewal;
 pub mod settings;
 pub mod socket;

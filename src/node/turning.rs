@@ -6,7 +6,7 @@ use super::{
     keystore::{self, Ways},
     managing::{Dial, Managing},
     member::Card,
-    renewal,
+    refill, renewal,
 };
 use crate::{
     client::enroll::{self, Admitted, Enrolled},
@@ -100,6 +100,7 @@ impl Active {
             let ways = Ways::key_file();
             let keys = keystore::rekey(&around.data, key_file, &keys, Key::random(), &ways)?;
             wipe_at(&around.raft_dir())?;
+            refill::forget(&around.data)?;
             let card = Card::new(&around.data, keys, member);
             Self::start(around, card, tls, None, runtime).await
         };
@@ -139,7 +140,7 @@ impl Active {
     /// # Errors
     /// What it stored cannot be removed.
     pub(super) async fn forget(self, around: &Surroundings) -> Result<(), ActiveError> {
-        let Self { card: _, tls: _, runtime: _, managing, work, parts, stop } = self;
+        let Self { card: _, tls: _, runtime: _, managing, damage: _, work, parts, stop } = self;
         work.clear().await;
         stop.cancel();
         for part in parts {

@@ -123,6 +123,17 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// Whether what this manager stored is damaged or gone, so that others have to give it anew. Such a store must not
+    /// vote: it may have forgotten how it did.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Log(error) => error.is_damage(),
+            Self::StateFile(error) => error.is_damage(),
+            Self::Empty(_) | Self::LogBehind { .. } | Self::StateBehind { .. } => true,
+            Self::Exists(_) | Self::Backup(_) | Self::Raft(_) => false,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -132,10 +143,10 @@ impl StartError {
                 "this node belongs to a cluster already; start it without founding one"
             }
             Self::Empty(_) => {
-                "restore the whole data directory from a backup, or join the node again as a new one"
+                "start secretd and refill it from the other managers with `secretctl refill`, or restore a backup if it is the only one"
             }
             Self::LogBehind { .. } | Self::StateBehind { .. } => {
-                "nothing was changed; restore the whole data directory from a backup, or remove this node from the cluster and join it again as a new one"
+                "nothing was changed; start secretd and refill it from the other managers with `secretctl refill`, or restore a backup if it is the only one"
             }
             Self::Backup(error) => error.hint().unwrap_or("see the daemon's log for the cause"),
             Self::Raft(_) => "see the daemon's log for the cause",

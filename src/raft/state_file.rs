@@ -72,12 +72,20 @@ impl StateFileError {
                 "check the disk and the permissions of the data directory, then start secretd again"
             }
             Self::Damaged { .. } => {
-                "nothing was changed; restore the whole data directory from a backup, or remove this node from the cluster and join it again as a new one"
+                "nothing was changed; start secretd and refill it from the other managers with `secretctl refill`, or restore a backup if it is the only one"
             }
             Self::Foreign { .. } => {
                 "give secretd the data directory and the key file that belong together"
             }
             Self::InUse { .. } => "stop the other secretd that uses this data directory",
+        }
+    }
+
+    /// Whether what is on the disk is to blame, and not the way to it.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Foreign { .. } => true,
+            Self::Io { .. } | Self::InUse { .. } => false,
         }
     }
 

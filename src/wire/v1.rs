@@ -6004,6 +6004,17 @@ pub struct StatusResponse {
     #[prost(int64, tag = "22")]
     pub backup_verified_at_ms: i64,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefillRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefillResponse {
+    /// Under which it votes from now on; the one before is never used again.
+    #[prost(uint64, tag = "1")]
+    pub raft_id: u64,
+    /// Whether it votes already; if not, it will once it has caught up.
+    #[prost(bool, tag = "2")]
+    pub voter: bool,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitRequest {
     /// `IP:PORT`; empty: 0.0.0.0 and the default port.
@@ -6085,6 +6096,8 @@ pub enum LocalState {
     Locked = 4,
     /// Could not come up; `error` says why.
     Error = 5,
+    /// A manager whose store is damaged, as `error` says: it works as a worker only, until it is refilled.
+    Damaged = 6,
 }
 impl LocalState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -6099,6 +6112,7 @@ impl LocalState {
             Self::Active => "LOCAL_STATE_ACTIVE",
             Self::Locked => "LOCAL_STATE_LOCKED",
             Self::Error => "LOCAL_STATE_ERROR",
+            Self::Damaged => "LOCAL_STATE_DAMAGED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -6110,6 +6124,7 @@ impl LocalState {
             "LOCAL_STATE_ACTIVE" => Some(Self::Active),
             "LOCAL_STATE_LOCKED" => Some(Self::Locked),
             "LOCAL_STATE_ERROR" => Some(Self::Error),
+            "LOCAL_STATE_DAMAGED" => Some(Self::Damaged),
             _ => None,
         }
     }
@@ -6280,6 +6295,25 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Unlock"));
             self.inner.unary(req, path, codec).await
         }
+        /// Fills a manager whose store is damaged from the other managers. Answers when it has everything again.
+        pub async fn refill(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RefillRequest>,
+        ) -> std::result::Result<tonic::Response<super::RefillResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Refill");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Refill"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Leaves the cluster; what the node stored is removed.
         pub async fn leave(
             &mut self,
@@ -6405,6 +6439,11 @@ pub mod node_server {
             &self,
             request: tonic::Request<super::UnlockRequest>,
         ) -> std::result::Result<tonic::Response<super::UnlockResponse>, tonic::Status>;
+        /// Fills a manager whose store is damaged from the other managers. Answers when it has everything again.
+        async fn refill(
+            &self,
+            request: tonic::Request<super::RefillRequest>,
+        ) -> std::result::Result<tonic::Response<super::RefillResponse>, tonic::Status>;
         /// Leaves the cluster; what the node stored is removed.
         async fn leave(
             &self,
@@ -6671,6 +6710,49 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnlockSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Node/Refill" => {
+                    #[allow(non_camel_case_types)]
+                    struct RefillSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::RefillRequest>
+                    for RefillSvc<T> {
+                        type Response = super::RefillResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RefillRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::refill(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RefillSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -17,6 +17,7 @@ mod membership;
 mod moving;
 mod outlive;
 mod recover;
+mod refill;
 mod removed;
 mod rotation;
 mod sizes;

@@ -303,9 +303,16 @@ fn damage_is_found_at_the_start_and_named() {
             *byte ^= 0x5a;
         }
         fs::write(&entry, &broken).unwrap();
-        let said = world.start_fails();
-        assert_ne!(said.code, 0, "{} was hurt and nobody noticed", entry.display());
-        assert!(said.err.contains("hint"), "{}: {}", entry.display(), said.err);
+        world.start();
+        let status = world.json(["status", "--format", "json"]);
+        assert_eq!(status["State"], "damaged", "{} was hurt and nobody noticed", entry.display());
+        let named = entry.file_name().unwrap().to_str().unwrap();
+        assert!(status["Error"].as_str().unwrap().contains(named), "{named}: {status}");
+        let said = world.ctl(["status"]).ok();
+        assert!(said.contains("Nobody else has what it stored"), "{said}");
+        let refused = world.ctl(["refill"]).fails(5);
+        assert!(refused.contains("only manager") && refused.contains("hint: "), "{refused}");
+        world.stop();
         fs::write(&entry, &whole).unwrap();
         hurt += 1;
     }

@@ -82,7 +82,7 @@ impl KeyStoreError {
             Self::Foreign { .. } => "check --data-dir",
             Self::Format { .. } => "it was written by a newer secretd: run that version",
             Self::Damaged { .. } | Self::Open { .. } => {
-                "bring the file back from a backup, or let the node leave and join anew"
+                "bring the file back from a copy of the data directory; if there is none, take the node out on another manager (`secretctl node demote`, `secretctl node rm --force`), move the data directory away and join it as a new one"
             }
             Self::KeyFile(error) => error.hint(),
             Self::OtherKeyFile { .. } => {
@@ -102,6 +102,15 @@ pub struct Unlocked {
     pub node: NodeId,
     pub root: Arc<Key<Root>>,
     pub storage: Arc<Key<Storage>>,
+}
+
+impl Unlocked {
+    /// The same keys once more.
+    pub fn shared(&self) -> Self {
+        let Self { cluster, node, root, storage } = self;
+        let (root, storage) = (Arc::clone(root), Arc::clone(storage));
+        Self { cluster: *cluster, node: *node, root, storage }
+    }
 }
 
 /// A node's keys as they were found.

@@ -42,8 +42,16 @@ impl LogError {
                 "give secretd the data directory and the key file that belong together"
             }
             Self::Damaged { .. } | Self::Missing { .. } => {
-                "nothing was changed; restore the whole data directory from a backup, or remove this node from the cluster and join it again as a new one"
+                "nothing was changed; start secretd and refill it from the other managers with `secretctl refill`, or restore a backup if it is the only one"
             }
+        }
+    }
+
+    /// Whether what is on the disk is to blame, and not the way to it.
+    pub(in crate::raft) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Foreign { .. } | Self::Missing { .. } => true,
+            Self::Io { .. } => false,
         }
     }
 }
