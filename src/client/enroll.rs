@@ -153,18 +153,20 @@ impl EnrollError {
     }
 }
 
-/// Joins the cluster whose CA the token pins, by a manager at `addr` (`host:port`), as a new node.
+/// Joins the cluster whose CA the token pins, as a new node, by the first of the managers at `addrs` (`host:port`) that
+/// takes it in.
 ///
 /// # Errors
-/// Nobody there or not that cluster; a token that is not good; no leader within 15 s; an answer not to be believed.
+/// What the last of them said: nobody there or not that cluster; a token that is not good; no leader within 15 s; an
+/// answer not to be believed. No address was given.
 pub async fn join(
-    addr: &str,
+    addrs: &[String],
     token: &JoinToken,
     description: &NodeDescription,
     availability: Availability,
     clock: &Clock,
 ) -> Result<Enrolled, EnrollError> {
-    let pki::Contact { channel, ca } = pki::first_contact(addr, token.ca, clock).await?;
+    // One key for all: a manager may have taken us in and its answer be lost, then the next one finds the same node.
     let key = PrivateKey::generate();
     let request = || v1::IssueRequest {
         token: Some(v1::Payload::carry(&token.carry())),
@@ -172,11 +174,36 @@ pub async fn join(
         description: Some(description.into()),
         availability: availability.code(),
     };
+    let mut failure = EnrollError::NoManagers;
+    for addr in addrs {
+        match ask_in(addr, token, &request, clock).await {
+            Ok((response, ca)) => {
+                let enrolled = believe(key, response, std::slice::from_ref(&ca))?;
+                let known = enrolled.roots.contains(&ca);
+                return if known { Ok(enrolled) } else { Err(BadCertificate::Issuer.into()) };
+            }
+            Err(error) => {
+                tracing::warn!(%addr, error = %chain(&error), "cannot join through this manager");
+                failure = error;
+            }
+        }
+    }
+    Err(failure)
+}
+
+/// Asks one manager to be taken in, for as long as it says "not now"; returns its answer, and the CA it has.
+async fn ask_in(
+    addr: &str,
+    token: &JoinToken,
+    request: impl Fn() -> v1::IssueRequest,
+    clock: &Clock,
+) -> Result<(v1::IssueResponse, Vec<u8>), EnrollError> {
+    let pki::Contact { channel, ca } = pki::first_contact(addr, token.ca, clock).await?;
     let started = clock.now();
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-    let response = loop {
+    loop {
         let status = match attempt(client(&channel).issue(request())).await {
-            Ok(response) => break response,
+            Ok(response) => return Ok((response, ca)),
             Err(status) => status,
         };
         // Asked again with the same key it is the same node, whether or not the first question was answered.
@@ -188,9 +215,7 @@ pub async fn join(
             return Err(EnrollError::call(addr, &status));
         }
         backoff.wait().await;
-    };
-    let enrolled = believe(key, response, std::slice::from_ref(&ca))?;
-    if enrolled.roots.contains(&ca) { Ok(enrolled) } else { Err(BadCertificate::Issuer.into()) }
+    }
 }
 
 /// Asks for the next certificate with the one that `tls` shows; the first manager that answers decides.

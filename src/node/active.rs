@@ -194,24 +194,8 @@ impl Active {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..NodeDescription::default()
         };
-        let mut enrolled = None;
-        let mut failure = None;
-        for addr in managers {
-            let asked = enroll::join(addr, token, &description, availability, &around.clock).await;
-            match asked {
-                Ok(good) => {
-                    enrolled = Some(good);
-                    break;
-                }
-                Err(error) => {
-                    warn!(%addr, error = %chain(&error), "cannot join through this manager");
-                    failure = Some(error);
-                }
-            }
-        }
-        let Some(enrolled) = enrolled else {
-            return Err(failure.map_or(ActiveError::NoCluster, ActiveError::Enroll));
-        };
+        let enrolled =
+            enroll::join(managers, token, &description, availability, &around.clock).await?;
         let (node, cluster, role) = (enrolled.node, enrolled.cluster, enrolled.role);
         let asked = Asked { listen, advertise };
         let tried = Self::settle(around, enrolled, bound, asked).await;

@@ -13,7 +13,10 @@ use crate::{
     raft::{Alone, Member, Options},
 };
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const START: Timestamp = Timestamp(1_790_000_000_000);
@@ -143,7 +146,7 @@ impl World {
     async fn join(&self, token: &JoinToken) -> Result<Enrolled, EnrollError> {
         let description = NodeDescription { hostname: "box".into(), ..Default::default() };
         let active = Availability::Active;
-        enroll::join(&self.addr, token, &description, active, &self.clock).await
+        enroll::join(&[self.addr.clone()], token, &description, active, &self.clock).await
     }
 
     fn tls_of(&self, identity: &Identity) -> Tls {
@@ -369,6 +372,44 @@ async fn who_departs_is_a_worker_and_down_afterwards() {
     // The last manager stays.
     let refused = refusal(enroll::depart(&world.tls, &world.managers()).await);
     assert_eq!(refused.kind, RefusalKind::Precondition);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_machine_whose_answer_was_lost_is_the_same_node_by_another_manager() {
+    let world = World::start().await;
+    let token = world.token(Role::Worker, false, Some(1)).await;
+    let way = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let first = way.local_addr().unwrap().to_string();
+    // Passes everything on until the node is in the store, and is never there again.
+    let loses = async {
+        let (mut near, _) = way.accept().await.unwrap();
+        drop(way);
+        let mut far = TcpStream::connect(&world.addr).await.unwrap();
+        let ((mut node, mut to_node), (mut manager, mut to_manager)) = (near.split(), far.split());
+        let asking = tokio::io::copy(&mut node, &mut to_manager);
+        let answering = async {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = manager.read(&mut bytes).await {
+                if world.raft.state().nodes().count() == 2 {
+                    world.clock.advance(Duration::from_secs(15));
+                    return;
+                }
+                to_node.write_all(&bytes[..read]).await.unwrap();
+            }
+            panic!("the manager went away by itself");
+        };
+        tokio::select! {
+            _ = asking => panic!("the node went away by itself"),
+            () = answering => {}
+        }
+    };
+    let both = [first, world.addr.clone()];
+    let (active, description) = (Availability::Active, NodeDescription::default());
+    let join = enroll::join(&both, &token, &description, active, &world.clock);
+    let (joined, ()) = tokio::join!(join, loses);
+    assert!(world.row(joined.unwrap().node).is_some());
+    assert_eq!(world.raft.state().nodes().count(), 2);
     world.stop().await;
 }
 
