@@ -108,8 +108,8 @@ async fn join(addr: &str, token: &JoinToken, number: usize, runtime: Arc<Stub>) 
     let clock = Clock::system();
     let description =
         NodeDescription { hostname: format!("worker-{number}"), ..NodeDescription::default() };
-    let given =
-        enroll::join(addr, token, &description, Availability::Active, &clock).await.unwrap();
+    let (addrs, active) = ([addr.to_owned()], Availability::Active);
+    let given = enroll::join(&addrs, token, &description, active, &clock).await.unwrap();
     let roots: Vec<&[u8]> = given.roots.iter().map(Vec::as_slice).collect();
     let tls = Tls::new(given.cluster, &roots, clock.clone()).unwrap();
     tls.set_identity(&given.identity).unwrap();

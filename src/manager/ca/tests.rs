@@ -146,7 +146,8 @@ impl World {
     async fn join(&self, token: &JoinToken) -> Result<Enrolled, EnrollError> {
         let description = NodeDescription { hostname: "box".into(), ..Default::default() };
         let active = Availability::Active;
-        enroll::join(&[self.addr.clone()], token, &description, active, &self.clock).await
+        enroll::join(std::slice::from_ref(&self.addr), token, &description, active, &self.clock)
+            .await
     }
 
     fn tls_of(&self, identity: &Identity) -> Tls {
