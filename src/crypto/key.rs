@@ -5,9 +5,11 @@ use super::{
     envelope::{self, Binding},
     plaintext::Plaintext,
 };
-use crate::kit::id::{ClusterId, NodeId};
+use crate::kit::{
+    id::{ClusterId, NodeId},
+    os::arena::Slot,
+};
 use std::{fmt, marker::PhantomData};
-use zeroize::Zeroizing;
 
 /// The cluster's root key: wraps the keyring's terms and the nodes' storage keys.
 pub enum Root {}
@@ -20,9 +22,9 @@ pub enum Storage {}
 /// What an unlocker yields: wraps the root key.
 pub enum Unlock {}
 
-/// 32 bytes with a purpose, wiped when dropped.
+/// 32 bytes with a purpose, in memory that is locked where the kernel lets us, and wiped when dropped.
 pub struct Key<Purpose> {
-    bytes: Box<Zeroizing<[u8; 32]>>,
+    bytes: Slot,
     purpose: PhantomData<fn() -> Purpose>,
 }
 
@@ -30,20 +32,20 @@ impl<Purpose> Key<Purpose> {
     /// Draws a new key from the kernel.
     pub fn random() -> Self {
         let mut key = Self::blank();
-        getrandom::fill(key.bytes.as_mut_slice()).expect("the kernel gives randomness once booted");
+        getrandom::fill(key.bytes_mut()).expect("the kernel gives randomness once booted");
         key
     }
 
     pub(in crate::crypto) fn blank() -> Self {
-        Self { bytes: Box::new(Zeroizing::new([0; 32])), purpose: PhantomData }
+        Self { bytes: Slot::new(), purpose: PhantomData }
     }
 
     pub(in crate::crypto) fn bytes(&self) -> &[u8; 32] {
-        &self.bytes
+        self.bytes.bytes()
     }
 
     pub(in crate::crypto) fn bytes_mut(&mut self) -> &mut [u8; 32] {
-        &mut self.bytes
+        self.bytes.bytes_mut()
     }
 
     /// Seals `inner` to this key.

@@ -37,6 +37,8 @@ pub const DAEMON: &str = "__daemon";
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    // Secrets come through here too. Not known to fail on Linux, and not worth failing for.
+    crate::kit::os::harden().ok();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

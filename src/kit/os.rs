@@ -7,6 +7,8 @@
     reason = "calls that neither std nor rustix wraps; each block says why it is sound"
 )]
 
+pub mod arena;
+
 use rustix::{
     fs::Mode,
     io::Errno,
@@ -375,6 +377,18 @@ pub enum Swap {
 pub fn swap_is_on() -> bool {
     // A heading, then a line for each device.
     fs::read_to_string("/proc/swaps").map_or(true, |text| text.lines().count() > 1)
+}
+
+/// Whether this process's memory may be written to a swap device: the machine has one, and its control group does not forbid it.
+pub fn may_swap() -> bool {
+    swap_is_on() && !group_forbids_swap().unwrap_or(false)
+}
+
+fn group_forbids_swap() -> Option<bool> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let most = fs::read_to_string(format!("/sys/fs/cgroup/{group}/memory.swap.max")).ok()?;
+    Some(most.trim() == "0")
 }
 
 #[cfg(test)]

@@ -8,14 +8,29 @@
 //! - No operator can read a secret back through the API; there is no such call.
 //! - A value is in no log line, error, argument list or environment that secretd makes, and in no container definition.
 //!
+//! # Keys in memory
+//! The root key, the terms of the keyring, data keys, storage keys and what unlockers yield are in 64 KiB of locked pages of their
+//! own ([`crate::kit::os::arena`]): never swapped, in no core dump, not inherited by a fork, between guard pages, each key wiped
+//! when it is dropped. Where Linux has `memfd_secret` (5.14; by default 6.5) no debugger reads them either, root's included,
+//! and the machine does not hibernate meanwhile. A key file, a code and a helper's answer pass through ordinary memory on their
+//! way there, which is wiped. Where the kernel does not let secretd lock memory it raises its limit if it may; if not, it says so
+//! in its log and in `status` and goes on: a store that stands still is worse than a key on an encrypted swap device. Keys
+//! beyond the 2048th at a time stand on the heap and `status` counts them.
+//!
+//! Both programs switch off core dumps and ptrace for themselves, and for the memory files in `/proc`, before they read their
+//! arguments. Whoever attached before that (the same user, in that instant) stays attached.
+//!
 //! # Not promised
-//! - Root on a node can read what that node's tasks can read, and on a manager everything: it can read the daemon's memory.
+//! - Root on a node can read what that node's tasks can read, and on a manager everything: it can read the daemon's memory
+//!   (but for the locked pages, where they are secret), have it open what it stores, or replace it.
 //! - Whoever has the data directory *and* its key file has everything. With autolock there is no key file, and a stolen
 //!   machine that is switched off reveals nothing; one that runs has its keys in memory.
 //! - An unlocker that was removed opens the headers written since no more. An older copy of `node.keys` it still opens, and
 //!   with that the root key: the blocks of a disk forget slowly. Rotate keys after a loss, and keep copies of headers away.
 //! - Buffers of the HTTP/2, protobuf and TLS libraries are wiped when they are freed, as all memory is; those of a
-//!   connection that is open hold what came last until more comes. The stack and registers are not wiped. Core dumps
-//!   and ptrace are switched off for the daemon, and the unit file forbids swapping.
+//!   connection that is open hold what came last until more comes. The stack and registers are not wiped. All this may
+//!   be swapped unless the unit file, as ours does, forbids it; `secretctl status` says when it may.
+//! - Keys lie apart (below), but what is computed from them for a message does not: a derived key and its AES schedule are on
+//!   the stack while the message is sealed or opened, and then wiped. Private keys of certificates are in ring's hands.
 //! - A task may do with its secret what it likes: print it, write it to its disk. Its output is kept by its runtime.
 //! - Environment variables and commands of a service are not secrets: operators can read them back.

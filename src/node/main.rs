@@ -4,7 +4,11 @@ use super::{
     daemon, logging, notify, recover,
     settings::{Command, Flags, Settings},
 };
-use crate::kit::{chain::chain, task::Stop};
+use crate::kit::{
+    chain::chain,
+    os::arena::{self, Guard},
+    task::Stop,
+};
 use clap::Parser;
 use std::{ffi::OsString, io::Write, process::ExitCode};
 
@@ -12,6 +16,8 @@ use std::{ffi::OsString, io::Write, process::ExitCode};
 ///
 /// Exit codes: 0 after a drain, 1 if it could not start or had to stop, 2 for a wrong command line.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Before anything that could be worth a look is in memory.
+    let hardened = crate::kit::os::harden();
     let flags = match Flags::try_parse_from(args) {
         Ok(flags) => flags,
         Err(error) => {
@@ -33,8 +39,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     logging::start(settings.log_format, &settings.log_level);
     crate::kit::os::keep_large_blocks();
-    if let Err(error) = crate::kit::os::harden() {
+    if let Err(error) = hardened {
         tracing::warn!(%error, "cannot keep this process's memory out of core dumps");
+    }
+    if let Guard::Refused(error) = arena::state().guard {
+        let error = std::io::Error::from_raw_os_error(error);
+        tracing::warn!(
+            %error,
+            hint = "let it lock 64 KiB: LimitMEMLOCK= in its unit, or `ulimit -l`",
+            "keys are in memory that is not locked",
+        );
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
