@@ -5,11 +5,12 @@
 #   secretctl unlocker add command /usr/local/lib/secretd/openssl.sh
 set -eu
 secret=/etc/secretd/kms.key # 64 hexadecimal digits, readable by secretd's user alone
+key=$(cat "$secret")        # ends here, and says why, if it cannot
 
 read -r line
 value=$(printf %s "$line" | sed 's/.*:"\([^"]*\)"}$/\1/')
 # AES in CBC mode is malleable; secretd notices, because the key must open what was sealed to it.
-crypt() { openssl enc -aes-256-cbc -K "$(cat "$secret")" -iv 00000000000000000000000000000000 "$@"; }
+crypt() { openssl enc -aes-256-cbc -K "$key" -iv 00000000000000000000000000000000 "$@"; }
 case $line in
   *'"operation":"wrap"'*) printf '{"wrapped":"%s"}\n' "$(printf %s "$value" | base64 -d | crypt -e | base64 -w0)" ;;
   *'"operation":"unwrap"'*) printf '{"key":"%s"}\n' "$(printf %s "$value" | base64 -d | crypt -d | base64 -w0)" ;;

@@ -8,6 +8,7 @@ use super::{
     output, unlocker,
 };
 use crate::{
+    crypto::unlock::Kind,
     kit::clock::Timestamp,
     wire::v1::{LocalState, ManagerEntry, Role, StatusResponse},
 };
@@ -36,7 +37,8 @@ pub(crate) async fn init(args: InitArgs, context: &Context) -> Result<(), Failur
     if let Ok(status) = client.status().await
         && !status.protection.is_empty()
     {
-        output::line(format_args!("\nKeys at rest: {}", status.protection))?;
+        let lines = status.protection.lines().map(|line| format!("\n  {line}"));
+        output::line(format_args!("\nKeys at rest:{}", lines.collect::<String>()))?;
     }
     Ok(())
 }
@@ -130,6 +132,7 @@ fn fields(status: &StatusResponse) -> Value {
         losses,
         backup_created_at_ms,
         backup_verified_at_ms,
+        memory,
     } = status;
     let remote: Vec<Value> = managers
         .iter()
@@ -163,6 +166,7 @@ fn fields(status: &StatusResponse) -> Value {
         "DataDir": data_dir,
         "Unlockers": unlockers,
         "Protection": protection,
+        "Memory": memory,
         "AppliedIndex": applied_index,
         "CertificateExpiresAt": expires,
         "Losses": losses,
@@ -213,7 +217,12 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
     row("Runtime", engine.join(" ").trim());
     row("RuntimeError", &status.runtime_error);
     row("DataDir", &status.data_dir);
-    row("Keys at rest", &status.protection);
+    for (name, lines) in [("Keys at rest", &status.protection), ("Keys in memory", &status.memory)]
+    {
+        for (at, line) in lines.lines().enumerate() {
+            row(if at == 0 { name } else { "" }, line);
+        }
+    }
     for (at, unlocker) in status.unlockers.iter().enumerate() {
         row(if at == 0 { "Opened by" } else { "" }, unlocker);
     }
@@ -234,7 +243,18 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
     }
     row("Version", &status.version);
     if state == "locked" {
-        out.push_str("\nThis node is locked. Open its keys with: secretctl unlock\n");
+        let kinds = status.unlockers.iter().filter_map(|name| name.split(' ').next());
+        let automatic = |name| Kind::from_name(name).is_some_and(Kind::is_automatic);
+        let (by_itself, by_hand): (Vec<_>, Vec<_>) = kinds.partition(|name| automatic(name));
+        out.push_str("\nThis node is locked.");
+        if !by_hand.is_empty() {
+            out.push_str(" Open its keys with: secretctl unlock");
+        }
+        if !by_itself.is_empty() {
+            write!(out, "\nIt keeps trying by itself: {}", by_itself.join(", "))
+                .expect("a String takes everything");
+        }
+        out.push('\n');
     }
     if state == "damaged" {
         let what = if status.managers.len() > 1 {
@@ -268,6 +288,22 @@ mod tests {
         );
         assert_eq!(fields(&status)["Leader"], false);
         assert_eq!(fields(&status)["Managers"], 0);
+    }
+
+    #[test]
+    fn a_locked_node_says_who_can_open_it() {
+        let mut status = StatusResponse::default();
+        status.set_state(LocalState::Locked);
+        let mut last = |unlockers: &[&str]| {
+            status.unlockers = unlockers.iter().map(|one| (*one).to_owned()).collect();
+            text(&status, Timestamp(0)).split_once("\n\n").unwrap().1.to_owned()
+        };
+        let by_hand = "This node is locked. Open its keys with: secretctl unlock\n";
+        assert_eq!(last(&["shamir 0abc (3 of 5 shares)"]), by_hand);
+        let both = format!("{by_hand}It keeps trying by itself: command\n");
+        assert_eq!(last(&["command 0def (/opt/kms)", "recovery 0abc"]), both);
+        let alone = "This node is locked.\nIt keeps trying by itself: command\n";
+        assert_eq!(last(&["command 0def (/opt/kms)"]), alone);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{
     keystore::{self, Locked, Opened, Unlocked, Ways},
     managing::{Dial, Managing},
     member::{self, Card, Member},
+    protection::KeyPlace,
     refill,
     renewal::{self, Renewal, Signer, issue},
     settings::Settings,
@@ -462,7 +463,7 @@ impl Active {
     }
 
     /// Fills in what `status` says of a member.
-    pub(super) async fn describe(&self, status: &mut StatusResponse) {
+    pub(super) async fn describe(&self, around: &Surroundings, status: &mut StatusResponse) {
         status.state = LocalState::Active.into();
         status.node_id = self.card.keys.node.to_string();
         status.cluster_id = self.card.keys.cluster.to_string();
@@ -491,7 +492,8 @@ impl Active {
         }
         let ways =
             self.managing.as_ref().and_then(|m| m.raft.state().cluster().map(|c| Ways::of(c)));
-        unlocking::describe(&ways.unwrap_or_else(Ways::key_file), status);
+        let place = KeyPlace::of(&around.data, &around.settings.key_file);
+        unlocking::describe(&ways.unwrap_or_else(Ways::key_file), &place, status);
         status.certificate_expires_at_ms = self.tls.peer().map_or(0, |peer| peer.not_after.0);
         self.work.describe(status).await;
     }

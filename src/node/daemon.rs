@@ -7,6 +7,7 @@ use super::{
     keystore::{Locked, Progress, UnlockError},
     local::Local,
     notify::notify,
+    protection::KeyPlace,
     refill,
     settings::Settings,
     socket::{Gate, Socket, SocketError},
@@ -20,6 +21,7 @@ use crate::{
         unlock::code::Given,
     },
     kit::{
+        backoff::Backoff,
         chain::chain,
         clock::Clock,
         id::UnlockerId,
@@ -60,6 +62,10 @@ const VOTE: Duration = Duration::from_secs(30);
 
 /// How long to wait before a change of role is tried again.
 const TURN_RETRY: Duration = Duration::from_secs(2);
+
+/// How long to wait before what did not open the keys is tried again, at first and at most: a KMS that comes back is found
+/// within a minute, and one that does not is not asked by every manager every second.
+const REOPEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Why the daemon could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +152,7 @@ pub(super) async fn run(settings: Settings, stop: Stop) -> Result<(), DaemonErro
     daemon.put(&mut *daemon.part.lock().await, part);
     let ended = Stop::new();
     let supervising = task::start("supervisor", Arc::clone(&daemon).supervise(ended.clone()));
+    let reopening = task::start("keys", Arc::clone(&daemon).reopen(ended.clone()));
     notify("READY=1");
     info!(version = env!("CARGO_PKG_VERSION"), socket = %path.display(), "ready");
     let served = daemon.serve(listener, &stop).await;
@@ -153,6 +160,7 @@ pub(super) async fn run(settings: Settings, stop: Stop) -> Result<(), DaemonErro
     drop(socket);
     ended.cancel();
     supervising.wait().await;
+    reopening.wait().await;
     let why = match std::mem::replace(&mut *daemon.part.lock().await, Part::Inactive) {
         Part::Active(active) => active.shutdown().await,
         Part::Inactive | Part::Locked(_) => Ok(()),
@@ -432,7 +440,12 @@ impl Daemon {
         match &part {
             Part::Inactive => self.control.away(no_cluster),
             Part::Locked(locked) => {
-                warn!(why = ?locked.why(), "this node is locked until `secretctl unlock`");
+                let until = match (locked.can_ask(), locked.attempt().is_some()) {
+                    (true, false) => "`secretctl unlock`",
+                    (true, true) => "`secretctl unlock`, or until one of these works again",
+                    (false, _) => "one of these works again",
+                };
+                warn!(why = ?locked.why(), "this node is locked until {until}");
                 self.control.away(is_locked);
             }
             Part::Active(member) => {
@@ -516,6 +529,64 @@ impl Daemon {
         }
     }
 
+    /// Opens the keys of a locked node as soon as something can without being asked.
+    async fn reopen(self: Arc<Self>, stop: Stop) {
+        let mut turns = self.turns.subscribe();
+        let mut backoff = Backoff::new(REOPEN.0, REOPEN.1);
+        loop {
+            turns.borrow_and_update();
+            let attempt = match &*self.part.lock().await {
+                Part::Locked(locked) => locked.attempt(),
+                Part::Inactive | Part::Active(_) => None,
+            };
+            let wait = async {
+                match &attempt {
+                    Some(_) => backoff.wait().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = turns.changed() => {
+                    backoff.reset();
+                    continue;
+                }
+                () = wait => {}
+            }
+            let Some(attempt) = attempt else { continue };
+            let key_file = self.around.settings.key_file.clone();
+            // Without the lock: an operator may be quicker.
+            let trying = tokio::task::spawn_blocking(move || attempt.make(&key_file));
+            let tried = tokio::select! {
+                () = stop.cancelled() => return,
+                tried = trying => tried,
+            };
+            let Ok(tried) = tried else { continue };
+            let mut part = self.part.lock().await;
+            let Part::Locked(locked) = &mut *part else { continue };
+            let tried = match tried {
+                // The node it was may have left meanwhile, and joined as another.
+                Ok(keys) if keys.node != locked.node() => continue,
+                Ok(keys) => Active::unlocked(&self.around, keys)
+                    .await
+                    .map_err(|error| vec![chain(&error).to_string()]),
+                Err(why) => Err(why),
+            };
+            match tried {
+                Ok(Resumed::Active(active)) => {
+                    info!("the keys opened by themselves");
+                    self.put(&mut part, Part::Active(active));
+                }
+                Ok(Resumed::Nothing | Resumed::Locked(_)) => self.put(&mut part, Part::Inactive),
+                Err(why) => {
+                    if locked.note(why) {
+                        warn!(why = ?locked.why(), "this node is still locked");
+                    }
+                }
+            }
+        }
+    }
+
     pub(super) async fn status(&self) -> StatusResponse {
         let settings = &self.around.settings;
         let mut status = StatusResponse {
@@ -536,9 +607,12 @@ impl Daemon {
                     status.node_id = locked.node().to_string();
                     status.cluster_id = locked.cluster().to_string();
                     status.error = locked.why().join("; ");
-                    status.unlockers = locked.unlockers().iter().map(unlocking::name).collect();
+                    let place = KeyPlace::of(&self.around.data, &settings.key_file);
+                    unlocking::describe(&locked.ways(), &place, &mut status);
+                    // There are none.
+                    status.memory.clear();
                 }
-                Part::Active(member) => member.describe(&mut status).await,
+                Part::Active(member) => member.describe(&self.around, &mut status).await,
             },
             Err(_) => status.state = LocalState::Pending.into(),
         }

@@ -17,6 +17,7 @@ mod managing;
 pub mod member;
 pub mod notify;
 pub mod operators;
+mod protection;
 mod recover;
 mod refill;
 mod renewal;

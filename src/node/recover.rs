@@ -65,6 +65,8 @@ pub(super) enum RecoverError {
     Code(#[from] BadCode),
     #[error("the keys stay locked")]
     Locked(#[from] UnlockError),
+    #[error("the keys stay locked: {0}")]
+    Shut(String),
     #[error(transparent)]
     Member(#[from] MemberError),
     #[error("this node is a worker: it does not hold the cluster's store")]
@@ -91,6 +93,7 @@ impl RecoverError {
             }
             Self::DataDir(error) => error.hint(),
             Self::Keys(error) => error.hint(),
+            Self::Shut(_) => "nothing else opens this node: see that it works, then run this again",
             Self::Locked(error) => return error.hint().map(str::to_owned),
             Self::Member(error) => error.hint(),
             Self::Worker => "run this on the manager that was up last",
@@ -121,6 +124,9 @@ pub(super) async fn run(settings: Settings, flags: RecoverFlags) -> Result<(), R
     let data = DataDir::open(&settings.data_dir)?;
     let keys = match keystore::open(&settings.data_dir, &settings.key_file)? {
         Opened::Open(keys) => keys,
+        Opened::Locked(locked) if !locked.can_ask() => {
+            return Err(RecoverError::Shut(locked.why().join("; ")));
+        }
         Opened::Locked(locked) => unlock(locked)?,
     };
     let member = Member::load(data.path(), &keys)?.ok_or(RecoverError::Worker)?;

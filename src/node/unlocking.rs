@@ -3,6 +3,7 @@
 use super::{
     keystore::{self, Ways},
     member::Card,
+    protection::{self, KeyPlace},
 };
 use crate::{
     crypto::unlock::{Kind, Method, Unlocker},
@@ -60,11 +61,12 @@ pub(super) async fn follow(
 }
 
 /// Fills in what `status` says of the ways to the keys.
-pub(super) fn describe(ways: &Ways, status: &mut StatusResponse) {
+pub(super) fn describe(ways: &Ways, place: &KeyPlace, status: &mut StatusResponse) {
     let Ways { key_file, shared } = ways;
     status.unlockers = key_file.then(|| Kind::File.to_string()).into_iter().collect();
     status.unlockers.extend(shared.iter().map(name));
-    status.protection = protection(ways);
+    status.protection = protection::at_rest(ways, place);
+    status.memory = protection::in_memory_now();
 }
 
 /// An unlocker as `status` names it: what to give, and which one.
@@ -84,17 +86,6 @@ pub(super) fn name(unlocker: &Unlocker) -> String {
     }
 }
 
-/// What the present set-up protects against and what it does not.
-fn protection(Ways { key_file, shared }: &Ways) -> String {
-    let command = shared.iter().any(|unlocker| unlocker.kind() == Kind::Command);
-    match (key_file, command) {
-        (true, _) => "a copied data directory alone reveals nothing; data directory and key file together reveal everything",
-        (false, true) => "a copied disk reveals nothing; what runs as secretd's user on this machine can have the command open it",
-        (false, false) => "a copied disk reveals nothing, not even with everything else on this machine while secretd is stopped; after each start somebody must unlock it",
-    }
-    .to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,19 +95,19 @@ mod tests {
     };
 
     #[test]
-    fn status_names_every_unlocker_and_what_the_set_up_is_worth() {
+    fn status_names_every_unlocker() {
         let unlocker = |method| {
             let (id, key) = (UnlockerId::random(), Key::random());
             Unlocker::new(ClusterId::random(), id, method, &key, &Key::random())
         };
         let shamir = unlocker(Method::Shamir { shares: 5, threshold: 3 });
-        let id = shamir.id;
+        let (id, place) = (shamir.id, KeyPlace::of("/var".as_ref(), "/etc".as_ref()));
         let mut status = StatusResponse::default();
-        describe(&Ways { key_file: true, shared: vec![shamir.clone()] }, &mut status);
+        describe(&Ways { key_file: true, shared: vec![shamir.clone()] }, &place, &mut status);
         assert_eq!(status.unlockers, ["file".to_owned(), format!("shamir {id} (3 of 5 shares)")]);
-        assert!(status.protection.contains("key file together reveal everything"));
-        describe(&Ways { key_file: false, shared: vec![shamir] }, &mut status);
+        describe(&Ways { key_file: false, shared: vec![shamir] }, &place, &mut status);
         assert_eq!(status.unlockers.len(), 1);
-        assert!(status.protection.contains("after each start somebody must unlock it"));
+        assert!(status.protection.contains("after each start somebody must"));
+        assert!(!status.memory.is_empty());
     }
 }

@@ -5985,7 +5985,7 @@ pub struct StatusResponse {
     pub advertise_addr: ::prost::alloc::string::String,
     #[prost(string, tag = "15")]
     pub data_dir: ::prost::alloc::string::String,
-    /// What opens the keys (`file`), and a sentence on what that protects against.
+    /// What opens the keys (`file`), and what that protects against and what not: a sentence a line.
     #[prost(string, repeated, tag = "16")]
     pub unlockers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, tag = "17")]
@@ -6003,6 +6003,9 @@ pub struct StatusResponse {
     pub backup_created_at_ms: i64,
     #[prost(int64, tag = "22")]
     pub backup_verified_at_ms: i64,
+    /// How keys are kept in memory: a sentence a line.
+    #[prost(string, tag = "23")]
+    pub memory: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RefillRequest {}

@@ -132,19 +132,24 @@ fn each_way_opens_alone_when_the_key_file_is_lost() {
     assert_eq!(state(&world), "active");
 }
 
+/// A program that works while the file `secret` is there.
+fn kms(world: &World, secret: &str) -> String {
+    let kms = world.path("kms").to_str().unwrap().to_owned();
+    let script = include_str!("../../examples/unlocker-command/openssl.sh");
+    let script = script.replace("/etc/secretd/kms.key", secret);
+    // Written by another process: a fork of this one might hold it open for writing, and then nobody can run it.
+    let write = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";
+    let written = Command::new("/bin/sh").args(["-c", write, "sh", &script, &kms]).status();
+    assert!(written.unwrap().success());
+    kms
+}
+
 #[test]
 fn a_command_opens_by_itself_and_when_its_kms_is_gone_the_recovery_key_does() {
     let mut world = World::initialised();
     let secret = world.file("kms.key", "11".repeat(32));
-    let kms = world.path("kms");
-    let kms = kms.to_str().unwrap();
-    let script = include_str!("../../examples/unlocker-command/openssl.sh");
-    let script = script.replace("/etc/secretd/kms.key", &secret);
-    // Written by another process: a fork of this one might hold it open for writing, and then nobody can run it.
-    let write = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";
-    let written = Command::new("/bin/sh").args(["-c", write, "sh", &script, kms]).status();
-    assert!(written.unwrap().success());
-    world.ctl(["unlocker", "add", "command", kms]).ok();
+    let kms = kms(&world, &secret);
+    world.ctl(["unlocker", "add", "command", &kms]).ok();
     let [paper] = codes(&world.ctl(["unlocker", "add", "recovery"]).ok()).try_into().unwrap();
     world.ctl(["unlocker", "rm", "file"]).ok();
     until("the key file to go", || (!key_file(&world).exists()).then_some(()));
@@ -155,6 +160,31 @@ fn a_command_opens_by_itself_and_when_its_kms_is_gone_the_recovery_key_does() {
     assert_eq!(state(&world), "locked");
     world.ctl_with(["unlock"], paper.as_bytes()).ok();
     assert_eq!(state(&world), "active");
+}
+
+#[test]
+fn a_manager_whose_only_way_is_a_command_waits_for_it_and_then_opens_by_itself() {
+    let mut world = World::initialised();
+    world.ctl_with(["create", "s", "-"], b"value").ok();
+    let secret = world.file("kms.key", "11".repeat(32));
+    let kms = kms(&world, &secret);
+    world.ctl(["unlocker", "add", "command", &kms]).ok();
+    world.ctl(["unlocker", "rm", "file"]).ok();
+    until("the key file to go", || (!key_file(&world).exists()).then_some(()));
+    let away = world.path("away");
+    fs::rename(&secret, &away).unwrap();
+    restart(&mut world);
+    assert_eq!(state(&world), "locked");
+    let said = world.ctl(["status"]).ok();
+    assert!(said.contains("kms failed (exit code"), "{said}");
+    assert!(said.ends_with("This node is locked.\nIt keeps trying by itself: command\n"), "{said}");
+    world.ctl(["ls"]).fails(7);
+    fs::rename(&away, &secret).unwrap();
+    until("the keys to open", || (state(&world) == "active").then_some(()));
+    assert_eq!(world.ctl(["ls", "-q"]).ok().lines().count(), 1);
+    fs::rename(&secret, &away).unwrap();
+    restart(&mut world);
+    assert_eq!(world.stop(), 0, "it drains while it waits");
 }
 
 #[test]

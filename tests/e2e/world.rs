@@ -69,6 +69,8 @@ pub(crate) struct World {
     runtime: &'static str,
     /// Where the Docker Engine is, if not where scripts/test says.
     engine: Option<String>,
+    /// What the daemon is started through: programs that take rights away and then execute it.
+    pub(crate) through: Vec<&'static str>,
     daemon: Option<Child>,
 }
 
@@ -81,7 +83,7 @@ impl World {
     pub(crate) fn with_runtime(runtime: &'static str) -> Self {
         // A short path: the socket's must fit in 107 bytes.
         let dir = tempfile::Builder::new().prefix("sd").tempdir_in("/tmp").unwrap();
-        Self { dir, runtime, engine: None, daemon: None }
+        Self { dir, runtime, engine: None, through: Vec::new(), daemon: None }
     }
 
     /// A machine without daemon, with containers of the engine at `socket` in its directory.
@@ -120,7 +122,9 @@ impl World {
 
     /// The daemon's command line, not started.
     pub(crate) fn secretd(&self) -> Command {
-        let mut command = Command::new(SECRETD);
+        let mut words = self.through.iter().copied().chain([SECRETD]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
         command
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");

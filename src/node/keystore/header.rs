@@ -12,7 +12,7 @@ const MAGIC: &[u8] = b"secretd keys\n";
 const FORMAT: u32 = 1;
 
 /// `node.keys`, parsed.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Header {
     pub(super) cluster: ClusterId,
     pub(super) node: NodeId,

@@ -1,6 +1,6 @@
 //! Keys that wait for somebody who can open them.
 
-use super::{Header, KeyStoreError, Unlocked, with_root};
+use super::{Header, KeyStoreError, Unlocked, Ways, with_root};
 use crate::{
     crypto::{
         OpenError,
@@ -28,6 +28,24 @@ pub struct Locked {
     why: Vec<String>,
     /// Shares that were given so far, by unlocker and number.
     shares: BTreeMap<UnlockerId, BTreeMap<u8, Share>>,
+}
+
+/// One more try of what opens without being asked; apart from [`Locked`], because it may take long.
+#[derive(Debug)]
+pub struct Attempt {
+    dir: PathBuf,
+    header: Header,
+}
+
+impl Attempt {
+    /// Makes the try. Blocks as long as a command takes.
+    ///
+    /// # Errors
+    /// Why each did not open, in words.
+    pub fn make(self, key_file: &Path) -> Result<Unlocked, Vec<String>> {
+        let Self { dir, header } = self;
+        super::try_all(&dir, key_file, &header).map_err(|failed| super::reasons(&failed))
+    }
 }
 
 /// How far an unlock got.
@@ -98,9 +116,38 @@ impl Locked {
         &self.why
     }
 
+    /// One more try of what opens without being asked; nothing if there is no such thing.
+    pub fn attempt(&self) -> Option<Attempt> {
+        let automatic = |unlocker: &Unlocker| unlocker.kind().is_automatic();
+        let attempt = || Attempt { dir: self.dir.clone(), header: self.header.clone() };
+        self.header.unlockers.iter().any(automatic).then(attempt)
+    }
+
+    /// Notes why a try failed; returns whether it is news.
+    pub fn note(&mut self, why: Vec<String>) -> bool {
+        let news = self.why != why;
+        self.why = why;
+        news
+    }
+
+    /// Whether somebody can be asked for what opens these keys.
+    pub fn can_ask(&self) -> bool {
+        self.header.unlockers.iter().any(|unlocker| !unlocker.kind().is_automatic())
+    }
+
     /// What opens these keys.
     pub fn unlockers(&self) -> &[Unlocker] {
         &self.header.unlockers
+    }
+
+    /// The same, as they were wanted.
+    pub fn ways(&self) -> Ways {
+        let is_file = |unlocker: &&Unlocker| unlocker.kind() == Kind::File;
+        let all = self.header.unlockers.iter();
+        Ways {
+            key_file: all.clone().any(|unlocker| is_file(&unlocker)),
+            shared: all.filter(|unlocker| !is_file(unlocker)).cloned().collect(),
+        }
     }
 
     /// Tries what an operator gave; `which` names the passphrase if there are several. Takes about a second of one core

@@ -10,7 +10,7 @@
 mod header;
 mod locked;
 
-pub use locked::{Locked, Progress, UnlockError};
+pub use locked::{Attempt, Locked, Progress, UnlockError};
 
 use super::files;
 use crate::{
@@ -89,7 +89,7 @@ impl KeyStoreError {
                 "give the key file that was made with this data directory: --key-file"
             }
             Self::Helper(_) => {
-                "run the program by hand and see that it reaches its KMS, then start secretd again"
+                "run the program by hand and see that it reaches its KMS; secretd asks it again by itself"
             }
         }
     }
@@ -287,27 +287,40 @@ fn load(dir: &Path) -> Result<Header, KeyStoreError> {
     }
 }
 
-/// Opens the node's keys with its key file or a command. Blocks as long as a command takes.
+/// Opens the node's keys with its key file or a command. Blocks as long as a command takes. Where somebody can be asked, or
+/// something outside this machine may work again by itself, keys that do not open are locked.
 ///
 /// # Errors
-/// No header or a damaged one; where nobody can be asked: a key file that is missing, too open, damaged, or another
-/// node's, a command that fails.
+/// No header or a damaged one; where there is nothing but a key file: one that is missing, too open, damaged, or another
+/// node's.
 pub fn open(dir: &Path, key_file: &Path) -> Result<Opened, KeyStoreError> {
     let header = load(dir)?;
+    let mut failed = match try_all(dir, key_file, &header) {
+        Ok(keys) => return Ok(Opened::Open(keys)),
+        Err(failed) => failed,
+    };
+    if header.unlockers.iter().all(|unlocker| unlocker.kind() == Kind::File) {
+        let none = KeyStoreError::Damaged { path: path(dir) };
+        return Err(if failed.is_empty() { none } else { failed.swap_remove(0) });
+    }
+    Ok(Opened::Locked(Locked::new(dir, header, reasons(&failed))))
+}
+
+/// Tries all that asks nobody, one after another; gives why each did not open.
+fn try_all(dir: &Path, key_file: &Path, header: &Header) -> Result<Unlocked, Vec<KeyStoreError>> {
     let mut failed = Vec::new();
     for unlocker in &header.unlockers {
-        match automatic(dir, key_file, &header, unlocker) {
+        match automatic(dir, key_file, header, unlocker) {
             None => {}
-            Some(Ok(keys)) => return Ok(Opened::Open(keys)),
+            Some(Ok(keys)) => return Ok(keys),
             Some(Err(error)) => failed.push(error),
         }
     }
-    if header.unlockers.iter().all(|unlocker| unlocker.kind().is_automatic()) {
-        let none = || KeyStoreError::Damaged { path: path(dir) };
-        return Err(failed.into_iter().next().unwrap_or_else(none));
-    }
-    let why = failed.iter().map(|error| chain(error).to_string()).collect();
-    Ok(Opened::Locked(Locked::new(dir, header, why)))
+    Err(failed)
+}
+
+fn reasons(failed: &[KeyStoreError]) -> Vec<String> {
+    failed.iter().map(|error| chain(error).to_string()).collect()
 }
 
 /// The keys of a backup: its id stands in for a node's, its own key for the storage key.
