@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Makes the throw-away keys of this folder and the golden vectors of tests/formats/crypto and tests/formats/pki.
+"""Makes the throw-away keys of this folder and the golden vectors of tests/formats.
 
 An implementation of the formats of its own (Python's `cryptography`, nothing of ours), so that the vectors say what
 the formats are and not merely what the code does. Everything is derived from fixed words: a second run changes
 nothing. A vector that is there is never changed; a new format gets new files.
 
-usage: keys/make.py            (needs python3 and its package `cryptography`, 40 or newer)
+usage: keys/make.py            (needs python3 and its package `cryptography`, 44 or newer)
 """
 
 import datetime
@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -216,6 +217,237 @@ def key_files():
     return good
 
 
+# ---- unlockers ---------------------------------------------------------------------------------
+
+SALT = word("passphrase salt")[:16]
+WORDS = "correct horse battery staple"
+COST = dict(memory=64, passes=2, lanes=2)
+KMS = b"what a KMS made of the key"
+
+
+def passphrase_key(words, salt, memory, passes, lanes):
+    return Argon2id(salt=salt, length=32, iterations=passes, lanes=lanes, memory_cost=memory).derive(words.encode())
+
+
+def unlockers():
+    """The root key under each other kind of unlocker; what the kind needs to be asked is bound too."""
+
+    def make(name, note, kind, tag, bound, given=None, expect="ok"):
+        fields = dict(kind="root-key", key=UNLOCK, cluster=CLUSTER, unlocker=kind, id=UNLOCKER, plain=ROOT)
+        bind = binding("secretd/root-key/1", CLUSTER.encode(), bytes([tag]), UNLOCKER.encode(), *bound)
+        sealed = seal(UNLOCK, bind, ROOT, word("root salt " + kind))
+        vector(f"crypto/{name}.txt", note, expect=expect, sealed=sealed, **fields, **(given or {}))
+
+    make("root-key-autolock", "The root key under an unlock key", "autolock", 2, [])
+    make("root-key-recovery", "The root key under a recovery key", "recovery", 3, [])
+    make("root-key-other-kind", "An unlock key's root key, said to be a recovery key's", "recovery", 2, [], expect="mismatch")
+
+    cost = dict(salt=SALT, **COST)
+    bound = [SALT, *(number(value, 4) for value in COST.values())]
+    make("root-key-passphrase", "The root key under a passphrase", "passphrase", 4, bound, cost)
+    make("root-key-passphrase-weaker", "A passphrase whose cost was lowered", "passphrase", 4, bound, {**cost, "passes": 1}, "mismatch")
+    make("root-key-shamir", "The root key under a key in shares", "shamir", 5, [bytes([5, 3])], dict(shares=5, threshold=3))
+    make("root-key-shamir-fewer", "Shares of which fewer are to open", "shamir", 5, [bytes([5, 3])], dict(shares=5, threshold=2), "mismatch")
+    command = dict(program="/opt/kms", wrapped_key=KMS)
+    make("root-key-command", "The root key under the key of a program", "command", 6, [KMS], command)
+    make("root-key-command-moved", "The program may lie elsewhere", "command", 6, [KMS], {**command, "program": "/usr/bin/kms"})
+    make("root-key-command-other", "What another key was made into", "command", 6, [KMS], {**command, "wrapped_key": KMS + b"!"}, "mismatch")
+
+
+def passphrases():
+    def make(name, note, plain, expect="ok", words=WORDS, **cost):
+        vector(f"crypto/{name}.txt", note, kind="passphrase", expect=expect, words=words.encode(), **cost, plain=plain, sealed=b"")
+
+    for name, cost in [("passphrase", COST), ("passphrase-more", dict(memory=256, passes=3, lanes=4))]:
+        make(name, "The key of a passphrase", passphrase_key(WORDS, SALT, **cost), salt=SALT, **cost)
+    words = "naïve Füße 密码"
+    make("passphrase-utf-8", "Words beyond ASCII", passphrase_key(words, SALT, **COST), words=words, salt=SALT, **COST)
+    make("passphrase-greedy", "A cost that nobody may ask for", b"", "cost", salt=SALT, memory=2**31, passes=1, lanes=1)
+    make("passphrase-nothing", "A cost that is none", b"", "cost", salt=SALT, memory=0, passes=0, lanes=0)
+
+
+def multiplied(a, b):
+    """In GF(256) over x^8 + x^4 + x^3 + x^2 + 1."""
+    product = 0
+    while b:
+        if b & 1:
+            product ^= a
+        a = a << 1 ^ (0x11D if a & 0x80 else 0)
+        b >>= 1
+    return product
+
+
+def share(key, number, coefficients):
+    """The number, and for each byte of the key the value of its polynomial there."""
+    out = [number]
+    for at, byte in enumerate(key):
+        value = 0
+        for one in reversed([byte] + [all_of_one[at] for all_of_one in coefficients]):
+            value = multiplied(value, number) ^ one
+        out.append(value)
+    return bytes(out)
+
+
+def shares():
+    slopes = [word("shamir x"), word("shamir x squared")]
+    all_five = [share(UNLOCK, number, slopes) for number in range(1, 6)]
+
+    def make(name, note, which, expect="ok", more=()):
+        given = b"".join([all_five[number - 1] for number in which] + list(more))
+        vector(f"crypto/{name}.txt", note, kind="shares", expect=expect, plain=UNLOCK, sealed=given)
+
+    make("shares-1-2-3", "Three shares of five, of which three are needed", [1, 2, 3])
+    make("shares-5-1-4", "Three others, in another order", [5, 1, 4])
+    make("shares-all", "All five", [1, 2, 3, 4, 5])
+    make("shares-255", "A share with the highest number", [2, 3], more=[share(UNLOCK, 255, slopes)])
+    make("shares-two", "Two of three that are needed", [1, 2], "another")
+    make("shares-changed", "One that was changed", [1, 2], "another", [flip(all_five[2], 7)])
+    make("shares-zero", "A share of number 0, which would be the key", [1, 2], "malformed", [bytes([0]) + UNLOCK])
+    return all_five
+
+
+def codes():
+    def text(prefix, digits):
+        body = f"{prefix}{UNLOCKER}-{digits.hex()}"
+        return f"{body}-{hashlib.sha256(body.lower().encode()).digest()[:4].hex()}"
+
+    def make(name, note, code, expect="ok", what="key", plain=UNLOCK):
+        vector(f"crypto/{name}.txt", note, kind="code", expect=expect, what=what, id=UNLOCKER, plain=plain, sealed=code.encode())
+
+    good = text("SECRETD-KEY-1-", UNLOCK)
+    make("code-key", "An unlock key or a recovery key, as it is printed", good)
+    make("code-key-spaced", "As somebody typed it", f"  {good[:40].lower()}\n {good[40:].upper()}\n")
+    make("code-key-slip", "A slip of the pen", good[:50] + ("0" if good[50] != "0" else "1") + good[51:], "sum")
+    make("code-key-cut", "Cut short", good[:-9], "malformed")
+    make("code-key-short", "A key of 31 bytes", text("SECRETD-KEY-1-", UNLOCK[:31]), "malformed")
+    make("code-key-2", "A newer format", text("SECRETD-KEY-2-", UNLOCK), "format")
+    make("code-other", "Something else of ours", "SECRETD-1-" + "0" * 64 + "-" + "0" * 40, "malformed")
+    one = share(UNLOCK, 1, [word("shamir x"), word("shamir x squared")])
+    make("code-share", "One share of a key", text("SECRETD-SHARE-1-", one), what="share", plain=one)
+    zero = bytes([0]) + UNLOCK
+    make("code-share-zero", "The share that would be the key", text("SECRETD-SHARE-1-", zero), "malformed", "share", zero)
+    make("code-none", "Words", WORDS, what="passphrase", plain=WORDS.encode())
+
+
+# ---- files in protobuf -------------------------------------------------------------------------
+
+
+def varint(value):
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def message(*fields):
+    """Fields as (number, value): numbers, text and bytes; nothing for what is empty, as proto3 has it."""
+    out = b""
+    for tag, value in fields:
+        value = value.encode() if isinstance(value, str) else value
+        if isinstance(value, int):
+            out += varint(tag << 3) + varint(value) if value else b""
+        else:
+            out += varint(tag << 3 | 2) + varint(len(value)) + value if value else b""
+    return out
+
+
+def some(tag, value):
+    """A message in a `oneof`, or an item of a list: there even if it is empty."""
+    return varint(tag << 3 | 2) + varint(len(value)) + value
+
+
+def unlocker_message(kind):
+    tags = dict(file=1, autolock=2, recovery=3, passphrase=4, shamir=5, command=6)
+    cost = [SALT, *COST.values()]
+    bound = dict(passphrase=[SALT, *(number(value, 4) for value in COST.values())], shamir=[bytes([5, 3])], command=[KMS])
+    bind = binding("secretd/root-key/1", CLUSTER.encode(), bytes([tags[kind]]), ident(kind).encode(), *bound.get(kind, []))
+    wrapped = seal(UNLOCK, bind, ROOT, word("root salt " + kind))
+    method = dict(
+        passphrase=message(*zip(range(1, 5), cost)), shamir=message((1, 5), (2, 3)), command=message((1, b"/opt/kms"), (2, KMS))
+    )
+    return message((1, ident(kind)), (2, wrapped)) + some(tags[kind] + 2, method.get(kind, b""))
+
+
+KINDS = ["file", "autolock", "recovery", "passphrase", "shamir", "command"]
+
+
+def headers():
+    def make(name, note, expect, data, kinds=""):
+        vector(
+            f"node/{name}.txt", note, kind="key-header", expect=expect, cluster=CLUSTER, node=NODE, key=UNLOCK, root=ROOT,
+            storage=STORAGE, unlockers=kinds, sealed=data,
+        )
+
+    def framed(body):
+        return b"secretd keys\n" + hashlib.sha256(body).digest() + body
+
+    wrapped = seal(ROOT, binding("secretd/storage-key/1", CLUSTER.encode(), NODE.encode()), STORAGE, word("storage salt"))
+
+    def body(kinds, form=1, more=b""):
+        listed = b"".join(some(4, unlocker_message(kind)) for kind in kinds)
+        return message((1, form), (2, CLUSTER), (3, NODE)) + listed + more + message((5, wrapped))
+
+    for name, kinds in [("key-header", ["file"]), ("key-header-all", KINDS)]:
+        make(name, "The key header of a node", "ok", framed(body(kinds)), " ".join(kinds))
+    good = framed(body(["file"]))
+    make("key-header-format", "A newer format", "format", framed(body(["file"], 2)))
+    unknown = some(4, message((1, ident("new")), (2, b"x")) + some(99, b""))
+    make("key-header-unknown", "A kind of unlocker that this secretd does not know", "format", framed(body(["file"], more=unknown)))
+    make("key-header-flipped", "A flipped bit", "damaged", flip(good, 60))
+    make("key-header-sum", "A flipped bit in the sum", "damaged", flip(good, 20))
+    make("key-header-cut", "Cut short", "damaged", good[:-1])
+    make("key-header-short", "Cut in its sum", "damaged", good[:30])
+    make("key-header-noise", "A right sum over something else", "damaged", framed(b"\xff" * 9))
+    make("key-header-foreign", "Some other file", "foreign", b"-----BEGIN PRIVATE KEY-----\n")
+    make("key-header-empty", "Nothing", "foreign", b"")
+
+
+def backups():
+    made = dict(id=ident("backup"), created_at_ms=1767225600000, index=42, version="0.1.0")
+    key = word("backup key")
+
+    def make(name, note, expect, data, parts=()):
+        listed = {f"part-{at}": part for at, part in enumerate(parts)}
+        vector(
+            f"backup/{name}.txt", note, kind="backup", expect=expect, cluster=CLUSTER, root=ROOT, key=UNLOCK, backup_key=key,
+            unlockers="recovery passphrase", parts=len(parts), **made, **listed, sealed=data,
+        )
+
+    wrapped = seal(ROOT, binding("secretd/storage-key/1", CLUSTER.encode(), made["id"].encode()), key, word("backup salt"))
+
+    def opening(form=1):
+        listed = b"".join(some(7, unlocker_message(kind)) for kind in ["recovery", "passphrase"])
+        fields = (1, form), (2, made["id"]), (3, CLUSTER), (4, made["created_at_ms"]), (5, made["index"]), (6, made["version"])
+        header = message(*fields) + listed + message((8, wrapped))
+        digest = hashlib.sha256(header).digest()
+        return b"secretd backup\n" + number(len(header), 4) + digest + header, digest
+
+    start, digest = opening()
+
+    def frame(at, part, place=None):
+        bound = binding("secretd/record/1", b"backup" + digest + number(at if place is None else place, 8))
+        sealed = seal(key, bound, part, word(f"frame {at}"))
+        return number(len(sealed), 4) + sealed
+
+    rows = some(2, b"")
+    end = some(3, message((3, hashlib.sha256(b"").digest())))
+    parts = [some(1, message((1, 1), (2, CLUSTER), (3, "42-1"))), rows, end]
+    frames = [frame(at, part) for at, part in enumerate(parts)]
+    whole = start + b"".join(frames)
+    make("backup", "A backup of nothing: its header and each of its frames", "ok", whole, parts)
+    make("backup-cut", "Without its last frame", "cut", start + frames[0] + frames[1], parts[:2])
+    make("backup-torn", "Cut in a frame", "cut", whole[:-1], parts[:2])
+    make("backup-swapped", "Two frames in each other's place", "open", start + frames[1] + frames[0] + frames[2])
+    make("backup-left-out", "A frame left out", "open", start + frames[0] + frames[2], parts[:1])
+    make("backup-flipped", "A flipped bit in the last frame", "open", flip(whole, -1), parts[:2])
+    make("backup-more", "Something after its end", "damaged", whole + b"x", parts)
+    make("backup-header", "A flipped bit in its header", "damaged", flip(whole, 60))
+    make("backup-long", "A header that is too long to be one", "damaged", b"secretd backup\n" + b"\xff" * 40)
+    make("backup-format", "A newer format", "format", opening(2)[0])
+    make("backup-foreign", "Some other file", "foreign", b"secretd keys\n" + bytes(40))
+
+
 # ---- certificates ------------------------------------------------------------------------------
 
 
@@ -316,5 +548,11 @@ def certificates():
 records()
 keys()
 payloads()
+unlockers()
+passphrases()
+shares()
+codes()
+headers()
+backups()
 put(HERE / "node.key", key_files().encode(), 0o600)
 certificates()

@@ -48,6 +48,20 @@ impl<Purpose> Key<Purpose> {
         self.bytes.bytes_mut()
     }
 
+    /// The key that golden vectors of other floors name.
+    #[cfg(test)]
+    pub(crate) fn of_vector(bytes: &[u8]) -> Self {
+        let mut key = Self::blank();
+        key.bytes_mut().copy_from_slice(bytes);
+        key
+    }
+
+    /// Whether this is the key that a golden vector names.
+    #[cfg(test)]
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        self.bytes() == bytes
+    }
+
     /// Seals `inner` to this key.
     pub(in crate::crypto) fn wrap<Inner>(&self, binding: Binding, inner: &Key<Inner>) -> Vec<u8> {
         envelope::seal(self.bytes(), binding, inner.bytes())

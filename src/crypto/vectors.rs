@@ -6,9 +6,17 @@ use super::{
     envelope::{self, Binding},
     key::{Key, Storage},
     keyring::{Keyring, WrappedTerm, term_binding},
+    plaintext::Plaintext,
     record,
     seal::Sealed,
-    unlock::{self, Kind, Method, Unlocker, file},
+    unlock::{
+        self, Kind, Method, Unlocker,
+        code::{self, BadCode, Given},
+        command::Helper,
+        file,
+        passphrase::Cost,
+        shares::{self, Share},
+    },
 };
 use crate::kit::{
     id::{ClusterId, NodeId, UnlockerId},
@@ -33,6 +41,67 @@ fn name(error: OpenError) -> &'static str {
         OpenError::Damaged => "damaged",
         OpenError::UnknownTerm(_) => "unknown-term",
         OpenError::Terms => "terms",
+    }
+}
+
+fn small(vector: &Vector, name: &str) -> u32 {
+    u32::try_from(vector.number(name)).unwrap()
+}
+
+fn cost(vector: &Vector) -> Cost {
+    Cost {
+        salt: vector.bytes("salt").try_into().unwrap(),
+        memory_kib: small(vector, "memory"),
+        passes: small(vector, "passes"),
+        lanes: small(vector, "lanes"),
+    }
+}
+
+fn method(vector: &Vector) -> Method {
+    let byte = |name| u8::try_from(vector.number(name)).unwrap();
+    match Kind::from_name(vector.text("unlocker")).unwrap() {
+        Kind::File => Method::File,
+        Kind::Autolock => Method::Autolock,
+        Kind::Recovery => Method::Recovery,
+        Kind::Passphrase => Method::Passphrase(cost(vector)),
+        Kind::Shamir => Method::Shamir { shares: byte("shares"), threshold: byte("threshold") },
+        Kind::Command => Method::Command(Helper {
+            program: vector.text("program").into(),
+            wrapped_key: vector.bytes("wrapped-key"),
+        }),
+    }
+}
+
+/// Reads a code, and prints it again if it is one.
+fn code(vector: &Vector, typed: Vec<u8>) -> Outcome {
+    let is = |what, id: UnlockerId| {
+        assert_eq!((what, id.as_str()), (vector.text("what"), vector.text("id")));
+    };
+    let printed = |again: Plaintext| {
+        let clean = |text: &[u8]| -> Vec<u8> {
+            let kept = text.iter().filter(|byte| !byte.is_ascii_whitespace());
+            kept.map(u8::to_ascii_lowercase).collect()
+        };
+        assert_eq!(clean(again.expose()), clean(&typed), "{}", vector.path.display());
+    };
+    match Given::read(Plaintext::new(typed.clone())) {
+        Ok(Given::Key { id, key }) => {
+            is("key", id);
+            printed(code::print_key(id, &key));
+            Ok(key.bytes().to_vec())
+        }
+        Ok(Given::Share { id, share }) => {
+            is("share", id);
+            printed(code::print_share(id, &share));
+            Ok(share.bytes().to_vec())
+        }
+        Ok(Given::Passphrase(words)) => {
+            assert_eq!(vector.text("what"), "passphrase");
+            Ok(words.expose().to_vec())
+        }
+        Err(BadCode::Malformed) => Err("malformed"),
+        Err(BadCode::Sum) => Err("sum"),
+        Err(BadCode::Format) => Err("format"),
     }
 }
 
@@ -81,10 +150,7 @@ fn run(vector: &Vector) -> (Outcome, Option<Vec<u8>>) {
         }
         "root-key" => {
             let id: UnlockerId = vector.text("id").parse().unwrap();
-            let method = match Kind::from_name(vector.text("unlocker")).unwrap() {
-                Kind::File => Method::File,
-                other => panic!("no vectors for {other} yet"),
-            };
+            let method = method(vector);
             let unlocker = Unlocker { id, method, wrapped_root: sealed.clone() };
             let outcome = opened(unlocker.unlock(cluster(vector), &key(vector, "key")));
             (outcome, key(vector, "key"), unlock::binding(cluster(vector), id, &unlocker.method))
@@ -118,6 +184,24 @@ fn run(vector: &Vector) -> (Outcome, Option<Vec<u8>>) {
             let outcome = outcome.map(|plain| plain.expose().to_vec()).map_err(name);
             (outcome, key(vector, "data-key"), context.payload_binding())
         }
+        "passphrase" => {
+            let words = Plaintext::new(vector.bytes("words"));
+            let key = cost(vector).key(&words);
+            return (key.map(|key| key.bytes().to_vec()).map_err(|_| "cost"), None);
+        }
+        "shares" => {
+            let (given, rest) = sealed.as_chunks::<{ shares::LEN }>();
+            assert!(rest.is_empty(), "{}", vector.path.display());
+            let shares: Option<Vec<Share>> = given.iter().map(Share::from_bytes).collect();
+            let key = shares.and_then(|all| shares::combine(&all.iter().collect::<Vec<_>>()));
+            let outcome = match key {
+                Some(key) if key.bytes()[..] == plain => Ok(plain),
+                Some(_) => Err("another"),
+                None => Err("malformed"),
+            };
+            return (outcome, None);
+        }
+        "code" => return (code(vector, sealed), None),
         "key-file" => {
             let outcome = match file::parse(&sealed) {
                 Ok(read) => {
@@ -139,7 +223,7 @@ fn run(vector: &Vector) -> (Outcome, Option<Vec<u8>>) {
 #[test]
 fn every_vector_comes_out_as_written_down() {
     let vectors = Vector::all("crypto");
-    assert!(vectors.len() > 60, "vectors are never deleted");
+    assert!(vectors.len() > 95, "vectors are never deleted");
     for vector in vectors {
         let at = vector.path.display();
         let (outcome, resealed) = run(&vector);

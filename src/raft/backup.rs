@@ -472,6 +472,9 @@ pub(super) fn write(
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{crypto::unlock::Method, kit::id::UnlockerId};

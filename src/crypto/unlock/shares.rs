@@ -5,7 +5,7 @@ use blahaj::Sharks;
 use zeroize::Zeroizing;
 
 /// The number of a share and 32 bytes.
-pub(super) const LEN: usize = 33;
+pub(in crate::crypto) const LEN: usize = 33;
 /// More keepers than any cluster has; share numbers are one byte, and 0 is the key itself.
 pub const MOST: u8 = 255;
 /// With one, every keeper alone would have the key.
@@ -20,11 +20,11 @@ impl Share {
         self.0[0]
     }
 
-    pub(super) fn bytes(&self) -> &[u8; LEN] {
+    pub(in crate::crypto) fn bytes(&self) -> &[u8; LEN] {
         &self.0
     }
 
-    pub(super) fn from_bytes(bytes: &[u8; LEN]) -> Option<Self> {
+    pub(in crate::crypto) fn from_bytes(bytes: &[u8; LEN]) -> Option<Self> {
         // The share of number 0 would be the key.
         (bytes[0] != 0).then(|| Self(Zeroizing::new(*bytes)))
     }

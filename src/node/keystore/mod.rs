@@ -377,3 +377,5 @@ fn with_root(dir: &Path, header: &Header, root: Key<Root>) -> Result<Unlocked, K
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
