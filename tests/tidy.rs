@@ -290,6 +290,29 @@ fn every_limit_gives_its_reason() {
 }
 
 #[test]
+fn every_failpoint_is_marked_once_and_listed() {
+    let mut marked: BTreeMap<String, usize> = BTreeMap::new();
+    for source in sources("src").into_iter().filter(|s| s.path != "src/kit/failpoint.rs") {
+        for (_, line) in code(&source.text) {
+            if let Some(rest) = line.trim().strip_prefix("failpoint(\"") {
+                *marked.entry(rest.split('"').next().unwrap().to_owned()).or_default() += 1;
+            }
+        }
+    }
+    let listed: BTreeMap<_, _> =
+        secretd::kit::failpoint::ALL.iter().map(|name| ((*name).to_owned(), 1)).collect();
+    let odd = marked.iter().filter(|(name, times)| listed.get(*name) != Some(*times));
+    let gone = listed.keys().filter(|name| !marked.contains_key(*name));
+    let broken: Vec<_> = odd.map(|(name, _)| name).chain(gone).cloned().collect();
+    report(
+        "kit/failpoint.rs lists every place where a test may end the process, each marked once",
+        "a place that is not listed is never tried, and one marked twice is tried at one of them",
+        "list it, or give it a name of its own",
+        &broken,
+    );
+}
+
+#[test]
 fn every_dependency_says_why_it_is_here() {
     let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let mut inside = false;

@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod chain;
 pub mod clock;
 pub mod duration;
+pub mod failpoint;
 pub mod hex;
 pub mod id;
 pub mod limits;

@@ -26,6 +26,7 @@ use crate::{
     kit::{
         chain::chain,
         clock::{Clock, Timestamp},
+        failpoint::failpoint,
         id::{ClusterId, NodeId, UnlockerId},
         task::{self, Running, Stop},
     },
@@ -134,6 +135,7 @@ impl Active {
         // First, because it can fail for reasons of this machine, and nothing has been made yet.
         let runtime = work::runtime(&around.settings, node).await?;
         clear(around)?;
+        failpoint("init.cleared");
         let root = Key::random();
         let (ways, code) = if autolock {
             let (id, key) = (UnlockerId::random(), Key::random());
@@ -145,6 +147,7 @@ impl Active {
         };
         let key_file = &around.settings.key_file;
         let keys = keystore::create(&around.data, key_file, (cluster, node), root, &ways)?;
+        failpoint("init.keys");
         let (found, identity) = founding(&keys, &ways, advertise, now)?;
         let addr = advertise.to_string();
         let member = Member {
@@ -162,14 +165,17 @@ impl Active {
             Arc::new(Dial(tls.clone())),
         )
         .await?;
+        failpoint("init.store");
         if let Err(error) = raft.propose(None, found).await {
             raft.shutdown().await;
             return Err(ActiveError::Found(error));
         }
+        failpoint("init.proposed");
         if let Err(error) = member.save(&around.data, &keys) {
             raft.shutdown().await;
             return Err(error.into());
         }
+        failpoint("init.saved");
         info!(%cluster, %node, "founded a cluster");
         let card = Card::new(&around.data, keys, member);
         let active = Self::start(around, card, tls, Some((raft, listener)), runtime).await?;
@@ -197,6 +203,7 @@ impl Active {
         };
         let enrolled =
             enroll::join(managers, token, &description, availability, &around.clock).await?;
+        failpoint("join.enrolled");
         let (node, cluster, role) = (enrolled.node, enrolled.cluster, enrolled.role);
         let asked = Asked { listen, advertise };
         let tried = Self::settle(around, enrolled, bound, asked).await;
@@ -247,16 +254,20 @@ impl Active {
                     address::told(asked.advertise, at, &addrs).await?.to_string();
                 let Admitted { raft_id, root, unlockers: shared, key_files: key_file_too } =
                     admit(&tls, &managers, &member.advertise_addr).await?;
+                failpoint("join.admitted");
                 let ways = Ways { key_file: key_file_too, shared };
                 let who = (cluster, node);
                 let keys = keystore::create(&around.data, key_file, who, root, &ways)?;
+                failpoint("join.keys");
                 let dial = Arc::new(Dial(tls.clone()));
                 let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
+                failpoint("join.store");
                 member.raft_id = Some(raft_id);
                 if let Err(error) = member.save(&around.data, &keys) {
                     raft.shutdown().await;
                     return Err(error.into());
                 }
+                failpoint("join.saved");
                 let card = Card::new(&around.data, keys, member);
                 Self::start(around, card, tls, Some((raft, listener)), runtime).await
             }

@@ -25,6 +25,7 @@ use crate::{
     },
     kit::{
         chain::chain,
+        failpoint::failpoint,
         id::{NodeId, UnlockerId},
         task,
     },
@@ -182,6 +183,7 @@ pub(super) async fn create(
         unlockers,
         wrapped_key: key.wrapped(&root, cluster.id, id),
     };
+    failpoint("backup.create.begun");
     let (tx, pieces) = mpsc::channel(PIECES);
     let sender = tx.clone();
     let work = async move {
@@ -190,6 +192,7 @@ pub(super) async fn create(
             // Whoever asked may have gone.
             tx.send(Err(Failure::from(error).status())).await.ok();
         }
+        failpoint("backup.create.sent");
     };
     // Nobody waits for it but whoever takes the pieces: without a taker the next one is the last.
     task::leave("backup", work);
@@ -207,6 +210,7 @@ pub(super) async fn verify(
 ) -> Result<BackupSummary, Failure> {
     let root = own.as_ref().map(|(_, root)| Arc::clone(root));
     let (summary, _) = blocking(move || judge(&file, opening, root)).await?;
+    failpoint("backup.verify.judged");
     if let Some((raft, _)) = own
         && raft.state().cluster().is_some_and(|cluster| cluster.id == summary.header.cluster)
     {
@@ -242,6 +246,7 @@ pub(super) async fn restore(
         Ok((file, summary, keys))
     })
     .await?;
+    failpoint("restore.judged");
     active::clear(around)?;
     let addresses = (bound.to_string(), advertise.to_string());
     let taken = take_over(around, file, &summary, keys, addresses).await;
@@ -271,6 +276,7 @@ async fn take_over(
     let (key_file, ways) = (&around.settings.key_file, Ways::of(cluster));
     let keys = keystore::create(&around.data, key_file, (cluster.id, node), root, &ways)
         .map_err(ActiveError::from)?;
+    failpoint("restore.keys");
     let raft_id = cluster.next_raft_id;
     let member = Member {
         identity,
@@ -284,6 +290,7 @@ async fn take_over(
     let this = raft::Member { node, addr: addr.clone() };
     let options = active::options(around, &keys, raft_id);
     let raft = Raft::restore(options, this, reader, key, Arc::new(Dial(tls))).await?;
+    failpoint("restore.store");
     let row = Node {
         id: node,
         meta: Meta { index: 0, created_at: now, updated_at: now },
@@ -302,7 +309,9 @@ async fn take_over(
         certificate: Some(certificate),
     };
     let noted = raft.propose(None, Command::Reestablish { node: Box::new(row) }).await;
+    failpoint("restore.noted");
     let saved = member.save(&around.data, &keys);
+    failpoint("restore.saved");
     raft.shutdown().await;
     noted?;
     saved?;

@@ -1,5 +1,6 @@
 //! Small files of the data directory that are replaced as a whole: the old one or the new, never a torn one.
 
+use crate::kit::failpoint::failpoint;
 use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
@@ -17,9 +18,14 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file =
             File::options().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
         file.write_all(bytes)?;
+        failpoint("replace.written");
         file.sync_all()?;
+        failpoint("replace.synced");
         fs::rename(&staged, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        failpoint("replace.renamed");
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        failpoint("replace.done");
+        Ok(())
     };
     write().inspect_err(|_| {
         // It may not have come to be; the error before says more.

@@ -19,6 +19,7 @@ use crate::{
     },
     kit::{
         clock::Clock,
+        failpoint::failpoint,
         id::{ClusterId, NodeId},
         prompt::{self, Asked},
         task::Stop,
@@ -223,6 +224,7 @@ async fn reestablish(raft: &Raft, this: NodeId) -> Result<Vec<NodeId>, RecoverEr
     let demoted = others.map(|node| node.id).collect();
     let command = Command::Reestablish { node: Box::new(Node::clone(node)) };
     raft.propose(None, command).await.map_err(RecoverError::Reestablish)?;
+    failpoint("recover.noted");
     Ok(demoted)
 }
 

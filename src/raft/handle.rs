@@ -23,6 +23,7 @@ use crate::{
     },
     kit::{
         clock::Clock,
+        failpoint::failpoint,
         id::{ClusterId, NodeId},
         task::{self, Running, Stop},
     },
@@ -602,11 +603,13 @@ fn unpack<R: std::io::Read>(
     // The log makes the directory, with the modes it needs.
     let identity = Arc::new(LogIdentity { cluster: *cluster, node: *node, key: storage.clone() });
     LogStore::open(&dir.join("log"), identity.clone(), LogSizes::default())?.close();
+    failpoint("restore.logged");
     let mut incoming = Incoming::begin(&path, identity)?;
     let unusable = |error: SnapshotError| BackupError::Damaged(error.to_string());
     reader.each(key, |part| incoming.part(part).map_err(unusable))?;
     let (file, _) = incoming.whole().map_err(unusable)?;
     drop(file.rename(&path)?);
+    failpoint("restore.unpacked");
     Ok(())
 }
 

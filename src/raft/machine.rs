@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     crypto::seal::Sealed,
-    kit::chain::chain,
+    kit::{chain::chain, failpoint::failpoint},
     model::task::ObjectVersion,
     store::{Applied, Change, State},
 };
@@ -272,6 +272,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             .ok_or_else(|| failed(AnyError::error(CLOSED)))?
             .map_err(|e| failed(AnyError::new(&e)))?;
         let meta = snapshot::meta(&view);
+        failpoint("snapshot.build");
         Ok(Snapshot { meta, snapshot: Box::new(SnapshotData::Outgoing(Box::new(view))) })
     }
 }

@@ -29,6 +29,8 @@ mod types;
 mod write_behind;
 
 #[cfg(test)]
+mod failpoint_test;
+#[cfg(test)]
 mod network_test;
 #[cfg(test)]
 mod snapshot_test;

@@ -9,6 +9,7 @@ use super::{
     log::LogStore,
     types::{Entry, LogId, Member, Membership, Vote},
 };
+use crate::kit::failpoint::failpoint;
 use openraft::{
     CommittedLeaderId, EntryPayload, LogIdOptionExt as _,
     storage::{RaftLogStorage as _, RaftLogStorageExt as _},
@@ -36,6 +37,7 @@ pub(super) async fn alone(
     let term = heard.max(applied.map_or(0, |id| id.leader_id.term)) + 1;
     // The vote first: an entry of a term nobody voted for must not be found there.
     log.save_vote(&Vote::new(term, raft_id)).await.map_err(failed)?;
+    failpoint("recover.voted");
     let voters = vec![BTreeSet::from([raft_id])];
     let entry = Entry {
         log_id: LogId::new(
@@ -47,5 +49,7 @@ pub(super) async fn alone(
             BTreeMap::from([(raft_id, member)]),
         )),
     };
-    log.blocking_append([entry]).await.map_err(failed)
+    log.blocking_append([entry]).await.map_err(failed)?;
+    failpoint("recover.appended");
+    Ok(())
 }

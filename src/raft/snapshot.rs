@@ -10,6 +10,7 @@ use super::{
     types::{LogId, SnapshotMeta},
 };
 use crate::{
+    kit::failpoint::failpoint,
     store::{Change, Entity},
     wire::v1,
 };
@@ -71,6 +72,7 @@ pub(super) fn send(
         id: meta(view).snapshot_id,
         applied: Some(codec::applied_to(view.applied.as_ref(), &view.membership)),
     }))?;
+    failpoint("snapshot.send.header");
     let chunk = std::cell::RefCell::new(Chunk::default());
     let sender = std::cell::RefCell::new(&mut send);
     view.each::<SnapshotError>(
@@ -95,6 +97,7 @@ pub(super) fn send(
     chunk.flush(&mut send)?;
     let Chunk { digest, entities, bodies, .. } = chunk;
     let digest = digest.finalize().to_vec();
+    failpoint("snapshot.send.end");
     send(Part::End(v1::SnapshotEnd { entities, bodies, digest }))
 }
 
@@ -207,6 +210,7 @@ impl Incoming {
         let number = RECEPTIONS.fetch_add(1, Ordering::Relaxed);
         let scratch = path.with_extension(format!("{INCOMING}-{number}"));
         let file = StateFile::create(&scratch, identity.clone())?;
+        failpoint("snapshot.receive.begun");
         Ok(Self {
             file,
             scratch: Scratch(Some(scratch)),
@@ -246,6 +250,7 @@ impl Incoming {
             (Step::Rows, Part::Rows(rows)) => {
                 self.digest.update(rows.encode_to_vec());
                 self.rows(rows)?;
+                failpoint("snapshot.receive.rows");
             }
             (Step::Rows, Part::End(v1::SnapshotEnd { entities, bodies, digest })) => {
                 let ours = self.digest.clone().finalize().to_vec();
@@ -257,6 +262,7 @@ impl Incoming {
                 }
                 self.file.commit(&Changeset { dirty: true, ..self.applied.clone() })?;
                 self.step = Step::Whole;
+                failpoint("snapshot.receive.end");
             }
             (step, _) => return unusable(format!("a part came that does not follow {step:?}")),
         }

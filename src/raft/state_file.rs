@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     crypto::{record, seal::Sealed},
-    kit::id::{ID_LEN, ObjectId},
+    kit::{
+        failpoint::failpoint,
+        id::{ID_LEN, ObjectId},
+    },
     model::{object::VersionNumber, task::ObjectVersion},
     store::{Change, Entity, Key},
     wire::{Malformed, v1},
@@ -176,7 +179,9 @@ impl StateFile {
     ) -> Result<(Self, Loaded), StateFileError> {
         if !path.exists() {
             let new = Self::create(&path.with_extension("new"), identity.clone())?;
+            failpoint("state.made");
             new.rename(path)?;
+            failpoint("state.renamed");
         }
         let size = std::fs::metadata(path).map_err(io_error("open", path))?.len();
         let check = size <= CHECKED_BYTES;
@@ -293,6 +298,7 @@ impl StateFile {
             let applied = codec::applied_to(applied.as_ref(), membership).encode_to_vec();
             let sealed = self.seal(APPLIED_KEY.as_bytes(), &applied);
             txn.open_table(META)?.insert(APPLIED_KEY, sealed.as_slice())?;
+            failpoint("state.commit.written");
             Ok(())
         })
     }

@@ -7,7 +7,10 @@ use super::{
     state_file::{Changeset, Loaded, StateFile, StateFileError},
     types::SnapshotMeta,
 };
-use crate::{kit::chain::chain, store::State};
+use crate::{
+    kit::{chain::chain, failpoint::failpoint},
+    store::State,
+};
 use arc_swap::ArcSwap;
 use std::{
     path::PathBuf,
@@ -166,8 +169,12 @@ impl Shared {
                 Err(error) => return (None, Err(error)),
             },
         };
+        failpoint("state.commit.begun");
         match file.commit(changes) {
-            Ok(()) => (Some(file), Ok(())),
+            Ok(()) => {
+                failpoint("state.commit.done");
+                (Some(file), Ok(()))
+            }
             Err(error) => (None, Err(error)),
         }
     }
@@ -206,7 +213,9 @@ impl Shared {
             .written
             .wait_while(self.lock(), |u| u.writing.is_some())
             .expect("no holder of this lock panics");
+        failpoint("install.checked");
         unwritten.file = Some(Arc::new(file.rename(&self.path)?));
+        failpoint("install.renamed");
         unwritten.pending = Changeset::default();
         unwritten.has_snapshot = true;
         self.state.store(state.clone());
@@ -215,6 +224,7 @@ impl Shared {
         let changes = Changes { index, state, changes: Vec::new(), replaced: true };
         // Nobody may be listening.
         let _nobody = self.feed.send(Arc::new(changes));
+        failpoint("install.done");
         Ok(())
     }
 }

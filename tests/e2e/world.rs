@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs,
     io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -71,6 +72,8 @@ pub(crate) struct World {
     engine: Option<String>,
     /// What the daemon is started through: programs that take rights away and then execute it.
     pub(crate) through: Vec<&'static str>,
+    /// What the daemon finds in its environment, beside the PATH.
+    env: BTreeMap<String, String>,
     daemon: Option<Child>,
 }
 
@@ -83,7 +86,8 @@ impl World {
     pub(crate) fn with_runtime(runtime: &'static str) -> Self {
         // A short path: the socket's must fit in 107 bytes.
         let dir = tempfile::Builder::new().prefix("sd").tempdir_in("/tmp").unwrap();
-        Self { dir, runtime, engine: None, through: Vec::new(), daemon: None }
+        let (through, env) = (Vec::new(), BTreeMap::new());
+        Self { dir, runtime, engine: None, through, env, daemon: None }
     }
 
     /// A machine without daemon, with containers of the engine at `socket` in its directory.
@@ -99,6 +103,15 @@ impl World {
         world.start();
         world.init();
         world
+    }
+
+    /// Sets a variable of the daemons that are started from now on.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.env.insert(name.to_owned(), value.into());
+    }
+
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.env.remove(name);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -127,7 +140,8 @@ impl World {
         command.args(words);
         command
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(&self.env);
         command.arg("--data-dir").arg(self.data_dir());
         command.arg("--run-dir").arg(self.path("run"));
         command.args(["--runtime", self.runtime, "--log-level", "debug"]);
@@ -175,6 +189,12 @@ impl World {
         let mut child = self.daemon.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Waits until the daemon has ended by itself, and says how.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let mut child = self.daemon.take().unwrap();
+        until("the daemon to end", || child.try_wait().unwrap())
     }
 
     /// Asks the daemon to end, and waits for it.

@@ -13,7 +13,7 @@ use crate::{
         envelope::Binding,
         key::{Key, Unlock},
     },
-    kit::{hex, id::UnlockerId},
+    kit::{failpoint::failpoint, hex, id::UnlockerId},
 };
 use std::{
     fmt::Write as _,
@@ -113,8 +113,12 @@ pub fn create(path: &Path) -> Result<KeyFile, KeyFileError> {
     let staged = PathBuf::from(staged);
     let written = write(&staged, &print(&made)).and_then(|()| {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
+        failpoint("keyfile.written");
         renameat_with(CWD, &staged, CWD, path, RenameFlags::NOREPLACE)?;
-        File::open(parent(path))?.sync_all()
+        failpoint("keyfile.renamed");
+        File::open(parent(path))?.sync_all()?;
+        failpoint("keyfile.done");
+        Ok(())
     });
     if let Err(err) = written {
         // It may not have come to be; if it cannot be removed, the first error says more.

@@ -25,6 +25,7 @@ use crate::{
     },
     kit::{
         chain::chain,
+        failpoint::failpoint,
         id::{ClusterId, NodeId, UnlockerId},
     },
     model::cluster::Cluster,
@@ -252,8 +253,10 @@ pub fn settle(
     };
     unlockers.extend(ways.shared.iter().cloned());
     save(dir, keys, unlockers)?;
+    failpoint("keys.settled");
     if !ways.key_file {
         forget_key_file(key_file, Some(&mine));
+        failpoint("keys.forgotten");
     }
     Ok(true)
 }

@@ -23,7 +23,10 @@ pub use recover::LogError;
 use super::types::{Entry, LogId, StorageError, TypeConfig, Vote};
 use crate::{
     crypto::key::{Key, Storage},
-    kit::id::{ClusterId, NodeId},
+    kit::{
+        failpoint::failpoint,
+        id::{ClusterId, NodeId},
+    },
 };
 use disk::{Directory, Disk};
 use memory::{Found, Memory};
@@ -283,9 +286,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        failpoint("vote.asked");
         self.ask(|tx| Job::Vote(*vote, tx))
             .await
             .map_err(|e| StorageIOError::write_vote(AnyError::new(&e)))?;
+        failpoint("vote.saved");
         self.lock().vote = Some(*vote);
         Ok(())
     }

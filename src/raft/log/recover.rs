@@ -12,7 +12,7 @@ use super::{
     segment::{self, Header, Segment},
     writer::{End, Marks, Written},
 };
-use crate::raft::types::weight;
+use crate::{kit::failpoint::failpoint, raft::types::weight};
 use std::{collections::VecDeque, io, path::PathBuf, sync::Arc};
 
 /// Why a log does not open. Nothing on the disk was changed.
@@ -124,6 +124,7 @@ pub(super) fn recover(disk: &dyn Disk, identity: &LogIdentity) -> Result<Recover
     if names.iter().any(|name| name == segment::SPARE) {
         disk.remove(segment::SPARE).map_err(io("remove", segment::SPARE))?;
     }
+    failpoint("log.reopen.done");
     let on_disk = Marks { vote: memory.vote, committed: memory.committed, purged: memory.purged };
     Ok(Recovered { memory, end: End { segments, offset, sequence, chain }, on_disk, room })
 }
@@ -132,6 +133,7 @@ pub(super) fn recover(disk: &dyn Disk, identity: &LogIdentity) -> Result<Recover
 /// never reached the disk; the frames before the last were synced before it was begun.
 fn repair(segment: &Segment, bytes: &[u8], last_frame: usize, end: usize) -> io::Result<()> {
     segment.file.write_at(&bytes[last_frame..end], last_frame as u64)?;
+    failpoint("log.reopen.repaired");
     if let Some(dirt) = bytes[end..].iter().rposition(|b| *b != 0) {
         tracing::warn!(
             segment = segment.number,

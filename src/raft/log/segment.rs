@@ -13,7 +13,7 @@ use super::{
     frame::SECTOR,
     record::Chain,
 };
-use crate::kit::id::ID_LEN;
+use crate::kit::{failpoint::failpoint, id::ID_LEN};
 use std::{io, sync::Arc};
 
 const MAGIC: [u8; 7] = *b"sdlog\0\0";
@@ -82,6 +82,7 @@ pub(super) fn zeroed(disk: &dyn Disk, name: &str, size: u64) -> io::Result<Arc<d
             at += part as u64;
         }
         file.sync()?;
+        failpoint("log.spare.filled");
         Ok(file)
     };
     fill().inspect_err(|_| {

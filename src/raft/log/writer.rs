@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     crypto::record,
+    kit::failpoint::failpoint,
     raft::types::{Entry, LogId, TypeConfig, Vote},
 };
 use openraft::storage::LogFlushed;
@@ -204,6 +205,7 @@ impl Writer {
             Some((segment, header)) => {
                 let bytes = header.encode(&self.identity);
                 segment.file.write_at(&bytes, 0)?;
+                failpoint("log.roll.headed");
                 (segment.clone(), SECTOR as u64, chain_start(&bytes))
             }
             None => {
@@ -227,11 +229,16 @@ impl Writer {
         self.end.sequence = frame.next_record();
         self.end.chain = chain_next(&chain, frame.body());
         let bytes = frame.finish();
+        failpoint("log.append.begun");
         segment.file.write_at(&bytes, offset)?;
+        failpoint("log.append.written");
         segment.file.sync()?;
+        failpoint("log.append.synced");
         if new.is_some() {
             self.disk.rename(segment::SPARE, &segment::name(segment.number))?;
+            failpoint("log.roll.renamed");
             self.disk.sync_dir()?;
+            failpoint("log.roll.done");
             self.spare.begin_next();
             self.end.segments.push_back(Written { segment: segment.clone(), last_index: None });
         }
@@ -282,11 +289,15 @@ impl Writer {
     /// Removes segments below the purge mark, which is on the disk, oldest first.
     fn unlink(&mut self) -> io::Result<()> {
         let Some(upto) = self.on_disk.purged else { return Ok(()) };
+        failpoint("log.purge.marked");
         for _ in 0..self.removable(upto) {
             let Some(written) = self.end.segments.pop_front() else { break };
             self.disk.remove(&segment::name(written.segment.number))?;
+            failpoint("log.purge.unlinked");
         }
-        self.disk.sync_dir()
+        self.disk.sync_dir()?;
+        failpoint("log.purge.done");
+        Ok(())
     }
 
     fn refused(&self) -> io::Result<()> {

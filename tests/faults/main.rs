@@ -1,0 +1,11 @@
+//! Everything on disk under faults: daemons that die at every named place, disks that lose, refuse, delay and damage.
+//! After each, whatever was acknowledged is there, nothing damaged is shown, and the message says what to do.
+
+#![expect(clippy::unwrap_used, reason = "a step that cannot be taken is a failed test")]
+#![expect(clippy::print_stderr, reason = "a failed test shows its daemon's log")]
+
+mod kept;
+mod kills;
+#[expect(dead_code, reason = "one machine has more uses in tests/e2e")]
+#[path = "../e2e/world.rs"]
+mod world;
