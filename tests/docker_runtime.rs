@@ -220,6 +220,7 @@ fn order_of(spec: TaskSpec, files: Vec<File>) -> Order {
             exit_code: None,
         },
         started_at: None,
+        wiped: false,
     };
     Order { task: Arc::new(task), files }
 }

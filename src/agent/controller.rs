@@ -17,7 +17,7 @@ use crate::{
 };
 use futures::{FutureExt, future::BoxFuture};
 use std::{future::Future, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// What the manager wants of the task.
 #[derive(Debug, Clone)]
@@ -74,14 +74,23 @@ impl Controller {
     }
 
     /// Runs until the task is dismissed and everything of it removed. `files` is what a task that is still to be made
-    /// finds at its targets, or why it cannot have them.
-    pub(super) async fn run(mut self, begin: Begin, files: Result<Vec<File>, String>) {
-        match begin {
+    /// finds at its targets, or why it cannot have them. `wiped` hears when they are gone, which may be long before.
+    pub(super) async fn run(
+        mut self,
+        begin: Begin,
+        files: Result<Vec<File>, String>,
+        wiped: oneshot::Sender<()>,
+    ) {
+        let gone = match begin {
             Begin::Rest => self.rest().await,
             begin => {
                 let ended = self.work(begin, files).await;
-                self.finish(ended).await;
+                self.finish(ended).await
             }
+        };
+        if gone {
+            // Fails only if the worker has gone, and we with it.
+            let _: Result<(), ()> = wiped.send(());
         }
         let dismissed = |wish: &Wish| matches!(wish, Wish::Dismissed);
         // An error means that nobody can dismiss it any more: the worker has gone, and we with it.
@@ -177,8 +186,8 @@ impl Controller {
         }
     }
 
-    /// After this nothing of the task runs, its files are gone, and its status says how it ended.
-    async fn finish(&mut self, ended: Ended) {
+    /// After this nothing of the task runs and its status says how it ended. Returns whether its files are gone too.
+    async fn finish(&mut self, ended: Ended) -> bool {
         let (state, message, error) = match ended {
             Ended::Exit(exit) => {
                 self.status.exit_code = Some(exit.code);
@@ -202,15 +211,16 @@ impl Controller {
                 (TaskState::Shutdown, "shutdown", String::new())
             }
         };
-        self.wipe().await;
+        let gone = self.wipe().await;
         self.status.error = error;
         self.report(state, message);
+        gone
     }
 
-    /// The manager knows that the task has ended; makes sure that this is so.
-    async fn rest(&mut self) {
+    /// The manager knows that the task has ended; makes sure that this is so. Returns whether its files are gone.
+    async fn rest(&mut self) -> bool {
         self.stop().await;
-        self.wipe().await;
+        self.wipe().await
     }
 
     /// Ends the process if there is one; nothing if there is no container.
@@ -226,17 +236,18 @@ impl Controller {
         }
     }
 
-    async fn wipe(&self) {
+    async fn wipe(&self) -> bool {
         let mut backoff = patience();
         for _ in 0..WIPES {
             match self.runtime.wipe(self.task.id).await {
-                Ok(()) | Err(RuntimeError::Gone) => return,
+                Ok(()) | Err(RuntimeError::Gone) => return true,
                 Err(error) => {
                     tracing::error!(task = %self.task.id, %error, "files are still there");
                 }
             }
             backoff.wait().await;
         }
+        false
     }
 
     /// Repeats the call while the engine does not answer, and gives up when the task is to end.

@@ -13,6 +13,7 @@ mod controller;
 mod describe;
 mod logs;
 mod plan;
+mod removals;
 mod report;
 mod run;
 mod session;

@@ -14,7 +14,7 @@ use crate::{
         limits::MESSAGE_SIZE,
         task::{self, Running},
     },
-    model::{node::NodeDescription, task::TaskStatus},
+    model::node::NodeDescription,
     pki::TlsRefusal,
     wire::{
         Malformed,
@@ -219,13 +219,16 @@ impl Session {
         loop {
             let batch = self.shared.reports.next().await;
             let updates = batch
+                .statuses
                 .iter()
-                .map(|(task, status): &(_, TaskStatus)| v1::TaskStatusUpdate {
+                .map(|(task, status)| v1::TaskStatusUpdate {
                     task_id: task.to_string(),
                     status: Some(status.into()),
                 })
                 .collect();
-            let request = v1::UpdateTaskStatusRequest { session_id: self.id.clone(), updates };
+            let wiped_task_ids = batch.wiped.iter().map(ToString::to_string).collect();
+            let session_id = self.id.clone();
+            let request = v1::UpdateTaskStatusRequest { session_id, updates, wiped_task_ids };
             let told = timeout(STORE, client.update_task_status(request));
             let v1::UpdateTaskStatusResponse {} =
                 told.await.map_err(|_| SessionError::Late)??.into_inner();

@@ -42,6 +42,11 @@ impl Shelf {
         self.contents.remove(&version);
     }
 
+    /// Whether the payload itself is here.
+    pub(super) fn has(&self, version: &ObjectVersion) -> bool {
+        matches!(self.contents.get(version), Some(Content::Payload(_)))
+    }
+
     /// Returns all files of a task, or what is missing.
     pub(super) fn files(&self, task: &Task, node: NodeId) -> Result<Vec<File>, Missing> {
         let references = &task.spec.references;

@@ -62,6 +62,7 @@ pub(crate) fn task(service: &str) -> Task {
             exit_code: None,
         },
         started_at: None,
+        wiped: false,
     }
 }
 
@@ -75,6 +76,8 @@ pub(crate) struct Fake {
     pub(crate) containers: BTreeMap<TaskId, FakeContainer>,
     /// The engine does not answer.
     pub(crate) down: bool,
+    /// Files cannot be taken away.
+    pub(crate) unwipable: bool,
     /// What was asked, in order: `create`, `start`, …
     pub(crate) calls: Vec<&'static str>,
 }
@@ -204,17 +207,25 @@ impl Runtime for FakeRuntime {
     async fn wipe(&self, task: TaskId) -> Result<(), RuntimeError> {
         self.ask("wipe")?;
         self.change(|fake| {
+            if fake.unwipable {
+                return Err(RuntimeError::Other("the file is immutable".into()));
+            }
             if let Some(container) = fake.containers.get_mut(&task) {
                 container.files.clear();
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     async fn remove(&self, task: TaskId) -> Result<(), RuntimeError> {
         self.ask("remove")?;
-        self.change(|fake| fake.containers.remove(&task));
-        Ok(())
+        self.change(|fake| {
+            if fake.unwipable {
+                return Err(RuntimeError::Other("the file is immutable".into()));
+            }
+            fake.containers.remove(&task);
+            Ok(())
+        })
     }
 
     async fn logs(

@@ -6,6 +6,7 @@ use super::{
     assignments::Update,
     controller::{Controller, Wish, patience, remove},
     plan::{Begin, Step, begin, plan},
+    removals::Removals,
     report::Reports,
     runtime::{ContainerState, Held, Runtime, RuntimeError},
     shelf::Shelf,
@@ -26,7 +27,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Updates that wait for the worker; the session holds the stream back when it is full.
 pub(super) const INBOX: usize = 16;
@@ -48,8 +49,20 @@ pub(super) struct Worker {
     /// Containers of an agent before us that no controller looks after yet.
     unclaimed: BTreeMap<TaskId, ContainerState>,
     controlled: BTreeMap<TaskId, Controlled>,
-    /// Resolves to a task whose controller has finished.
-    controllers: FuturesUnordered<BoxFuture<'static, TaskId>>,
+    /// What becomes of the controllers.
+    signals: FuturesUnordered<BoxFuture<'static, Signal>>,
+    removals: Removals,
+}
+
+/// What a controller has come to.
+#[derive(Debug, Clone, Copy)]
+enum Signal {
+    /// Its task has ended and the files are gone.
+    Wiped(TaskId),
+    /// It ended without saying so.
+    Silent,
+    /// It has finished: everything of its task has been removed.
+    Finished(TaskId),
 }
 
 #[derive(Debug)]
@@ -57,6 +70,8 @@ struct Controlled {
     /// What its controller was told last; nothing once it is dismissed.
     told: Option<Arc<Task>>,
     wish: watch::Sender<Wish>,
+    /// The files are gone, though the container may still be here.
+    wiped: bool,
 }
 
 impl Worker {
@@ -79,7 +94,8 @@ impl Worker {
             unreadable: BTreeSet::new(),
             unclaimed: BTreeMap::new(),
             controlled: BTreeMap::new(),
-            controllers: FuturesUnordered::new(),
+            signals: FuturesUnordered::new(),
+            removals: Removals::default(),
         }
     }
 
@@ -90,13 +106,25 @@ impl Worker {
             return;
         }
         self.act();
+        self.confirm_removals();
         while !self.is_done() {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some(ended) = self.controllers.next() => {
-                    self.controlled.remove(&ended);
-                    self.act();
+                Some(signal) = self.signals.next() => {
+                    match signal {
+                        Signal::Wiped(task) => {
+                            if let Some(controlled) = self.controlled.get_mut(&task) {
+                                controlled.wiped = true;
+                            }
+                        }
+                        Signal::Silent => {}
+                        Signal::Finished(task) => {
+                            self.controlled.remove(&task);
+                            self.act();
+                        }
+                    }
+                    self.confirm_removals();
                 }
                 update = self.inbox.recv() => match update {
                     Some(update) => self.take(update),
@@ -162,6 +190,20 @@ impl Worker {
         self.act();
         // Only now: a task of the same update may have been made with them.
         self.take_away(gone);
+        self.confirm_removals();
+    }
+
+    /// Tells the manager of which tasks nothing is left here. Called when every task that is wanted has a controller.
+    fn confirm_removals(&mut self) {
+        let (controlled, unclaimed, shelf) = (&self.controlled, &self.unclaimed, &self.shelf);
+        let files = |task| match controlled.get(&task) {
+            Some(controlled) => !controlled.wiped,
+            None => unclaimed.contains_key(&task),
+        };
+        for task in self.removals.take_settled(files, |version| shelf.has(version)) {
+            tracing::debug!(%task, "nothing is left of a task's payloads");
+            self.reports.confirm_wiped(task);
+        }
     }
 
     fn take_away(&mut self, gone: Vec<ObjectVersion>) {
@@ -194,6 +236,7 @@ impl Worker {
                 self.reports.compare(task.id, task.status.state);
             }
             self.unreadable.remove(&task.id);
+            self.removals.note(&task);
             want.insert(task.id, task);
         }
         for (id, why) in unreadable {
@@ -218,6 +261,7 @@ impl Worker {
         for id in removed_tasks {
             want.remove(&id);
             self.unreadable.remove(&id);
+            self.removals.note_deleted(id);
             if !self.controlled.contains_key(&id) {
                 self.reports.forget(id);
             }
@@ -248,6 +292,10 @@ impl Worker {
                 Step::Sweep(id) => self.sweep(id),
             }
         }
+        // Of these we may know nothing: an agent before us had them.
+        for id in self.removals.take_unlooked() {
+            self.sweep(id);
+        }
     }
 
     fn begin(&mut self, task: Arc<Task>, container: Option<ContainerState>) {
@@ -258,6 +306,10 @@ impl Worker {
         }
         self.unclaimed.remove(&id);
         let begin = begin(&task, container.as_ref());
+        if begin == Begin::Make {
+            self.removals.begin_again(&task);
+            self.reports.withdraw(id);
+        }
         let files = match begin {
             Begin::Make => {
                 self.shelf.files(&task, self.node).map_err(|missing| missing.to_string())
@@ -277,7 +329,14 @@ impl Worker {
             self.reports.clone(),
             told,
         );
-        self.look_after(id, Controlled { told: Some(task), wish }, controller.run(begin, files));
+        let controlled = Controlled { told: Some(task), wish, wiped: false };
+        let (wiped, is_wiped) = oneshot::channel();
+        self.look_after(id, controlled, controller.run(begin, files, wiped));
+        let signal = move |told: Result<(), _>| match told {
+            Ok(()) => Signal::Wiped(id),
+            Err(_) => Signal::Silent,
+        };
+        self.signals.push(is_wiped.map(signal).boxed());
     }
 
     fn sweep(&mut self, id: TaskId) {
@@ -288,7 +347,8 @@ impl Worker {
         tracing::info!(task = %id, "removing the container of a task that is no longer ours");
         let runtime = Arc::clone(&self.runtime);
         let (wish, _) = watch::channel(Wish::Dismissed);
-        self.look_after(id, Controlled { told: None, wish }, async move {
+        let controlled = Controlled { told: None, wish, wiped: false };
+        self.look_after(id, controlled, async move {
             let mut backoff = patience();
             while let Err(error @ RuntimeError::Unreachable(_)) = runtime.stop(id, STOP_GRACE).await
             {
@@ -307,7 +367,7 @@ impl Worker {
     ) {
         self.controlled.insert(id, controlled);
         let running = task::start("task controller", work);
-        self.controllers.push(running.wait().map(move |()| id).boxed());
+        self.signals.push(running.wait().map(move |()| Signal::Finished(id)).boxed());
     }
 }
 

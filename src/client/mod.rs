@@ -7,6 +7,7 @@ pub mod enroll;
 
 mod backups;
 mod error;
+mod holders;
 mod host;
 mod node;
 mod nodes;
@@ -18,6 +19,7 @@ mod unlockers;
 
 pub use backups::{BackupStream, Opening};
 pub use error::ClientError;
+pub use holders::HolderSummary;
 pub use host::{BadHost, Host};
 pub use nodes::{Joining, NodeSummary};
 pub use objects::Ensured;

@@ -1,7 +1,8 @@
 //! Nodes and the cluster.
 
 use super::{
-    Client, ClientError,
+    Client, ClientError, HolderSummary,
+    holders::holder,
     objects::{Control, first_page, next_page, wire_filters},
 };
 use crate::{
@@ -109,19 +110,23 @@ impl Client {
         Ok(node(self.call(request, send).await?)?)
     }
 
-    /// Removes a node for good; with `force` also one that is up.
+    /// Removes a node for good; with `force` also one that is up. Returns what it has not confirmed to have wiped.
     ///
     /// # Errors
     /// There is no such node, it is a manager, or it is up.
-    pub async fn remove_node(&self, reference: &str, force: bool) -> Result<(), ClientError> {
+    pub async fn remove_node(
+        &self,
+        reference: &str,
+        force: bool,
+    ) -> Result<Vec<HolderSummary>, ClientError> {
         let request = v1::RemoveNodeRequest {
             request: self.request_id(),
             reference: reference.to_owned(),
             force,
         };
         let send = |mut c: Control, request| async move { c.remove_node(request).await };
-        self.call(request, send).await?;
-        Ok(())
+        let v1::RemoveNodeResponse { id: _, left } = self.call(request, send).await?;
+        Ok(left.into_iter().map(holder).collect::<Result<_, _>>()?)
     }
 
     /// Makes a join token for `role`; with `revoke` those made before are worth nothing any more.

@@ -92,16 +92,21 @@ async fn inspect(kind: Kind, args: &InspectArgs, context: &Context) -> Result<()
 }
 
 async fn view(client: &Client, kind: Kind, name: &str) -> Result<ObjectView, Failure> {
-    let found = match kind {
-        Kind::Secret => {
-            client.object(kind, name).await.map(|secret| ObjectView::new(&secret, None))
+    let view = async {
+        match kind {
+            Kind::Secret => {
+                let secret = client.object(kind, name).await?;
+                let holders = client.holders_of(secret.id).await?;
+                Ok(ObjectView::new(&secret, None, &holders))
+            }
+            Kind::Config => {
+                let (config, _, data) = client.config_data(name, None).await?;
+                let holders = client.holders_of(config.id).await?;
+                Ok(ObjectView::new(&config, Some(data.expose()), &holders))
+            }
         }
-        Kind::Config => client
-            .config_data(name, None)
-            .await
-            .map(|(config, _, data)| ObjectView::new(&config, Some(data.expose()))),
     };
-    match found {
+    match view.await {
         Ok(view) => Ok(view),
         Err(error) => Err(explain(client, error).await),
     }

@@ -274,8 +274,10 @@ impl Todo {
                 }
                 Change::Put(Entity::Node(_) | Entity::Cluster(_))
                 | Change::Delete(Key::Node(_) | Key::Cluster) => self.everything = true,
-                Change::Put(Entity::Object(_) | Entity::Answered(_))
-                | Change::Delete(Key::Object(_) | Key::Task(_) | Key::Answered(_))
+                Change::Put(Entity::Object(_) | Entity::Answered(_) | Entity::Remnant(_))
+                | Change::Delete(
+                    Key::Object(_) | Key::Task(_) | Key::Answered(_) | Key::Remnant(_),
+                )
                 | Change::PutBody { .. }
                 | Change::DeleteBody { .. } => {}
             }

@@ -245,6 +245,7 @@ impl Manager {
             desired: TaskState::Running,
             status: status(TaskState::New),
             started_at: None,
+            wiped: false,
         };
         let id = task.id;
         self.change(vec![TaskChange::Create(Box::new(task))]).await;

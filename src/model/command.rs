@@ -199,6 +199,11 @@ pub enum TaskChange {
     Delete {
         id: TaskId,
     },
+    /// From the agent of `node`: it has nothing of the ended task's payloads any more. The task may be deleted already.
+    Wiped {
+        id: TaskId,
+        node: NodeId,
+    },
 }
 
 /// What a command that was carried out gives back.

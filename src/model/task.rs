@@ -1,10 +1,14 @@
 //! A task: one instance of a service on one node, whose state only ever moves forward.
 
-use super::{Labels, Meta, object::VersionNumber, service::TaskSpec};
+use super::{
+    Labels, Meta,
+    object::{Kind, VersionNumber},
+    service::TaskSpec,
+};
 use crate::kit::{
     clock::Timestamp,
     id::{NodeId, ObjectId, ServiceId, TaskId},
-    name::ServiceName,
+    name::{ObjectName, ServiceName},
 };
 use std::{fmt, sync::Arc};
 
@@ -122,6 +126,25 @@ pub struct ObjectVersion {
     pub version: VersionNumber,
 }
 
+/// A version with its object's kind and name, for when the object itself is gone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Payload {
+    pub kind: Kind,
+    pub name: ObjectName,
+    pub version: ObjectVersion,
+}
+
+/// What a task that was deleted may have left on its node, which has not confirmed yet that it is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remnant {
+    pub task: TaskId,
+    pub node: NodeId,
+    pub service_name: ServiceName,
+    /// When the task ended.
+    pub since: Timestamp,
+    pub payloads: Vec<Payload>,
+}
+
 /// One instance of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
@@ -144,6 +167,8 @@ pub struct Task {
     pub status: TaskStatus,
     /// When it was first seen running.
     pub started_at: Option<Timestamp>,
+    /// It has ended, and its node has confirmed that none of its payloads is left there, neither as file nor in memory.
+    pub wiped: bool,
 }
 
 impl Task {
@@ -173,5 +198,22 @@ impl Task {
     pub fn holds_payloads(&self) -> bool {
         self.node.is_some()
             && (TaskState::Assigned..=TaskState::Running).contains(&self.status.state)
+    }
+
+    /// Whether payloads of it may be on its node: from its assignment until the node has confirmed that they are gone.
+    pub fn may_be_held(&self) -> bool {
+        self.node.is_some()
+            && self.status.state >= TaskState::Assigned
+            && !self.versions.is_empty()
+            && !self.wiped
+    }
+
+    /// What it was given, by kind and name.
+    pub fn payloads(&self) -> impl Iterator<Item = Payload> + '_ {
+        self.spec.references.iter().zip(&self.versions).map(|(reference, version)| Payload {
+            kind: reference.kind,
+            name: reference.name.clone(),
+            version: *version,
+        })
     }
 }

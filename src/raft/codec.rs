@@ -144,6 +144,7 @@ pub(super) fn entity_to(entity: &Entity) -> v1::Entity {
         Entity::Service(service) => Row::Service((&**service).into()),
         Entity::Task(task) => Row::Task((&**task).into()),
         Entity::Answered(answered) => Row::Answered((&**answered).into()),
+        Entity::Remnant(remnant) => Row::Remnant((&**remnant).into()),
     };
     v1::Entity { entity: Some(row) }
 }
@@ -158,6 +159,7 @@ pub(super) fn entity_from(entity: v1::Entity) -> Parsed<Entity> {
         Row::Service(service) => Entity::Service(Arc::new(service.try_into()?)),
         Row::Task(task) => Entity::Task(Arc::new(task.try_into()?)),
         Row::Answered(answered) => Entity::Answered(Arc::new(answered.try_into()?)),
+        Row::Remnant(remnant) => Entity::Remnant(Arc::new(remnant.try_into()?)),
     })
 }
 
@@ -170,6 +172,7 @@ pub(super) fn row_key(key: &Key) -> Vec<u8> {
         Key::Service(id) => (4, id.as_str()),
         Key::Task(id) => (5, id.as_str()),
         Key::Answered(id) => (6, id.as_str()),
+        Key::Remnant(id) => (7, id.as_str()),
     };
     let mut bytes = vec![kind];
     bytes.extend_from_slice(id.as_bytes());

@@ -9,7 +9,7 @@ use crate::{
         node::Node,
         object::{Object, VersionNumber},
         service::Service,
-        task::Task,
+        task::{Remnant, Task},
     },
 };
 use std::sync::Arc;
@@ -23,6 +23,7 @@ pub enum Entity {
     Service(Arc<Service>),
     Task(Arc<Task>),
     Answered(Arc<Answered>),
+    Remnant(Arc<Remnant>),
 }
 
 impl Entity {
@@ -34,6 +35,7 @@ impl Entity {
             Self::Service(service) => Key::Service(service.id),
             Self::Task(task) => Key::Task(task.id),
             Self::Answered(answered) => Key::Answered(answered.client),
+            Self::Remnant(remnant) => Key::Remnant(remnant.task),
         }
     }
 }
@@ -48,6 +50,8 @@ pub enum Key {
     Service(ServiceId),
     Task(TaskId),
     Answered(ClientId),
+    /// Of that task.
+    Remnant(TaskId),
 }
 
 /// One change to the rows or bodies; a command makes several, in an order that can be replayed.

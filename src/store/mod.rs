@@ -5,6 +5,7 @@
 
 mod apply;
 mod entity;
+mod holders;
 mod linear;
 mod list;
 mod lookup;
@@ -14,5 +15,6 @@ mod tests;
 
 pub use apply::Applied;
 pub use entity::{Change, Entity, Key};
+pub use holders::Holder;
 pub use linear::{Comparison, Denied, Disclosure, Linear, Release};
 pub use state::State;

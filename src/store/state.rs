@@ -12,7 +12,7 @@ use crate::{
         node::{Node, Role},
         object::{Kind, Object},
         service::{Service, TaskSpec},
-        task::{Task, TaskState},
+        task::{Remnant, Task, TaskState},
     },
 };
 use imbl::{OrdMap, OrdSet};
@@ -27,6 +27,7 @@ pub struct State {
     services: OrdMap<ServiceId, Arc<Service>>,
     tasks: OrdMap<TaskId, Arc<Task>>,
     answered: OrdMap<ClientId, Arc<Answered>>,
+    remnants: OrdMap<TaskId, Arc<Remnant>>,
     index: Index,
 }
 
@@ -43,6 +44,7 @@ struct Index {
     /// By service and slot.
     service_tasks: OrdSet<(ServiceId, u64, TaskId)>,
     node_tasks: OrdSet<(NodeId, TaskId)>,
+    node_remnants: OrdSet<(NodeId, TaskId)>,
     /// Tasks that wait for a node.
     waiting: OrdSet<TaskId>,
     /// Clients by when they last asked.
@@ -64,7 +66,8 @@ impl State {
                 | Entity::Node(_)
                 | Entity::Object(_)
                 | Entity::Service(_)
-                | Entity::Answered(_)) => state.put(other),
+                | Entity::Answered(_)
+                | Entity::Remnant(_)) => state.put(other),
             }
         }
         for task in tasks {
@@ -83,6 +86,7 @@ impl State {
             .chain(self.services.values().map(|service| Entity::Service(service.clone())))
             .chain(self.tasks.values().map(|task| Entity::Task(task.clone())))
             .chain(self.answered.values().map(|answered| Entity::Answered(answered.clone())))
+            .chain(self.remnants.values().map(|remnant| Entity::Remnant(remnant.clone())))
     }
 
     /// Makes a change that another state's `apply` gave. Bodies are none of the state's business.
@@ -188,6 +192,25 @@ impl State {
             .filter_map(|(_, id)| self.tasks.get(id))
     }
 
+    /// What a deleted task may have left on its node.
+    pub fn remnant(&self, task: TaskId) -> Option<&Arc<Remnant>> {
+        self.remnants.get(&task)
+    }
+
+    /// What deleted tasks may have left, on whatever node, by task.
+    pub fn remnants(&self) -> impl Iterator<Item = &Arc<Remnant>> {
+        self.remnants.values()
+    }
+
+    /// What deleted tasks may have left on a node, by task.
+    pub fn remnants_on(&self, node: NodeId) -> impl Iterator<Item = &Arc<Remnant>> {
+        self.index
+            .node_remnants
+            .range((node, TaskId::from_random([0; 17]))..)
+            .take_while(move |(on, _)| *on == node)
+            .filter_map(|(_, id)| self.remnants.get(id))
+    }
+
     /// The tasks that want to run and have no node yet, by id.
     pub fn waiting_tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.index.waiting.iter().filter_map(|id| self.tasks.get(id))
@@ -273,6 +296,10 @@ impl State {
                     self.index.clients.insert((at, client));
                 }
             }
+            Entity::Remnant(remnant) => {
+                self.index.node_remnants.insert((remnant.node, remnant.task));
+                self.remnants.insert(remnant.task, remnant);
+            }
         }
     }
 
@@ -309,6 +336,11 @@ impl State {
             Key::Answered(client) => {
                 if let Some(answered) = self.answered.remove(&client) {
                     self.index.clients.remove(&(answered.at, client));
+                }
+            }
+            Key::Remnant(task) => {
+                if let Some(remnant) = self.remnants.remove(&task) {
+                    self.index.node_remnants.remove(&(remnant.node, task));
                 }
             }
         }

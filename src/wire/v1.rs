@@ -440,6 +440,33 @@ pub struct Task {
     /// When it was first seen running.
     #[prost(int64, optional, tag = "13")]
     pub started_at_ms: ::core::option::Option<i64>,
+    /// It has ended, and its node has confirmed that none of its payloads is left there, neither as file nor in memory.
+    #[prost(bool, tag = "14")]
+    pub wiped: bool,
+}
+/// What a task that was deleted may have left on its node, which has not confirmed yet that it is gone.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Remnant {
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub service_name: ::prost::alloc::string::String,
+    #[prost(int64, tag = "4")]
+    pub since_ms: i64,
+    #[prost(message, repeated, tag = "5")]
+    pub payloads: ::prost::alloc::vec::Vec<RemnantPayload>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemnantPayload {
+    #[prost(enumeration = "Kind", tag = "1")]
+    pub kind: i32,
+    /// As it was called when the task was made; the object may be gone.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub version: ::core::option::Option<ObjectVersion>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeDescription {
@@ -1985,7 +2012,7 @@ pub mod command {
 /// One change to one task.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TaskChange {
-    #[prost(oneof = "task_change::Change", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "task_change::Change", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub change: ::core::option::Option<task_change::Change>,
 }
 /// Nested message and enum types in `TaskChange`.
@@ -2025,6 +2052,13 @@ pub mod task_change {
         #[prost(string, tag = "1")]
         pub id: ::prost::alloc::string::String,
     }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Wiped {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub node_id: ::prost::alloc::string::String,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Change {
         #[prost(message, tag = "1")]
@@ -2039,6 +2073,8 @@ pub mod task_change {
         Note(Note),
         #[prost(message, tag = "6")]
         Delete(Delete),
+        #[prost(message, tag = "7")]
+        Wiped(Wiped),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2121,7 +2157,7 @@ pub struct Answered {
 /// One row of the store's metadata.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entity {
-    #[prost(oneof = "entity::Entity", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "entity::Entity", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub entity: ::core::option::Option<entity::Entity>,
 }
 /// Nested message and enum types in `Entity`.
@@ -2140,6 +2176,8 @@ pub mod entity {
         Task(super::Task),
         #[prost(message, tag = "6")]
         Answered(super::Answered),
+        #[prost(message, tag = "7")]
+        Remnant(super::Remnant),
     }
 }
 /// One sealed payload.
@@ -2780,6 +2818,69 @@ pub struct RemoveNodeRequest {
     #[prost(bool, tag = "3")]
     pub force: bool,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RemoveNodeResponse {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// What the node had when it was removed and has not confirmed to have wiped.
+    #[prost(message, repeated, tag = "2")]
+    pub left: ::prost::alloc::vec::Vec<Holder>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListHoldersRequest {
+    #[prost(message, optional, tag = "3")]
+    pub page: ::core::option::Option<Page>,
+    #[prost(oneof = "list_holders_request::Of", tags = "1, 2")]
+    pub of: ::core::option::Option<list_holders_request::Of>,
+}
+/// Nested message and enum types in `ListHoldersRequest`.
+pub mod list_holders_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Of {
+        /// An object's id.
+        #[prost(string, tag = "1")]
+        ObjectId(::prost::alloc::string::String),
+        /// A node's id; the node may have been removed.
+        #[prost(string, tag = "2")]
+        NodeId(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListHoldersResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub holders: ::prost::alloc::vec::Vec<Holder>,
+    #[prost(string, tag = "2")]
+    pub next: ::prost::alloc::string::String,
+}
+/// A node that may have a version's payload: a task there was given it, and the node has not confirmed its removal.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Holder {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(enumeration = "Kind", tag = "2")]
+    pub kind: i32,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub version: ::core::option::Option<ObjectVersion>,
+    /// A task there needs it. Else the last one has ended, and the removal is to be confirmed.
+    #[prost(bool, tag = "5")]
+    pub in_use: bool,
+    /// Since when that is so.
+    #[prost(int64, tag = "6")]
+    pub since_ms: i64,
+    /// Services whose tasks need it, or needed it last.
+    #[prost(string, repeated, tag = "7")]
+    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Unset: the node has been removed from the cluster.
+    #[prost(enumeration = "NodeState", optional, tag = "8")]
+    pub node_state: ::core::option::Option<i32>,
+    #[prost(string, tag = "9")]
+    pub hostname: ::prost::alloc::string::String,
+    /// Since when the node is in that state.
+    #[prost(int64, tag = "10")]
+    pub node_state_since_ms: i64,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateJoinTokenRequest {
     #[prost(message, optional, tag = "1")]
@@ -3340,6 +3441,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "GetNode"));
             self.inner.unary(req, path, codec).await
         }
+        /// Which nodes may have which payloads: all of one object, or all on one node.
+        pub async fn list_holders(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListHoldersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListHoldersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ListHolders",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ListHolders"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn set_node(
             &mut self,
             request: impl tonic::IntoRequest<super::SetNodeRequest>,
@@ -3386,7 +3512,10 @@ pub mod control_client {
         pub async fn remove_node(
             &mut self,
             request: impl tonic::IntoRequest<super::RemoveNodeRequest>,
-        ) -> std::result::Result<tonic::Response<super::RemoveResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveNodeResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
@@ -3677,6 +3806,14 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::GetNodeRequest>,
         ) -> std::result::Result<tonic::Response<super::NodeEntry>, tonic::Status>;
+        /// Which nodes may have which payloads: all of one object, or all on one node.
+        async fn list_holders(
+            &self,
+            request: tonic::Request<super::ListHoldersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListHoldersResponse>,
+            tonic::Status,
+        >;
         async fn set_node(
             &self,
             request: tonic::Request<super::SetNodeRequest>,
@@ -3689,7 +3826,10 @@ pub mod control_server {
         async fn remove_node(
             &self,
             request: tonic::Request<super::RemoveNodeRequest>,
-        ) -> std::result::Result<tonic::Response<super::RemoveResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveNodeResponse>,
+            tonic::Status,
+        >;
         async fn get_cluster(
             &self,
             request: tonic::Request<super::GetClusterRequest>,
@@ -4610,6 +4750,51 @@ pub mod control_server {
                     };
                     Box::pin(fut)
                 }
+                "/secretd.v1.Control/ListHolders" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListHoldersSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::ListHoldersRequest>
+                    for ListHoldersSvc<T> {
+                        type Response = super::ListHoldersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListHoldersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::list_holders(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListHoldersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/secretd.v1.Control/SetNode" => {
                     #[allow(non_camel_case_types)]
                     struct SetNodeSvc<T: Control>(pub Arc<T>);
@@ -4705,7 +4890,7 @@ pub mod control_server {
                         T: Control,
                     > tonic::server::UnaryService<super::RemoveNodeRequest>
                     for RemoveNodeSvc<T> {
-                        type Response = super::RemoveResponse;
+                        type Response = super::RemoveNodeResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
@@ -5150,7 +5335,8 @@ pub mod assignment_change {
         Task(super::Task),
         #[prost(message, tag = "2")]
         Payload(super::AssignedPayload),
-        /// The task was deleted: forget it, remove its container.
+        /// The task was deleted: forget it, remove its container, and confirm that its payloads are gone. A COMPLETE names
+        /// those of which the manager does not know that yet.
         #[prost(string, tag = "3")]
         RemovedTaskId(::prost::alloc::string::String),
         /// No task here needs it any more: wipe it.
@@ -5183,6 +5369,10 @@ pub struct UpdateTaskStatusRequest {
     pub session_id: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "2")]
     pub updates: ::prost::alloc::vec::Vec<TaskStatusUpdate>,
+    /// Tasks that have ended, and of whose payloads nothing is left here but what other tasks need: their files are
+    /// unlinked, the memory is wiped. Told after the status that says that the task has ended.
+    #[prost(string, repeated, tag = "3")]
+    pub wiped_task_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TaskStatusUpdate {

@@ -10,6 +10,7 @@ mod checker;
 mod cluster;
 mod cut;
 mod deploy;
+mod held;
 mod load;
 mod logs;
 mod managers;

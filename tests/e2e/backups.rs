@@ -33,8 +33,9 @@ fn filled() -> World {
 
 /// What a user could tell two clusters apart by, without what changes by itself.
 fn shown(world: &World) -> String {
-    let secret = world.ctl(["inspect", "canary-name-91e2"]).ok();
-    let config = world.ctl(["config", "inspect", "colours"]).ok();
+    let format = "{{.ID}} {{.Version.Index}} {{.CreatedAt}} {{json .Spec}} {{json .Versions}}";
+    let secret = world.ctl(["inspect", "--format", format, "canary-name-91e2"]).ok();
+    let config = world.ctl(["config", "inspect", "--format", format, "colours"]).ok();
     let spec = world.ctl(["service", "inspect", "--format", "{{.ID}} {{json .Spec}}", "web"]).ok();
     format!("{secret}{config}{spec}")
 }
@@ -49,6 +50,7 @@ fn everything_comes_back_from_a_backup_and_a_recovery_key() {
     let mut world = filled();
     let [key] = codes(&world.ctl(["unlocker", "add", "recovery"]).ok()).try_into().unwrap();
     let before = shown(&world);
+    let node = world.ctl(["node", "ls", "-q"]).ok();
     let place = World::new();
     let backup = place.path("backup");
     let file = backup.to_str().unwrap();
@@ -80,6 +82,8 @@ fn everything_comes_back_from_a_backup_and_a_recovery_key() {
     world.ctl_with(["backup", "verify", file, "--key", "-"], key.as_bytes()).ok();
     restore(&world, file, &key).ok();
     assert_eq!(shown(&world), before);
+    let holders = world.ctl(["inspect", "--pretty", "canary-name-91e2"]).ok();
+    assert!(holders.contains(node.trim()), "the machine it was taken from may have it: {holders}");
     world.ctl(["inspect", "later"]).fails(3);
     world.output_with("web", "it is there");
     world.ctl_with(["create", "after", "-"], b"x").ok();

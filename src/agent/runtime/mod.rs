@@ -2,6 +2,7 @@
 
 pub mod docker;
 pub mod process;
+mod turns;
 
 use crate::{
     crypto::plaintext::Plaintext,

@@ -19,6 +19,8 @@ struct World {
     reports: Reports,
     updates: mpsc::Sender<Update>,
     stored: BTreeMap<TaskId, TaskStatus>,
+    /// Tasks whose removal was confirmed.
+    wiped: Vec<TaskId>,
     stop: Stop,
     worker: Running<()>,
 }
@@ -35,7 +37,8 @@ impl World {
         let worker =
             Worker::new(NodeId::random(), Arc::new(runtime.clone()), clock, reports.clone(), inbox);
         let worker = task::start("worker", worker.run(stop.clone()));
-        Self { runtime, reports, updates, stored: BTreeMap::new(), stop, worker }
+        let (stored, wiped) = (BTreeMap::new(), Vec::new());
+        Self { runtime, reports, updates, stored, wiped, stop, worker }
     }
 
     /// Stops the worker and starts another, as a new process would.
@@ -61,12 +64,30 @@ impl World {
                 if let Some(status) = self.stored.get(&task).filter(|s| is_so(s)) {
                     return status.clone();
                 }
-                let batch = self.reports.next().await;
-                self.reports.stored(&batch);
-                self.stored.extend(batch);
+                self.hear().await;
             }
         };
         tokio::time::timeout(Duration::from_secs(20), wait).await.expect("in time")
+    }
+
+    /// Stores what there is to tell.
+    async fn hear(&mut self) {
+        let batch = self.reports.next().await;
+        self.reports.stored(&batch);
+        self.stored.extend(batch.statuses);
+        self.wiped.extend(batch.wiped);
+    }
+
+    /// Waits until exactly these have been confirmed, each once.
+    async fn until_wiped(&mut self, tasks: &[TaskId]) {
+        let wait = async {
+            while self.wiped.len() < tasks.len() {
+                self.hear().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("in time");
+        let set = |tasks: &[TaskId]| tasks.iter().copied().collect::<BTreeSet<_>>();
+        assert_eq!((self.wiped.len(), set(&self.wiped)), (tasks.len(), set(tasks)));
     }
 
     async fn state(&mut self, task: TaskId, state: TaskState) -> TaskStatus {
@@ -354,4 +375,85 @@ async fn a_manager_that_lost_sight_is_told_again() {
     world.assign(&[&task]).await;
     world.state(task.id, TaskState::Running).await;
     assert_eq!(world.calls("create"), 1);
+}
+
+#[tokio::test]
+async fn a_removal_is_confirmed_when_the_files_and_the_memory_are_gone() {
+    let mut world = World::start();
+    let (task, version) = with_secret();
+    let tasks = vec![Arc::new(task.clone())];
+    let payloads = vec![(version, payload())];
+    world.send(Update { complete: true, payloads, tasks, ..Update::default() }).await;
+    world.state(task.id, TaskState::Running).await;
+    world.runtime.change(|f| f.unwipable = true);
+    world.runtime.exit(task.id, 0);
+    world.state(task.id, TaskState::Complete).await;
+    world.send(Update { removed_payloads: vec![version], ..Update::default() }).await;
+    world.assign(&[]).await;
+    assert_eq!(world.wiped, [], "its files could not be taken away");
+    world.runtime.change(|f| f.unwipable = false);
+    world.until_wiped(&[task.id]).await;
+    assert_eq!(world.runtime.look(|f| f.containers.len()), 0);
+}
+
+#[tokio::test]
+async fn a_removal_is_not_confirmed_while_the_payload_is_in_memory() {
+    let mut world = World::start();
+    let ((task, version), (mut next, _)) = (with_secret(), with_secret());
+    next.versions = vec![version];
+    let tasks = vec![Arc::new(task.clone())];
+    let payloads = vec![(version, payload())];
+    world.send(Update { complete: true, payloads, tasks, ..Update::default() }).await;
+    world.state(task.id, TaskState::Running).await;
+    world.runtime.exit(task.id, 0);
+    world.state(task.id, TaskState::Complete).await;
+    // The worker takes the next task up after it has heard of the end, and the payload is still there for it.
+    world.send(Update { tasks: vec![Arc::new(next.clone())], ..Update::default() }).await;
+    world.state(next.id, TaskState::Running).await;
+    world.until_wiped(&[task.id]).await;
+    world.runtime.exit(next.id, 0);
+    world.state(next.id, TaskState::Complete).await;
+    world.runtime.until(|f| f.containers[&next.id].files.is_empty()).await;
+    assert_eq!(world.wiped, [task.id], "the memory still has it");
+    world.send(Update { removed_payloads: vec![version], ..Update::default() }).await;
+    world.until_wiped(&[task.id, next.id]).await;
+}
+
+#[tokio::test]
+async fn a_restarted_agent_confirms_what_the_one_before_did_not() {
+    let mut world = World::start();
+    let ((mut ended, first), (deleted, second)) = (with_secret(), with_secret());
+    let tasks = vec![Arc::new(ended.clone()), Arc::new(deleted.clone())];
+    let payloads = vec![(first, payload()), (second, payload())];
+    world.send(Update { complete: true, payloads, tasks, ..Update::default() }).await;
+    world.state(ended.id, TaskState::Running).await;
+    world.state(deleted.id, TaskState::Running).await;
+    world.runtime.exit(ended.id, 0);
+    ended.status = world.state(ended.id, TaskState::Complete).await;
+
+    // The manager has the end of one, has deleted the other, and names a third that never came here.
+    let (mut world, never) = (world.restart().await, TaskId::random());
+    world
+        .send(Update {
+            complete: true,
+            tasks: vec![Arc::new(ended.clone())],
+            removed_tasks: vec![deleted.id, never],
+            ..Update::default()
+        })
+        .await;
+    world.until_wiped(&[ended.id, deleted.id, never]).await;
+    assert_eq!(
+        world.runtime.look(|f| f.containers.keys().copied().collect::<Vec<_>>()),
+        [ended.id]
+    );
+    assert_eq!(world.runtime.look(|f| f.containers[&ended.id].files.len()), 0);
+    // What it knows is not told again, and what it does not know is.
+    world.wiped.clear();
+    let known = Task { wiped: true, ..ended.clone() };
+    let other = Task { id: TaskId::random(), ..ended.clone() };
+    world.assign(&[&known, &other]).await;
+    world.until_wiped(&[other.id]).await;
+    world.wiped.clear();
+    world.assign(&[&ended, &other]).await;
+    world.until_wiped(&[ended.id, other.id]).await;
 }

@@ -13,16 +13,17 @@ use super::{
     show::{NODES, NodeView, node_row},
 };
 use crate::{
-    client::Client,
+    client::{Client, HolderSummary},
     kit::id::NodeId,
     model::{
         Labels,
         filter::Filters,
         node::{Availability, Node, Role},
+        object::Kind,
     },
 };
 use args::{AvailabilityFlag, NodeCommand, NodeInspectArgs, NodeNames, NodeUpdateArgs, RoleFlag};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Carries out one `secretctl node …`.
 ///
@@ -55,8 +56,13 @@ async fn inspect(args: &NodeInspectArgs, context: &Context) -> Result<(), Failur
     let client = context.connect().await?;
     let (mut found, mut failures) = (Vec::new(), Failures::default());
     for name in &args.names {
-        match client.node(name).await {
-            Ok(node) => found.push(NodeView::from(&node)),
+        let view = async {
+            let node = client.node(name).await?;
+            let holds = client.held_on(node.node.id).await?;
+            Ok(NodeView::new(&node, &holds))
+        };
+        match view.await {
+            Ok(view) => found.push(view),
             Err(error) => failures.add(explain(&client, error).await)?,
         }
     }
@@ -201,7 +207,12 @@ async fn remove(nodes: &NodeNames, force: bool, context: &Context) -> Result<(),
     let mut failures = Failures::default();
     for name in &nodes.names {
         match client.remove_node(name, force).await {
-            Ok(()) => output::line(name)?,
+            Ok(left) => {
+                output::line(name)?;
+                if let Some(warning) = lost(name, &left) {
+                    output::warning(warning);
+                }
+            }
             Err(error) => {
                 let failure = explain(&client, error).await;
                 failures.add(failure.doing(format_args!("cannot remove node '{name}'")))?;
@@ -209,6 +220,25 @@ async fn remove(nodes: &NodeNames, force: bool, context: &Context) -> Result<(),
         }
     }
     failures.result()
+}
+
+/// Names the secrets that went with a node. Configs are left out: whoever reaches the control socket can read them.
+fn lost(node: &str, left: &[HolderSummary]) -> Option<String> {
+    let secrets: BTreeSet<String> = left
+        .iter()
+        .map(|holder| &holder.payload)
+        .filter(|payload| payload.kind == Kind::Secret)
+        .map(|payload| payload.name.to_string())
+        .collect();
+    if secrets.is_empty() {
+        return None;
+    }
+    let names = secrets.into_iter().collect::<Vec<_>>().join(", ");
+    Some(format!(
+        "node {node} has not confirmed that it has wiped these secrets and may still have them: {names}\n\
+         hint: replace them if the machine is lost or no longer trusted; `secretctl inspect` names the node until the \
+         secret is removed"
+    ))
 }
 
 /// The host names of all nodes, for lists of tasks.

@@ -360,6 +360,7 @@ mod tests {
             desired,
             status,
             started_at: None,
+            wiped: false,
         }
     }
 

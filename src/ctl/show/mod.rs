@@ -1,6 +1,7 @@
 //! How things look: rows for lists, and documents with Swarm's field names for `inspect`.
 
 mod doc;
+mod holder;
 mod node;
 mod object;
 mod service;

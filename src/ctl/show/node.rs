@@ -1,8 +1,8 @@
 //! Nodes.
 
-use super::{Index, capital, label_lines};
+use super::{Index, capital, holder::HeldView, label_lines};
 use crate::{
-    client::NodeSummary,
+    client::{HolderSummary, NodeSummary},
     ctl::format::Listing,
     kit::hex::Hex,
     model::{
@@ -94,6 +94,7 @@ pub(crate) struct NodeView {
     manager_status: Option<Manager>,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<Certificate>,
+    holds: Vec<HeldView>,
 }
 
 #[derive(Debug, Serialize)]
@@ -173,8 +174,9 @@ impl From<&CertificateStatus> for Certificate {
     }
 }
 
-impl From<&NodeSummary> for NodeView {
-    fn from(summary: &NodeSummary) -> Self {
+impl NodeView {
+    /// `holds` is what the node may have.
+    pub(crate) fn new(summary: &NodeSummary, holds: &[HolderSummary]) -> Self {
         let NodeSummary { node, leader, this: _, reachable } = summary;
         let Node {
             id,
@@ -228,6 +230,7 @@ impl From<&NodeSummary> for NodeView {
                 raft_id: *raft_id,
             }),
             certificate: certificate.as_ref().map(Certificate::from),
+            holds: holds.iter().map(HeldView::from).collect(),
         }
     }
 }
@@ -245,6 +248,7 @@ impl fmt::Display for NodeView {
             status,
             manager_status,
             certificate,
+            holds,
         } = self;
         writeln!(f, "ID:                     {id}")?;
         if !spec.labels.is_empty() {
@@ -282,7 +286,11 @@ impl fmt::Display for NodeView {
         writeln!(f, " Memory:                {} MiB", description.resources.memory_bytes >> 20)?;
         writeln!(f, "Runtime:                {}", description.runtime)?;
         writeln!(f, "Engine Version:         {}", description.engine.engine_version)?;
-        writeln!(f, "Version:                {}", description.version)
+        writeln!(f, "Version:                {}", description.version)?;
+        if !holds.is_empty() {
+            writeln!(f, "Holds:")?;
+        }
+        holds.iter().try_for_each(|held| writeln!(f, "{held}"))
     }
 }
 
@@ -357,7 +365,7 @@ mod tests {
             expires_at: Timestamp(0),
             shown: false,
         });
-        let view = NodeView::from(&other);
+        let view = NodeView::new(&other, &[]);
         assert!(view.to_string().contains(" Expires at:            1970-01-01T00:00:00"));
         let view = serde_json::to_value(view).unwrap();
         assert_eq!(view["Certificate"]["Issuer"].as_str().unwrap()[..4], *"abab");
@@ -365,13 +373,15 @@ mod tests {
 
     #[test]
     fn a_node_is_shown_with_swarms_fields() {
-        let view = serde_json::to_value(NodeView::from(&summary())).unwrap();
+        let view = serde_json::to_value(NodeView::new(&summary(), &[])).unwrap();
         assert_eq!(
             view["Spec"],
             json!({"Labels": {}, "Role": "manager", "Availability": "active"})
         );
         assert_eq!(view["ManagerStatus"]["Leader"], true);
         assert_eq!(view["Description"]["Engine"]["EngineVersion"], "28.2.2");
-        assert!(NodeView::from(&summary()).to_string().contains(" Leader:                Yes\n"));
+        assert!(
+            NodeView::new(&summary(), &[]).to_string().contains(" Leader:                Yes\n")
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Secrets and configs.
 
-use super::{Index, label_lines};
+use super::{Index, holder::HolderView, label_lines};
 use crate::{
+    client::HolderSummary,
     ctl::{age::ago, format::Listing},
     kit::clock::Timestamp,
     model::{
@@ -61,6 +62,7 @@ pub(crate) struct ObjectView {
     updated_at: String,
     spec: Spec,
     versions: Vec<VersionView>,
+    holders: Vec<HolderView>,
     #[serde(skip)]
     kind: Kind,
     #[serde(skip)]
@@ -86,7 +88,7 @@ struct VersionView {
 
 impl ObjectView {
     /// `data` is the payload of a config.
-    pub(crate) fn new(object: &Object, data: Option<&[u8]>) -> Self {
+    pub(crate) fn new(object: &Object, data: Option<&[u8]>, holders: &[HolderSummary]) -> Self {
         let Object { kind, id, name, labels, meta, versions } = object;
         let data = data.filter(|_| *kind == Kind::Config);
         Self {
@@ -107,6 +109,7 @@ impl ObjectView {
                     size: version.size,
                 })
                 .collect(),
+            holders: holders.iter().map(HolderView::from).collect(),
             kind: *kind,
             text: data.map(|data| String::from_utf8_lossy(data).into_owned()),
         }
@@ -127,6 +130,12 @@ impl fmt::Display for ObjectView {
         writeln!(f, "Versions:")?;
         for VersionView { number, created_at, size } in &self.versions {
             writeln!(f, " - v{number}: {size} bytes, created at {created_at}")?;
+        }
+        if !self.holders.is_empty() {
+            writeln!(f, "Holders:")?;
+        }
+        for holder in &self.holders {
+            writeln!(f, "{holder}")?;
         }
         if self.kind == Kind::Config {
             writeln!(f, "Data:")?;
@@ -166,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_shown_with_swarms_fields_and_without_data() {
-        let text = pretty_json(&[ObjectView::new(&object(Kind::Secret), Some(b"abc"))]);
+        let text = pretty_json(&[ObjectView::new(&object(Kind::Secret), Some(b"abc"), &[])]);
         assert_eq!(
             text,
             r#"[
@@ -189,16 +198,19 @@ mod tests {
                 "CreatedAt": "2001-09-09T01:46:40.123Z",
                 "Size": 3
             }
-        ]
+        ],
+        "Holders": []
     }
 ]"#
         );
-        assert!(!ObjectView::new(&object(Kind::Secret), Some(b"abc")).to_string().contains("abc"));
+        assert!(
+            !ObjectView::new(&object(Kind::Secret), Some(b"abc"), &[]).to_string().contains("abc")
+        );
     }
 
     #[test]
     fn a_config_is_shown_with_its_data() {
-        let view = ObjectView::new(&object(Kind::Config), Some(b"abc"));
+        let view = ObjectView::new(&object(Kind::Config), Some(b"abc"), &[]);
         assert_eq!(serde_json::to_value(&view).unwrap()["Spec"]["Data"], "YWJj");
         assert!(view.to_string().ends_with("Data:\nabc\n"));
     }
@@ -207,7 +219,7 @@ mod tests {
     fn labels_are_an_object_even_when_there_are_none() {
         let mut bare = object(Kind::Secret);
         bare.labels.clear();
-        let view = serde_json::to_value(ObjectView::new(&bare, None)).unwrap();
+        let view = serde_json::to_value(ObjectView::new(&bare, None, &[])).unwrap();
         assert_eq!(view["Spec"]["Labels"], json!({}));
     }
 

@@ -134,6 +134,7 @@ mod tests {
             },
             status,
             started_at: None,
+            wiped: false,
         }
     }
 

@@ -5,6 +5,7 @@
 //! not come over a Unix socket is refused here. No call returns a secret's payload.
 
 mod authority;
+mod holders;
 mod lists;
 mod logs;
 mod managers;
@@ -249,6 +250,13 @@ impl v1::control_server::Control for ControlService {
         self.nodes(local(request)?).await.map(Response::new)
     }
 
+    async fn list_holders(
+        &self,
+        request: Request<v1::ListHoldersRequest>,
+    ) -> Result<Response<v1::ListHoldersResponse>, Status> {
+        self.holders(local(request)?).await.map(Response::new)
+    }
+
     async fn get_node(
         &self,
         request: Request<v1::GetNodeRequest>,
@@ -273,7 +281,7 @@ impl v1::control_server::Control for ControlService {
     async fn remove_node(
         &self,
         request: Request<v1::RemoveNodeRequest>,
-    ) -> Result<Response<v1::RemoveResponse>, Status> {
+    ) -> Result<Response<v1::RemoveNodeResponse>, Status> {
         self.drop_node(local(request)?).await.map(Response::new)
     }
 

@@ -1,7 +1,7 @@
 //! Nodes and the cluster.
 
 use super::{
-    ControlService, authority, invalid,
+    ControlService, authority, holders, invalid,
     lists::{Cut, cut, filters},
     managers::Heard,
     request_id,
@@ -15,8 +15,9 @@ use crate::{
         command::Command,
         node::{Availability, Node, Role},
         refusal::{Refusal, RefusalKind},
+        task::Payload,
     },
-    store::State,
+    store::{Holder, State},
     wire::{convert::Code, v1},
 };
 use std::{sync::Arc, time::Duration};
@@ -83,19 +84,29 @@ impl ControlService {
     pub(super) async fn drop_node(
         &self,
         request: v1::RemoveNodeRequest,
-    ) -> Result<v1::RemoveResponse, Status> {
+    ) -> Result<v1::RemoveNodeResponse, Status> {
         let v1::RemoveNodeRequest { request, reference, force } = request;
         let request = request_id(request)?;
         let state = self.newest().await?;
         if let Some(outcome) = request.and_then(|request| state.recall(request)) {
             outcome?;
-            return Ok(v1::RemoveResponse { id: reference });
+            // By its name it cannot be found any more.
+            let id = reference.parse::<NodeId>().ok();
+            let left = id.map(|id| left_on(&state, id)).unwrap_or_default();
+            return Ok(v1::RemoveNodeResponse { id: reference, left });
         }
         let id = state.node(self.named(&reference))?.id;
         self.until_retired(id).await?;
         self.propose(request, Command::RemoveNode { id, force }).await?;
         tracing::info!(node = %id, force, "node removed");
-        Ok(v1::RemoveResponse { id: id.to_string() })
+        let state = self.newest().await?;
+        for Holder { payload: Payload { kind, name, version }, .. } in state.held_on(id) {
+            tracing::warn!(
+                node = %id, %kind, %name, object = %version.object, version = %version.version,
+                "the node was removed before it confirmed that it has wiped this"
+            );
+        }
+        Ok(v1::RemoveNodeResponse { id: id.to_string(), left: left_on(&state, id) })
     }
 
     /// Waits a moment for a manager that was demoted to be taken out of the Raft group, which happens by itself: whoever
@@ -172,4 +183,9 @@ impl ControlService {
             reachable: heard.reaches(node),
         }
     }
+}
+
+/// What a removed node has not confirmed to have wiped.
+fn left_on(state: &State, id: NodeId) -> Vec<v1::Holder> {
+    state.held_on(id).iter().map(|holder| holders::entry(state, holder)).collect()
 }

@@ -103,12 +103,14 @@ impl Flow {
     async fn step(&mut self) -> Result<(), Status> {
         let dirty = self.mailbox.take();
         let linear = self.linear().await?;
-        let step = if dirty.all {
+        let first = self.revision == 0;
+        let step = if first {
+            self.holding.first(linear.state())
+        } else if dirty.all {
             self.holding.all(linear.state())
         } else {
             self.holding.some(linear.state(), &dirty.tasks)
         };
-        let first = self.revision == 0;
         if step.is_empty() && !first {
             return Ok(());
         }

@@ -50,6 +50,14 @@ impl Holding {
         self.some(state, &ids)
     }
 
+    /// The first step: everything `state` wants of the node, and the deleted tasks of which the node has yet to
+    /// confirm that nothing is left.
+    pub(super) fn first(&mut self, state: &State) -> Step {
+        let mut step = self.all(state);
+        step.gone_tasks.extend(state.remnants_on(self.node).map(|remnant| remnant.task));
+        step
+    }
+
     /// The step to what `state` says of these tasks.
     pub(super) fn some(&mut self, state: &State, ids: &BTreeSet<TaskId>) -> Step {
         let mut step = Step::default();
@@ -112,6 +120,7 @@ fn same_work(a: &Task, b: &Task) -> bool {
         desired,
         status: _,
         started_at: _,
+        wiped: _,
     } = a;
     *id == b.id
         && *service == b.service
@@ -168,6 +177,7 @@ mod tests {
                 exit_code: None,
             },
             started_at: None,
+            wiped: false,
         }
     }
 

@@ -222,9 +222,10 @@ impl v1::dispatcher_server::Dispatcher for DispatcherService {
         request: Request<v1::UpdateTaskStatusRequest>,
     ) -> Result<Response<v1::UpdateTaskStatusResponse>, Status> {
         let member = self.shared.member(caller(&request)).await?;
-        let v1::UpdateTaskStatusRequest { session_id, updates } = request.into_inner();
+        let v1::UpdateTaskStatusRequest { session_id, updates, wiped_task_ids } =
+            request.into_inner();
         let session = self.shared.session(&member, &session_id)?;
-        reports::take(&self.shared, session.node(), updates).await?;
+        reports::take(&self.shared, session.node(), updates, wiped_task_ids).await?;
         Ok(Response::new(v1::UpdateTaskStatusResponse {}))
     }
 

@@ -1,4 +1,4 @@
-//! What nodes report of their tasks.
+//! What nodes report of their tasks: how they go, and that nothing is left of their payloads.
 
 use super::{Shared, answers};
 use crate::{
@@ -22,22 +22,29 @@ pub(super) async fn take(
     shared: &Shared,
     node: NodeId,
     updates: Vec<v1::TaskStatusUpdate>,
+    wiped: Vec<String>,
 ) -> Result<(), Status> {
     let state = shared.raft.state();
     let mut changes = Vec::new();
     for (at, update) in updates.into_iter().enumerate() {
         let (id, status) = read(update).map_err(|fault| fault.within(&format!("updates[{at}]")))?;
         let Some(task) = state.task_by_id(id) else { continue };
-        if task.node != Some(node) {
-            tracing::warn!(%node, task = %id, "refused a report on another node's task");
-            let message = format!("task {id} does not belong to node {node}");
-            return Err(Refusal::new(RefusalKind::Denied, message).into());
-        }
+        check_owner(node, id, task.node)?;
         if status.state > task.status.state
             || status.state == task.status.state && status != task.status
         {
             changes.push(TaskChange::Report { id, node, status });
         }
+    }
+    for (at, id) in wiped.iter().enumerate() {
+        let bad = |fault| Malformed::new(fault).within(&format!("wiped_task_ids[{at}]"));
+        let id: TaskId = id.parse().map_err(bad)?;
+        let left = state.remnant(id).map(|remnant| remnant.node);
+        let task = state.task_by_id(id).filter(|task| left.is_none() && !task.wiped);
+        let Some(owner) = left.or_else(|| task.and_then(|task| task.node)) else { continue };
+        check_owner(node, id, Some(owner))?;
+        // Whether the task has ended is judged when this is applied: after the statuses above.
+        changes.push(TaskChange::Wiped { id, node });
     }
     // The proposer packs what comes from all nodes into one entry.
     while !changes.is_empty() {
@@ -47,6 +54,15 @@ pub(super) async fn take(
         changes = rest;
     }
     Ok(())
+}
+
+fn check_owner(node: NodeId, task: TaskId, owner: Option<NodeId>) -> Result<(), Status> {
+    if owner == Some(node) {
+        return Ok(());
+    }
+    tracing::warn!(%node, %task, "refused a report on another node's task");
+    let message = format!("task {task} does not belong to node {node}");
+    Err(Refusal::new(RefusalKind::Denied, message).into())
 }
 
 fn read(update: v1::TaskStatusUpdate) -> Result<(TaskId, TaskStatus), Malformed> {

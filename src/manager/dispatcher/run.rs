@@ -276,9 +276,18 @@ impl Loop {
                     self.awaited.remove(id);
                     self.strays.remove(id);
                 }
-                Change::Put(Entity::Object(_) | Entity::Service(_) | Entity::Answered(_))
+                Change::Put(
+                    Entity::Object(_)
+                    | Entity::Service(_)
+                    | Entity::Answered(_)
+                    | Entity::Remnant(_),
+                )
                 | Change::Delete(
-                    Key::Object(_) | Key::Service(_) | Key::Answered(_) | Key::Cluster,
+                    Key::Object(_)
+                    | Key::Service(_)
+                    | Key::Answered(_)
+                    | Key::Remnant(_)
+                    | Key::Cluster,
                 )
                 | Change::PutBody { .. }
                 | Change::DeleteBody { .. } => {}

@@ -55,7 +55,20 @@ impl Agent {
             status: Some((&task_status(state)).into()),
         };
         let session_id = self.session.clone();
-        let request = v1::UpdateTaskStatusRequest { session_id, updates: vec![update] };
+        let request = v1::UpdateTaskStatusRequest {
+            session_id,
+            updates: vec![update],
+            wiped_task_ids: Vec::new(),
+        };
+        self.calls.update_task_status(request).await.map(drop)
+    }
+
+    async fn confirm_wiped(&mut self, task: TaskId) -> Result<(), Status> {
+        let request = v1::UpdateTaskStatusRequest {
+            session_id: self.session.clone(),
+            updates: Vec::new(),
+            wiped_task_ids: vec![task.to_string()],
+        };
         self.calls.update_task_status(request).await.map(drop)
     }
 
@@ -525,5 +538,44 @@ async fn only_managers_of_the_group_may_have_output_relayed() {
     let end = relayed.message().await.unwrap().unwrap().end.unwrap().why.unwrap();
     assert!(matches!(end, v1::log_end::Why::Lost(why) if why.contains("is not connected")));
     other.stop();
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn a_deleted_task_is_named_to_its_node_until_the_node_confirms_that_nothing_is_left() {
+    let manager = Manager::start().await;
+    let client = manager.operator().await;
+    let id = secret(&client, "a", b"value of a".to_vec()).await.parse().unwrap();
+    let web = service(&client, "web", &["a"]).await;
+    let task = manager.assigned(web).await;
+    let mut agent = Agent::open(&manager).await;
+    assert_eq!(step(&mut agent.assignments().await).await.tasks.len(), 1);
+    // Of a living task nobody believes it.
+    agent.confirm_wiped(task).await.unwrap();
+    let held = client.held_on(manager.node).await.unwrap();
+    assert_eq!(
+        (held.len(), held[0].in_use, held[0].services.clone()),
+        (1, true, vec!["web".into()])
+    );
+
+    client.remove_service("web").await.unwrap();
+    agent.report(task, TaskState::Shutdown).await.unwrap();
+    manager.change(vec![TaskChange::Delete { id: task }]).await;
+    client.remove_object(Kind::Secret, "a").await.unwrap();
+    let held = client.holders_of(id).await.unwrap();
+    assert_eq!((held.len(), held[0].in_use, held[0].node), (1, false, manager.node));
+    assert_eq!(held, client.held_on(manager.node).await.unwrap());
+    // An agent that was restarted knows nothing of it and is told what to look for.
+    for _ in 0..2 {
+        let mut agent = Agent::open(&manager).await;
+        let told = step(&mut agent.assignments().await).await;
+        assert_eq!((told.gone_tasks, told.tasks), (vec![task.to_string()], vec![]));
+    }
+    let mut agent = Agent::open(&manager).await;
+    agent.confirm_wiped(task).await.unwrap();
+    agent.confirm_wiped(task).await.unwrap();
+    agent.confirm_wiped(TaskId::random()).await.unwrap();
+    assert_eq!(client.held_on(manager.node).await.unwrap(), []);
+    assert_eq!(step(&mut agent.assignments().await).await.gone_tasks, Vec::<String>::new());
     manager.stop().await;
 }

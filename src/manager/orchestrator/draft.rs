@@ -120,6 +120,7 @@ impl<'a> Draft<'a> {
             desired,
             status: TaskStatus::new(TaskState::Pending, self.now, "created"),
             started_at: None,
+            wiped: false,
         };
         self.make(TaskChange::Create(Box::new(task)));
     }

@@ -19,8 +19,35 @@ use std::{
 /// After every step.
 pub(super) fn always(state: &State, ledger: &mut Ledger) {
     release(state, ledger);
+    held(state, ledger);
     references(state);
     managers(state, ledger);
+}
+
+/// A node may have what it was given and has not confirmed to be gone, no more and no less. Of a removed node that
+/// counts as long as the object is there.
+fn held(state: &State, ledger: &Ledger) {
+    let mut given: BTreeSet<(NodeId, ObjectVersion)> = BTreeSet::new();
+    for (node, versions) in ledger.given.values() {
+        let counts = |version: &&ObjectVersion| {
+            state.node_by_id(*node).is_some() || state.object_by_id(version.object).is_some()
+        };
+        given.extend(versions.iter().filter(counts).map(|version| (*node, *version)));
+    }
+    let nodes: BTreeSet<NodeId> = ledger.given.values().map(|(node, _)| *node).collect();
+    let everyone = nodes.into_iter().chain(state.nodes().map(|node| node.id));
+    let shown: BTreeSet<_> = everyone
+        .flat_map(|node| state.held_on(node))
+        .map(|holder| (holder.node, holder.payload.version))
+        .collect();
+    assert_eq!(shown, given, "HELD: what nodes may have");
+    let objects: BTreeSet<_> = given.iter().map(|(_, version)| version.object).collect();
+    let by_object: BTreeSet<_> = objects
+        .into_iter()
+        .flat_map(|object| state.holders_of(object))
+        .map(|holder| (holder.node, holder.payload.version))
+        .collect();
+    assert_eq!(by_object, given, "HELD: seen from the objects");
 }
 
 /// A node can get a payload if, and only if, it is a member with a live task that refers to it.
@@ -120,6 +147,11 @@ pub(super) fn settled(state: &State, ledger: &Ledger) {
     }
     for service in state.services() {
         replicas(state, ledger, service);
+    }
+    for node in state.nodes().filter(|node| hears(node)) {
+        for holder in state.held_on(node.id) {
+            assert!(holder.in_use, "WIPED: nothing needs it: {holder:?}");
+        }
     }
     for task in state.tasks().filter(|task| state.service_by_id(task.service).is_none()) {
         let unheard =

@@ -4,16 +4,17 @@
 use crate::{
     kit::{
         clock::Timestamp,
-        id::{NodeId, ObjectId, ServiceId},
+        id::{NodeId, ObjectId, ServiceId, TaskId},
     },
     model::{
-        command::{Answer, Command, Outcome},
+        command::{Answer, Command, Outcome, TaskChange},
         node::{NodeState, Role},
         service::UpdateOrder,
+        task::{ObjectVersion, TaskState},
     },
-    store::State,
+    store::{Change, Entity, State},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A token as it was made, and what became of it.
 #[derive(Debug, Clone)]
@@ -49,6 +50,7 @@ pub(super) struct Seen {
     pub(super) assigned: u64,
     pub(super) released: u64,
     pub(super) lagging: u64,
+    pub(super) wiped: u64,
 }
 
 impl Seen {
@@ -65,6 +67,7 @@ impl Seen {
             assigned,
             released,
             lagging,
+            wiped,
         } = other;
         self.settled += settled;
         self.joined += joined;
@@ -77,6 +80,7 @@ impl Seen {
         self.assigned += assigned;
         self.released += released;
         self.lagging += lagging;
+        self.wiped += wiped;
     }
 
     pub(super) fn assert_varied(&self) {
@@ -92,6 +96,7 @@ impl Seen {
             assigned,
             released,
             lagging,
+            wiped,
         } = *self;
         let all = [
             settled,
@@ -105,6 +110,7 @@ impl Seen {
             assigned,
             released,
             lagging,
+            wiped,
         ];
         assert!(all.iter().all(|count| *count >= 10), "too little happened: {self:?}");
     }
@@ -118,6 +124,8 @@ pub(super) struct Ledger {
     pub(super) removed: BTreeSet<NodeId>,
     /// Services that at some time started new tasks beside the old ones.
     pub(super) start_first: BTreeSet<ServiceId>,
+    /// What nodes were given with each task, until they confirmed that it is gone.
+    pub(super) given: BTreeMap<TaskId, (NodeId, Vec<ObjectVersion>)>,
     pub(super) seen: Seen,
 }
 
@@ -205,13 +213,24 @@ impl Ledger {
                 }
             }
             Command::RollBackService { .. } if outcome.is_ok() => self.seen.rolled_back += 1,
+            Command::ChangeTasks { changes } => {
+                for change in changes {
+                    let TaskChange::Wiped { id, node } = change else { continue };
+                    // The simulation never says so in one command with the end.
+                    let over = before.task_by_id(*id).is_none_or(|t| t.status.state.is_terminal());
+                    let own = self.given.get(id).is_some_and(|(owner, _)| owner == node);
+                    if over && own {
+                        self.given.remove(id);
+                        self.seen.wiped += 1;
+                    }
+                }
+            }
             Command::Found { .. }
             | Command::CreateObject { .. }
             | Command::SetObjectLabels { .. }
             | Command::RemoveService { .. }
             | Command::RollBackService { .. }
             | Command::NoteUpdate { .. }
-            | Command::ChangeTasks { .. }
             | Command::ReportNode { .. }
             | Command::SetNode { .. }
             | Command::AddToken { .. }
@@ -223,6 +242,21 @@ impl Ledger {
             | Command::ChangeUnlockers { .. }
             | Command::Reestablish { .. }
             | Command::NoteBackup { .. } => {}
+        }
+    }
+}
+
+impl Ledger {
+    /// Writes down what nodes are given.
+    pub(super) fn watch(&mut self, changes: &[Change]) {
+        for change in changes {
+            let Change::Put(Entity::Task(task)) = change else { continue };
+            if let Some(node) = task.node
+                && task.status.state == TaskState::Assigned
+                && !task.versions.is_empty()
+            {
+                self.given.insert(task.id, (node, task.versions.clone()));
+            }
         }
     }
 }

@@ -164,6 +164,7 @@ impl World {
         assert!(unchanged, "REFUSED: a refusal changes nothing");
         self.ledger.judge(&before, stamped.at, &stamped.command, &applied.outcome);
         invariants::forward(&before, &applied.changes);
+        self.ledger.watch(&applied.changes);
         let changes = Arc::new(applied.changes);
         for view in &mut self.views {
             view.behind.push_back(changes.clone());
@@ -255,6 +256,34 @@ impl World {
                 changes.push(small::report(&task, state, now));
             }
         }
+        let confirmed = self.confirm(eager);
+        let any = !changes.is_empty();
+        if any {
+            self.attempt(Command::ChangeTasks { changes });
+        }
+        any || confirmed
+    }
+
+    /// Agents that are heard of say of which ended tasks nothing is left, and sometimes what is not theirs to say.
+    fn confirm(&mut self, eager: bool) -> bool {
+        let over = |task: &&Arc<Task>| task.may_be_held() && task.status.state.is_terminal();
+        let tasks = self.state.tasks().filter(over).filter_map(|task| Some((task.id, task.node?)));
+        let remnants = self.state.remnants().map(|remnant| (remnant.task, remnant.node));
+        let mut owed: Vec<(TaskId, NodeId)> = tasks.chain(remnants).collect();
+        owed.retain(|(_, node)| {
+            let node = self.state.node_by_id(*node);
+            node.is_some_and(|node| node.status.state == NodeState::Ready)
+        });
+        if !eager {
+            owed.retain(|_| self.draw.once_in(2));
+            let tasks: Vec<Arc<Task>> = self.state.tasks().cloned().collect();
+            if let (Some(task), Some(node)) = (self.draw.pick(&tasks), self.node()) {
+                let live = task.holds_payloads() || task.node != Some(node.id);
+                owed.extend(live.then_some((task.id, node.id)));
+            }
+        }
+        let changes: Vec<_> =
+            owed.into_iter().map(|(id, node)| TaskChange::Wiped { id, node }).collect();
         let any = !changes.is_empty();
         if any {
             self.attempt(Command::ChangeTasks { changes });
@@ -525,6 +554,7 @@ fn tell(command: &Command) {
                 eprintln!("  note {id} {} {}", status.state, status.error);
             }
             TaskChange::Delete { id } => eprintln!("  delete {id}"),
+            TaskChange::Wiped { id, node } => eprintln!("  wiped {id} on {node}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who may join, who belongs to the cluster, as what, and under which CA.
 
-use super::{Edit, Entity, Key, State, check_index, nodes::find};
+use super::{Edit, Entity, Key, State, check_index, nodes::find, remnants};
 use crate::{
     crypto::seal::Sealed,
     kit::{id::NodeId, limits::JOIN_TOKENS},
@@ -178,6 +178,7 @@ pub(super) fn remove(edit: &mut Edit<'_>, id: NodeId, force: bool) -> Outcome {
         );
     }
     edit.delete(Key::Node(id));
+    remnants::forget_node(edit, id);
     Ok(Answer::Done)
 }
 

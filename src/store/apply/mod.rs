@@ -4,6 +4,7 @@ mod answered;
 mod membership;
 mod nodes;
 mod objects;
+mod remnants;
 mod services;
 mod tasks;
 mod unlockers;

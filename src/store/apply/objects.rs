@@ -1,6 +1,6 @@
 //! Secrets and configs: made once, relabelled, removed when nobody uses them.
 
-use super::{Change, Edit, Entity, Key, check_index};
+use super::{Change, Edit, Entity, Key, check_index, remnants};
 use crate::{
     crypto::seal::Sealed,
     kit::{id::ObjectId, name::ObjectName},
@@ -83,6 +83,7 @@ pub(super) fn remove(edit: &mut Edit<'_>, kind: Kind, id: ObjectId) -> Outcome {
         edit.changes.push(Change::DeleteBody { object: id, version: version.number });
     }
     edit.delete(Key::Object(id));
+    remnants::forget_object(edit, id);
     // What was removed, so that the answer to a repetition names it too.
     Ok(Answer::Object { id, version: object.latest().number })
 }

@@ -22,6 +22,7 @@ pub(super) fn change(edit: &mut Edit<'_>, change: &TaskChange) {
         TaskChange::Report { id, node, status } => report(edit, *id, *node, status),
         TaskChange::Note { id, status } => note(edit, *id, status),
         TaskChange::Delete { id } => delete(edit, *id),
+        TaskChange::Wiped { id, node } => wiped(edit, *id, *node),
     }
 }
 
@@ -62,6 +63,7 @@ fn create(edit: &mut Edit<'_>, task: &Task) {
         desired: task.desired,
         status: TaskStatus::new(TaskState::Pending, edit.at, "created"),
         started_at: None,
+        wiped: false,
     };
     edit.put(Entity::Task(Arc::new(task)));
 }
@@ -159,8 +161,20 @@ fn delete(edit: &mut Edit<'_>, id: TaskId) {
         task.status.state.is_terminal() || task.status.state < TaskState::Assigned
     });
     if over {
+        super::remnants::keep(edit, id);
         edit.delete(Key::Task(id));
     }
+}
+
+/// Only of a task that has ended: a live one's payloads are there, or about to come. Task ids are never used again, so
+/// the word holds however late it arrives and whatever else was given to the node meanwhile.
+fn wiped(edit: &mut Edit<'_>, id: TaskId, node: NodeId) {
+    if edit.state.remnant(id).is_some_and(|remnant| remnant.node == node) {
+        edit.delete(Key::Remnant(id));
+    }
+    update(edit, id, |task| {
+        task.wiped |= task.node == Some(node) && task.status.state.is_terminal();
+    });
 }
 
 fn update(edit: &mut Edit<'_>, id: TaskId, change: impl FnOnce(&mut Task)) {

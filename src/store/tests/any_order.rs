@@ -51,6 +51,7 @@ fn any_change() -> impl Strategy<Value = TaskChange> {
             .prop_map(|(id, node, status)| TaskChange::Report { id, node, status }),
         1 => (id(), status()).prop_map(|(id, status)| TaskChange::Note { id, status }),
         1 => id().prop_map(|id| TaskChange::Delete { id }),
+        1 => (id(), node()).prop_map(|(id, node)| TaskChange::Wiped { id, node }),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod answered;
 mod any_order;
+mod holders;
 mod linear;
 mod list;
 mod lookup;
@@ -215,6 +216,7 @@ fn task(n: u8, service: u8, spec_index: u64) -> Task {
         desired: TaskState::Running,
         status: TaskStatus::new(TaskState::New, Timestamp(0), ""),
         started_at: None,
+        wiped: false,
     }
 }
 

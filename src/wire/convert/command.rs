@@ -321,6 +321,9 @@ impl From<&TaskChange> for v1::TaskChange {
                 t::Change::Note(t::Note { id: id.to_string(), status: Some(status.into()) })
             }
             TaskChange::Delete { id } => t::Change::Delete(t::Delete { id: id.to_string() }),
+            TaskChange::Wiped { id, node } => {
+                t::Change::Wiped(t::Wiped { id: id.to_string(), node_id: node.to_string() })
+            }
         };
         Self { change: Some(change) }
     }
@@ -348,6 +351,9 @@ impl TryFrom<v1::TaskChange> for TaskChange {
                 Self::Note { id: parse(&id, "id")?, status: convert(status, "status")? }
             }
             t::Change::Delete(t::Delete { id }) => Self::Delete { id: parse(&id, "id")? },
+            t::Change::Wiped(t::Wiped { id, node_id }) => {
+                Self::Wiped { id: parse(&id, "id")?, node: parse(&node_id, "node_id")? }
+            }
         })
     }
 }

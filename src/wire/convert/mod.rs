@@ -26,7 +26,7 @@ use crate::{
         node::Node,
         object::Object,
         service::{Service, ServiceSpec},
-        task::Task,
+        task::{Remnant, Task},
     },
     wire::v1,
 };
@@ -54,6 +54,7 @@ wire! {
     Service => v1::Service,
     ServiceSpec => v1::ServiceSpec,
     Task => v1::Task,
+    Remnant => v1::Remnant,
     Sealed => v1::Sealed,
 }
 

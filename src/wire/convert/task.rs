@@ -7,8 +7,9 @@ use super::{
 use crate::{
     kit::clock::Timestamp,
     model::{
+        object::Kind,
         service::TaskSpec,
-        task::{Task, TaskState, TaskStatus},
+        task::{Payload, Remnant, Task, TaskState, TaskStatus},
     },
     wire::v1,
 };
@@ -61,6 +62,7 @@ impl From<&Task> for v1::Task {
             desired,
             status,
             started_at,
+            wiped,
         } = value;
         Self {
             id: id.to_string(),
@@ -76,6 +78,7 @@ impl From<&Task> for v1::Task {
             desired: desired.code(),
             status: Some(status.into()),
             started_at_ms: started_at.map(|at| at.0),
+            wiped: *wiped,
         }
     }
 }
@@ -97,6 +100,7 @@ impl TryFrom<v1::Task> for Task {
             desired,
             status,
             started_at_ms,
+            wiped,
         } = wire;
         Ok(Self {
             id: parse(&id, "id")?,
@@ -115,6 +119,53 @@ impl TryFrom<v1::Task> for Task {
             desired: TaskState::from_code(desired).at("desired")?,
             status: convert(status, "status")?,
             started_at: started_at_ms.map(Timestamp),
+            wiped,
+        })
+    }
+}
+
+impl From<&Payload> for v1::RemnantPayload {
+    fn from(value: &Payload) -> Self {
+        let Payload { kind, name, version } = value;
+        Self { kind: kind.code(), name: name.to_string(), version: Some(version.into()) }
+    }
+}
+
+impl TryFrom<v1::RemnantPayload> for Payload {
+    type Error = Malformed;
+    fn try_from(wire: v1::RemnantPayload) -> Result<Self, Malformed> {
+        let v1::RemnantPayload { kind, name, version } = wire;
+        Ok(Self {
+            kind: Kind::from_code(kind).at("kind")?,
+            name: parse(&name, "name")?,
+            version: convert(version, "version")?,
+        })
+    }
+}
+
+impl From<&Remnant> for v1::Remnant {
+    fn from(value: &Remnant) -> Self {
+        let Remnant { task, node, service_name, since, payloads } = value;
+        Self {
+            task_id: task.to_string(),
+            node_id: node.to_string(),
+            service_name: service_name.to_string(),
+            since_ms: since.0,
+            payloads: wires(payloads),
+        }
+    }
+}
+
+impl TryFrom<v1::Remnant> for Remnant {
+    type Error = Malformed;
+    fn try_from(wire: v1::Remnant) -> Result<Self, Malformed> {
+        let v1::Remnant { task_id, node_id, service_name, since_ms, payloads } = wire;
+        Ok(Self {
+            task: parse(&task_id, "task_id")?,
+            node: parse(&node_id, "node_id")?,
+            service_name: parse(&service_name, "service_name")?,
+            since: Timestamp(since_ms),
+            payloads: list(payloads, "payloads")?,
         })
     }
 }

@@ -27,7 +27,7 @@ use crate::{
             Protocol, Resources, RestartCondition, RestartPolicy, TaskSpec, UpdateConfig,
             UpdateOrder, UpdateState, UpdateStatus,
         },
-        task::{ObjectVersion, TaskState, TaskStatus},
+        task::{ObjectVersion, Payload, TaskState, TaskStatus},
     },
 };
 use proptest::prelude::*;
@@ -365,6 +365,24 @@ impl Draw {
             desired: self.task_state(),
             status: self.task_status(),
             started_at: self.maybe(Self::time),
+            wiped: self.below(2) == 0,
+        }
+    }
+
+    fn remnant(&mut self) -> Remnant {
+        Remnant {
+            task: self.id(TaskId::from_random),
+            node: self.id(NodeId::from_random),
+            service_name: self.word().parse().unwrap(),
+            since: self.time(),
+            payloads: self.many(|d| Payload {
+                kind: d.pick(&[Kind::Secret, Kind::Config]),
+                name: d.word().parse().unwrap(),
+                version: ObjectVersion {
+                    object: d.id(ObjectId::from_random),
+                    version: d.version_number(),
+                },
+            }),
         }
     }
 
@@ -495,12 +513,13 @@ impl Draw {
     fn change(&mut self) -> TaskChange {
         let id = self.id(TaskId::from_random);
         let node = self.id(NodeId::from_random);
-        match self.below(6) {
+        match self.below(7) {
             0 => TaskChange::Create(Box::new(self.task())),
             1 => TaskChange::Assign { id, node },
             2 => TaskChange::Desire { id, desired: self.task_state() },
             3 => TaskChange::Report { id, node, status: self.task_status() },
             4 => TaskChange::Note { id, status: self.task_status() },
+            5 => TaskChange::Wiped { id, node },
             _ => TaskChange::Delete { id },
         }
     }
@@ -620,6 +639,7 @@ proptest! {
         let mut draw = Draw(seed);
         comes_back(&draw.stamped());
         comes_back(&draw.answered());
+        comes_back(&draw.remnant());
         comes_back(&draw.cluster());
         comes_back(&draw.node());
         comes_back(&draw.object());

@@ -16,7 +16,8 @@ mod users;
 pub use engine::DEFAULT_HOST;
 
 use super::{
-    ContainerState, EngineInfo, Exit, File, Held, LogLine, LogOptions, Order, Runtime, RuntimeError,
+    ContainerState, EngineInfo, Exit, File, Held, LogLine, LogOptions, Order, Runtime,
+    RuntimeError, turns::Turns,
 };
 use crate::{
     agent::place::{Place, Placed},
@@ -58,6 +59,7 @@ pub struct DockerRuntime {
     node: NodeId,
     engine: Arc<Engine>,
     place: Arc<Place>,
+    turns: Turns,
     images: Known,
     /// The engine's ids of containers we made or found.
     containers: Mutex<BTreeMap<TaskId, String>>,
@@ -71,6 +73,7 @@ impl DockerRuntime {
             node,
             engine: Arc::new(Engine::new(host)),
             place: Arc::new(place),
+            turns: Turns::default(),
             images: Known::default(),
             containers: Mutex::new(BTreeMap::new()),
         }
@@ -151,6 +154,7 @@ impl DockerRuntime {
             })
             .collect::<Result<_, RuntimeError>>()?;
         let (place, task) = (Arc::clone(&self.place), order.task.id);
+        let turn = self.turns.take(task).await;
         let paths = blocking(move || {
             let placed: Vec<Placed<'_>> = files
                 .iter()
@@ -161,7 +165,11 @@ impl DockerRuntime {
                     payload,
                 })
                 .collect();
-            place.place(task, &placed)
+            let paths = place.place(task, &placed);
+            drop(placed);
+            drop(files);
+            drop(turn);
+            paths
         })
         .await
         .map_err(|error| {
@@ -374,7 +382,13 @@ impl Runtime for DockerRuntime {
 
     async fn wipe(&self, task: TaskId) -> Result<(), RuntimeError> {
         let place = Arc::clone(&self.place);
-        blocking(move || place.wipe(task)).await.map_err(|error| {
+        let turn = self.turns.take(task).await;
+        let wipe = move || {
+            let wiped = place.wipe(task);
+            drop(turn);
+            wiped
+        };
+        blocking(wipe).await.map_err(|error| {
             RuntimeError::Other(format!("cannot take a task's files away: {}", chain(&error)))
         })
     }

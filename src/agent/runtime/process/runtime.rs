@@ -13,7 +13,7 @@ use crate::{
         place,
         runtime::{
             ContainerState, EngineInfo, Exit, Held, LogLine, LogOptions, Order, Output, Runtime,
-            RuntimeError,
+            RuntimeError, turns::Turns,
         },
     },
     crypto::plaintext::Plaintext,
@@ -76,6 +76,7 @@ struct Inner {
     me: Me,
     /// Tasks whose directories are being made by this very process.
     creating: Mutex<BTreeSet<TaskId>>,
+    turns: Turns,
 }
 
 impl ProcessRuntime {
@@ -116,6 +117,7 @@ impl ProcessRuntime {
             program,
             me,
             creating: Mutex::default(),
+            turns: Turns::default(),
         })))
     }
 
@@ -224,7 +226,14 @@ impl Runtime for ProcessRuntime {
 
     async fn create(&self, order: &Order) -> Result<(), RuntimeError> {
         let order = order.clone();
-        self.blocking(move |inner| inner.create(&order)).await
+        let turn = self.0.turns.take(order.task.id).await;
+        let create = move |inner: &Inner| {
+            let made = inner.create(&order);
+            drop(order);
+            drop(turn);
+            made
+        };
+        self.blocking(create).await
     }
 
     async fn start(&self, task: TaskId) -> Result<ContainerState, RuntimeError> {
@@ -256,11 +265,18 @@ impl Runtime for ProcessRuntime {
                 Err(RuntimeError::Other("the task still runs and needs its files".to_owned()))
             }
             // Pid 1 of the sandbox held the files and wiped them before it ended; its mounts went with it.
-            _ => self.kill(task, Duration::ZERO).await,
+            _ => {
+                self.kill(task, Duration::ZERO).await?;
+                // One that was being made meanwhile has come to its end, one way or the other.
+                let _turn = self.0.turns.take(task).await;
+                self.kill(task, Duration::ZERO).await
+            }
         }
     }
 
     async fn remove(&self, task: TaskId) -> Result<(), RuntimeError> {
+        self.kill(task, Duration::ZERO).await?;
+        let _turn = self.0.turns.take(task).await;
         self.kill(task, Duration::ZERO).await?;
         self.blocking(move |inner| inner.home(task).remove().map_err(unreadable)).await
     }

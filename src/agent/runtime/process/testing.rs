@@ -71,6 +71,7 @@ impl Draft {
                 exit_code: None,
             },
             started_at: None,
+            wiped: false,
         };
         Order { task: Arc::new(task), files: self.files }
     }
