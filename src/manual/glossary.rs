@@ -5,6 +5,7 @@
 //! - **config**: a named object whose payload operators may read back.
 //! - **control**: the API that operators use.
 //! - **dispatcher**: the part of a manager that sends each agent its assignment.
+//! - **holder**: a node that may have a payload: it was given it, and has not confirmed that it is gone.
 //! - **keyring**: the cluster's terms; a **term** wraps data keys.
 //! - **manager**: a node that holds the replicated store.
 //! - **object**: a secret or a config.
@@ -12,6 +13,7 @@
 //! - **payload**: the bytes of one version of an object.
 //! - **reference**: a service's use of an object: version, target, owner, mode.
 //! - **release**: the proof that a node may get a payload now.
+//! - **remnant**: what a deleted task may have left on its node.
 //! - **runtime**: what starts a task: the Docker Engine, or a sandboxed process.
 //! - **seal**, **open**: encrypt to the keyring, and back.
 //! - **secret**: a named object whose payload leaves the managers only towards tasks.

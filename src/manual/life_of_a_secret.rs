@@ -19,3 +19,26 @@
 //! 10. **Place.** The agent ([`crate::agent`]) puts the file where the task will see it, before any process of the task runs.
 //! 11. **Take away.** When the last task that needs it has ended, the agent unlinks the file and wipes its memory, and the node is no
 //!     longer entitled to it.
+//! 12. **Confirm.** From the assignment on, the managers count the node among those that may have the version
+//!     ([`crate::store::Holder`]); nothing is written for that. Once the file is unlinked and the memory wiped, the agent says so, and
+//!     only when that is stored the node does not count any more. Until then `secretctl inspect` shows it as `removing`, or as `in
+//!     use` as long as nobody has heard of the end, and `secretctl node inspect` shows what a node has, also when task, service and
+//!     secret have been removed meanwhile.
+//!
+//! # Why a confirmation cannot be wrong
+//!
+//! The word is about a task, not about a version. Versions come and go on a node, and a word about one might arrive after the same
+//! version was given to the node again. A task's id is never used again, and a task that has ended is never made again, so "nothing
+//! is left of task T" stays true however late it is heard and whoever leads by then; a task that was assigned meanwhile counts by
+//! itself. The agent says it of T when no file of T is on the host (nobody works on them any more, either) and its memory has none of
+//! T's versions but those that another task here still has, which is that task's to confirm. The store believes it only of a task
+//! that has ended, from the task's own node, and the report of the end goes first.
+//!
+//! A task that is deleted before its node has confirmed leaves a [`crate::model::task::Remnant`]. An agent opens each stream of
+//! assignments with everything, and hears there of all tasks and remnants that are unconfirmed; it looks for each, removes what it
+//! finds, and answers, also when it is a new process that knows of nothing. So neither a crash of the agent between the wiping and
+//! the report nor a change of leaders loses the matter, and snapshots and backups carry it along.
+//!
+//! A node that was removed confirms nothing any more. `secretctl node rm` names the secrets that went with it, and they are shown with
+//! it until they are removed themselves: that ends the matter. A cluster that was restored knows what it knew when the backup was
+//! made; what nodes were given later is wiped when they come back, but not shown before.

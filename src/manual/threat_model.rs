@@ -5,6 +5,8 @@
 //! - Who reads the network learns nothing; who has a certificate of another authority gets nothing.
 //! - A worker gets the payloads of its live tasks, decided on a linearizable read, and nothing else.
 //! - A user on the host who is neither root, nor the daemon's user, nor in group `secretd` gets nothing from the socket.
+//! - The managers know which node may have which payload, from the assignment until the node has said that file and memory
+//!   are gone; what a lost or removed node took along can be named, and replaced.
 //! - No operator can read a secret back through the API; there is no such call.
 //! - A value is in no log line, error, argument list or environment that secretd makes, and in no container definition.
 //!
@@ -27,6 +29,8 @@
 //!   machine that is switched off reveals nothing; one that runs has its keys in memory.
 //! - An unlocker that was removed opens the headers written since no more. An older copy of `node.keys` it still opens, and
 //!   with that the root key: the blocks of a disk forget slowly. Rotate keys after a loss, and keep copies of headers away.
+//! - That a node confirms a removal is the word of its agent. An honest agent keeps to it; whoever owned the node may have
+//!   made a copy, and what a task did with its secret nobody knows. After a break-in replace what the node ever had.
 //! - Buffers of the HTTP/2, protobuf and TLS libraries are wiped when they are freed, as all memory is; those of a
 //!   connection that is open hold what came last until more comes. The stack and registers are not wiped. All this may
 //!   be swapped unless the unit file, as ours does, forbids it; `secretctl status` says when it may.
