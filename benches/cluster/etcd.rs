@@ -1,6 +1,6 @@
 //! Three members of etcd with TLS towards clients and each other, and a client that puts.
 
-use super::load::{Client, PAYLOAD};
+use super::load::Client;
 use crate::common;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
@@ -35,6 +35,18 @@ struct PutRequest {
 struct PutResponse {}
 
 #[derive(Clone, PartialEq, prost::Message)]
+struct RangeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RangeResponse {
+    #[prost(int64, tag = "4")]
+    count: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 struct StatusRequest {}
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -53,6 +65,7 @@ struct Header {
 
 pub(crate) struct Etcd {
     dir: tempfile::TempDir,
+    commands: Vec<Command>,
     members: Vec<Child>,
     tls: Arc<ClientConfig>,
     /// Ports of each member: with TLS, without.
@@ -73,9 +86,9 @@ where
 }
 
 impl Client for Putter {
-    fn write(&mut self, name: String) -> BoxFuture<'_, ()> {
+    fn write(&mut self, name: String, bytes: usize) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let put = PutRequest { key: name.into_bytes(), value: vec![0x5a; PAYLOAD] };
+            let put = PutRequest { key: name.into_bytes(), value: vec![0x5a; bytes] };
             let PutResponse {} =
                 call(&mut self.0, "/etcdserverpb.KV/Put", put).await.expect("etcd stores it");
         })
@@ -83,15 +96,15 @@ impl Client for Putter {
 }
 
 impl Etcd {
-    /// Nothing if etcd is not installed.
-    pub(crate) fn start() -> Option<Self> {
+    /// So many members; nothing if etcd is not installed.
+    pub(crate) fn start(count: usize) -> Option<Self> {
         Command::new("etcd").arg("--version").stdout(Stdio::null()).status().ok()?;
         let dir = common::directory();
         let tls = certificates(dir.path());
-        let ports: Vec<[u16; 3]> = (0..3).map(|_| free_ports()).collect();
+        let ports: Vec<[u16; 3]> = (0..count).map(|_| free_ports()).collect();
         let peers: Vec<_> =
-            (0..3).map(|n| format!("m{n}=https://127.0.0.1:{}", ports[n][2])).collect();
-        let mut members = Vec::new();
+            (0..count).map(|n| format!("m{n}=https://127.0.0.1:{}", ports[n][2])).collect();
+        let mut commands = Vec::new();
         for (n, [secure, plain, peer]) in ports.iter().enumerate() {
             let clients = format!("https://127.0.0.1:{secure},http://127.0.0.1:{plain}");
             let peer = format!("https://127.0.0.1:{peer}");
@@ -99,6 +112,8 @@ impl Etcd {
                 ["ca.pem", "cert.pem", "key.pem"].map(|name| dir.path().join(name));
             let mut command = Command::new("etcd");
             command.args(["--name", &format!("m{n}"), "--log-level", "error", "--logger", "zap"]);
+            // A gibibyte of values and more is beyond its default of 2 GiB while old revisions are kept.
+            command.args(["--quota-backend-bytes", "8589934592"]);
             command.arg("--data-dir").arg(dir.path().join(format!("m{n}")));
             command.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
             command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
@@ -110,11 +125,33 @@ impl Etcd {
                 command.arg(format!("--{kind}key-file")).arg(&key);
             }
             let log = std::fs::File::create(dir.path().join(format!("log{n}"))).unwrap();
-            let command = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap());
-            members.push(command.stderr(log).spawn().unwrap());
+            command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+            commands.push(command);
         }
         let ports = ports.into_iter().map(|[secure, plain, _]| (secure, plain)).collect();
-        Some(Self { dir, members, tls, ports })
+        let mut etcd = Self { dir, commands, members: Vec::new(), tls, ports };
+        etcd.spawn();
+        Some(etcd)
+    }
+
+    /// Starts all members, for the first time or after [`Etcd::kill`], and does not wait.
+    pub(crate) fn spawn(&mut self) {
+        self.members = self.commands.iter_mut().map(|command| command.spawn().unwrap()).collect();
+    }
+
+    pub(crate) fn kill(&mut self) {
+        for mut member in self.members.drain(..) {
+            member.kill().unwrap();
+            member.wait().unwrap();
+        }
+    }
+
+    /// Whether the first member reads this key, confirmed by a majority.
+    pub(crate) async fn has(&self, key: &str) -> bool {
+        let Some(mut grpc) = self.try_connect(0, true).await else { return false };
+        let range = RangeRequest { key: key.as_bytes().to_vec() };
+        let found: Option<RangeResponse> = call(&mut grpc, "/etcdserverpb.KV/Range", range).await;
+        found.is_some_and(|found| found.count == 1)
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -124,7 +161,7 @@ impl Etcd {
     /// The member that leads, once there is one.
     pub(crate) async fn leader(&self) -> usize {
         for _ in 0..1000 {
-            for n in 0..3 {
+            for n in 0..self.ports.len() {
                 let Some(mut grpc) = self.try_connect(n, true).await else { continue };
                 let path = "/etcdserverpb.Maintenance/Status";
                 let status: Option<StatusResponse> = call(&mut grpc, path, StatusRequest {}).await;
@@ -178,10 +215,7 @@ impl Etcd {
 
 impl Drop for Etcd {
     fn drop(&mut self) {
-        for member in &mut self.members {
-            member.kill().unwrap();
-            member.wait().unwrap();
-        }
+        self.kill();
     }
 }
 

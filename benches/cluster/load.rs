@@ -1,9 +1,15 @@
 //! The same load for everybody: so many clients, each with a connection of its own and one write on its way.
 
+#![expect(dead_code, reason = "each benchmark uses its own part")]
+
 use futures::future::BoxFuture;
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,8 +17,8 @@ pub(crate) const PAYLOAD: usize = 1024;
 
 /// One client's connection.
 pub(crate) trait Client: Send + 'static {
-    /// Writes [`PAYLOAD`] bytes under a new name; returns when they are acknowledged.
-    fn write(&mut self, name: String) -> BoxFuture<'_, ()>;
+    /// Writes so many bytes under a name; returns when they are acknowledged.
+    fn write(&mut self, name: String, bytes: usize) -> BoxFuture<'_, ()>;
 }
 
 pub(crate) struct Figures {
@@ -32,6 +38,7 @@ impl Figures {
     }
 }
 
+/// Head of the table that [`Figures::print`] fills.
 pub(crate) fn head() {
     println!(
         "| {:<44} | {:>7} | {:>8} | {:>7} | {:>7} | {:>8} |",
@@ -64,7 +71,7 @@ pub(crate) async fn run<C: Client>(
                 while start.elapsed() < span {
                     let name = format!("{round}-{number}-{}", times.len());
                     let one = Instant::now();
-                    client.write(name).await;
+                    client.write(name, PAYLOAD).await;
                     times.push(one.elapsed());
                 }
                 times
@@ -88,16 +95,40 @@ pub(crate) async fn run<C: Client>(
     }
 }
 
+/// Lets the clients do something with each of so many numbers, which they share; returns how long it took.
+pub(crate) async fn each<C: Send + 'static>(
+    clients: &mut Vec<C>,
+    count: usize,
+    work: impl for<'a> Fn(&'a mut C, usize) -> BoxFuture<'a, ()> + Clone + Send + 'static,
+) -> Duration {
+    let (start, next) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+    let tasks: Vec<_> = std::mem::take(clients)
+        .into_iter()
+        .map(|mut client| {
+            let (next, work) = (next.clone(), work.clone());
+            tokio::spawn(async move {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return client;
+                    }
+                    work(&mut client, number).await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        clients.push(task.await.unwrap());
+    }
+    start.elapsed()
+}
+
 /// User and system time so far of all processes that name one of the directories in their command lines.
-fn cpu(members: &[&Path]) -> Duration {
-    let ticks: u64 = fs::read_dir("/proc")
-        .unwrap()
+pub(crate) fn cpu(members: &[&Path]) -> Duration {
+    let ticks: u64 = processes(members)
+        .into_iter()
         .filter_map(|process| {
-            let process = process.ok()?.path();
-            let line = fs::read(process.join("cmdline")).ok()?;
-            let line = String::from_utf8_lossy(&line).into_owned();
-            let ours = members.iter().any(|dir| line.contains(dir.to_str().unwrap()));
-            let stat = ours.then(|| fs::read_to_string(process.join("stat")).ok()).flatten()?;
+            let stat = fs::read_to_string(process.join("stat")).ok()?;
             let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
             // utime and stime are the 14th and 15th of all, and what follows the name begins with the 3rd.
             Some(fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?)
@@ -105,4 +136,25 @@ fn cpu(members: &[&Path]) -> Duration {
         .sum();
     // The unit of /proc, on every Linux.
     Duration::from_millis(ticks * 10)
+}
+
+/// Memory that all these processes have resident, in bytes.
+pub(crate) fn resident(members: &[&Path]) -> u64 {
+    let of = |process: PathBuf| {
+        let status = fs::read_to_string(process.join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    };
+    processes(members).into_iter().filter_map(of).sum::<u64>() << 10
+}
+
+/// The directories in `/proc` of all processes that name one of the directories in their command lines.
+fn processes(members: &[&Path]) -> Vec<PathBuf> {
+    let named = |process: &PathBuf| {
+        let line = fs::read(process.join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        members.iter().any(|dir| line.contains(dir.to_str().unwrap()))
+    };
+    let all = fs::read_dir("/proc").unwrap().map(|process| process.unwrap().path());
+    all.filter(named).collect()
 }

@@ -12,55 +12,18 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[expect(dead_code, reason = "for others than this benchmark too")]
 mod etcd;
 mod load;
+#[expect(dead_code, reason = "for others than this benchmark too")]
+mod ours;
+#[expect(dead_code, reason = "for others than this benchmark too")]
 mod swarm;
 
 use common::{Daemon, Managers};
-use futures::future::BoxFuture;
-use load::{Client, Figures, PAYLOAD};
-use secretd::{
-    kit::id::ClientId,
-    wire::v1::{self, control_client::ControlClient},
-};
+use load::{Figures, PAYLOAD};
+use ours::Operator;
 use std::{path::Path, time::Duration};
-use tonic::transport::Channel;
-
-/// An operator of secretd.
-struct Operator {
-    control: ControlClient<Channel>,
-    client: String,
-    sequence: u64,
-}
-
-impl Operator {
-    async fn of(daemon: &Daemon, count: usize) -> Vec<Self> {
-        let mut all = Vec::new();
-        for _ in 0..count {
-            let control = ControlClient::new(daemon.channel().await);
-            all.push(Self { control, client: ClientId::random().to_string(), sequence: 0 });
-        }
-        all
-    }
-}
-
-impl Client for Operator {
-    fn write(&mut self, name: String) -> BoxFuture<'_, ()> {
-        self.sequence += 1;
-        let request = v1::RequestId { client_id: self.client.clone(), sequence: self.sequence };
-        Box::pin(async move {
-            let create = v1::CreateObjectRequest {
-                request: Some(request),
-                kind: v1::Kind::Secret.into(),
-                name,
-                labels: Default::default(),
-                payload: Some(v1::Payload { data: vec![0x5a; PAYLOAD] }),
-                accept_same: false,
-            };
-            self.control.create_object(create).await.expect("secretd stores it");
-        })
-    }
-}
 
 struct Both {
     one: Figures,
@@ -92,7 +55,7 @@ async fn secretd(span: Duration) -> Both {
 }
 
 async fn etcd(span: Duration) -> Option<Both> {
-    let etcd = etcd::Etcd::start()?;
+    let etcd = etcd::Etcd::start(3)?;
     let leader = etcd.leader().await;
     let dirs = [etcd.dir()];
     let both = measure!("etcd, through the leader, TLS", &dirs, span, "s", |n| etcd
@@ -106,7 +69,7 @@ async fn etcd(span: Duration) -> Option<Both> {
 }
 
 async fn docker_swarm(span: Duration) -> Option<Both> {
-    let swarm = swarm::Swarm::start().await?;
+    let swarm = swarm::Swarm::start(3).await?;
     let dirs = [swarm.dir()];
     Some(measure!("Docker Swarm, through the leader", &dirs, span, "s", |n| swarm.clients(n)))
 }

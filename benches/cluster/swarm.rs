@@ -1,7 +1,7 @@
 //! Three Docker Engines as managers of one swarm, in a network and a process namespace of their own, and a client that
 //! creates secrets through the leader's socket.
 
-use super::load::{Client, PAYLOAD};
+use super::load::Client;
 use crate::common;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use tokio::{
 
 pub(crate) struct Swarm {
     dir: tempfile::TempDir,
+    engines: u8,
     /// `unshare`; when it is killed, so is everything inside.
     inside: Child,
 }
@@ -24,15 +25,12 @@ pub(crate) struct Swarm {
 /// A connection to an engine: plain HTTP/1.1, kept open.
 pub(crate) struct Creator {
     stream: BufStream<UnixStream>,
-    data: String,
 }
 
 impl Creator {
     async fn connect(socket: &Path) -> Option<Self> {
         let stream = BufStream::new(UnixStream::connect(socket).await.ok()?);
-        // "ZZZ…", padded to whole groups.
-        let data = "Wlpa".repeat(PAYLOAD / 3) + "Wg==";
-        Some(Self { stream, data })
+        Some(Self { stream })
     }
 
     async fn call(&mut self, path: &str, body: &Value) -> Option<(u16, Value)> {
@@ -91,9 +89,11 @@ impl Creator {
 }
 
 impl Client for Creator {
-    fn write(&mut self, name: String) -> BoxFuture<'_, ()> {
+    fn write(&mut self, name: String, bytes: usize) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let body = json!({ "Name": name, "Data": self.data });
+            // "ZZZ…", padded to whole groups.
+            let data = "Wlpa".repeat(bytes / 3) + ["", "Wg==", "Wlo="][bytes % 3];
+            let body = json!({ "Name": name, "Data": data });
             let (code, answer) =
                 self.call("/secrets/create", &body).await.expect("the engine answers");
             assert_eq!(code, 201, "{answer}");
@@ -102,32 +102,17 @@ impl Client for Creator {
 }
 
 impl Swarm {
-    /// Nothing if `dockerd` is not installed or this is not root.
-    pub(crate) async fn start() -> Option<Self> {
+    /// So many engines; nothing if `dockerd` is not installed or this is not root.
+    pub(crate) async fn start(engines: u8) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
         Command::new("dockerd").arg("--version").stdout(Stdio::null()).status().ok()?;
         let dir = common::directory();
         std::fs::write(dir.path().join("daemon.json"), "{}").unwrap();
-        // Their bridges and sockets for overlays stay in there.
-        let script = r#"
-            ip link set lo up
-            for n in 1 2 3; do
-                dockerd --host "unix://$0/$n.sock" --data-root "$0/data$n" --exec-root "$0/exec$n" \
-                    --pidfile "$0/pid$n" --config-file "$0/daemon.json" --group 0 \
-                    --bridge=none --iptables=false --ip6tables=false --storage-driver=vfs >"$0/log$n" 2>&1 &
-            done
-            wait"#;
-        let inside = Command::new("unshare")
-            .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
-            .args(["sh", "-c", script])
-            .arg(dir.path())
-            .stdin(Stdio::null())
-            .spawn()
-            .ok()?;
-        let swarm = Self { dir, inside };
-        for n in 1..=3 {
+        let inside = spawn(dir.path(), engines);
+        let swarm = Self { dir, engines, inside };
+        for n in 1..=engines {
             swarm.engine(n).await;
         }
         let addr = |n: u8| format!("127.0.0.{n}");
@@ -135,7 +120,7 @@ impl Swarm {
         let init = json!({ "ListenAddr": listen(1), "AdvertiseAddr": addr(1) });
         swarm.must(1, "/swarm/init", &init).await;
         let (_, info) = swarm.engine(1).await.get("/swarm").await.expect("the swarm is there");
-        for n in 2..=3 {
+        for n in 2..=engines {
             let join = json!({
                 "ListenAddr": listen(n),
                 "AdvertiseAddr": addr(n),
@@ -149,6 +134,32 @@ impl Swarm {
 
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.inside.kill().unwrap();
+        self.inside.wait().unwrap();
+    }
+
+    /// Starts all engines again after [`Swarm::kill`], and does not wait.
+    pub(crate) fn spawn(&mut self) {
+        for n in 1..=self.engines {
+            // In their new process namespace the numbers in these may be somebody's.
+            for stale in [format!("pid{n}"), format!("exec{n}/containerd/containerd.pid")] {
+                let _absent = std::fs::remove_file(self.dir.path().join(stale));
+            }
+        }
+        self.inside = spawn(self.dir.path(), self.engines);
+    }
+
+    /// Whether the first engine knows a secret of this name.
+    pub(crate) async fn has(&self, name: &str) -> bool {
+        let Some(mut engine) = Creator::connect(&self.socket(1)).await else { return false };
+        let path = format!("/secrets?filters=%7B%22name%22%3A%5B%22{name}%22%5D%7D");
+        let answer = engine.get(&path).await;
+        answer.is_some_and(|(code, found)| {
+            code == 200 && found.as_array().is_some_and(|found| !found.is_empty())
+        })
     }
 
     fn socket(&self, n: u8) -> PathBuf {
@@ -185,7 +196,28 @@ impl Swarm {
 
 impl Drop for Swarm {
     fn drop(&mut self) {
-        self.inside.kill().unwrap();
-        self.inside.wait().unwrap();
+        self.kill();
     }
+}
+
+/// Starts the engines. Their bridges and sockets for overlays stay inside.
+fn spawn(dir: &Path, engines: u8) -> Child {
+    let script = r#"
+        ip link set lo up
+        n=1
+        while [ $n -le $1 ]; do
+            dockerd --host "unix://$0/$n.sock" --data-root "$0/data$n" --exec-root "$0/exec$n" \
+                --pidfile "$0/pid$n" --config-file "$0/daemon.json" --group 0 \
+                --bridge=none --iptables=false --ip6tables=false --storage-driver=vfs >"$0/log$n" 2>&1 &
+            n=$((n + 1))
+        done
+        wait"#;
+    Command::new("unshare")
+        .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["sh", "-c", script])
+        .arg(dir)
+        .arg(engines.to_string())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap()
 }

@@ -56,6 +56,10 @@ pub(crate) fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
 }
 
 pub(crate) async fn unix(path: PathBuf) -> Channel {
+    try_unix(path).await.unwrap()
+}
+
+async fn try_unix(path: PathBuf) -> Option<Channel> {
     Endpoint::from_static("http://localhost")
         .connect_with_connector(tower::service_fn(move |_| {
             let path = path.clone();
@@ -64,7 +68,7 @@ pub(crate) async fn unix(path: PathBuf) -> Channel {
             }
         }))
         .await
-        .unwrap()
+        .ok()
 }
 
 /// One node; everything it made goes with it.
@@ -86,7 +90,7 @@ impl Daemon {
     }
 
     /// Starts a node that is in no cluster.
-    fn bare(runtime: &str, docker_host: Option<&str>) -> Self {
+    pub(crate) fn bare(runtime: &str, docker_host: Option<&str>) -> Self {
         let run = tempfile::Builder::new().prefix("sb").tempdir_in("/tmp").unwrap();
         let (runtime, docker_host) = (runtime.to_owned(), docker_host.map(str::to_owned));
         let mut daemon = Self { dir: directory(), run, runtime, docker_host, child: None };
@@ -151,6 +155,11 @@ impl Daemon {
 
     pub(crate) async fn channel(&self) -> Channel {
         unix(self.socket()).await
+    }
+
+    /// Nothing while nobody listens.
+    pub(crate) async fn try_channel(&self) -> Option<Channel> {
+        try_unix(self.socket()).await
     }
 }
 
