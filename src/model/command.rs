@@ -234,6 +234,45 @@ pub struct Answered {
     pub at: Timestamp,
     /// Requests up to this sequence that are not in `outcomes` can no longer be answered, only refused.
     pub forgotten: u64,
-    /// By sequence.
-    pub outcomes: BTreeMap<u64, Outcome>,
+    pub outcomes: Outcomes,
+}
+
+/// Outcomes by the sequence of their request. They are few, and all of them are copied when one is added, so they lie in
+/// one piece.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcomes(Vec<(u64, Outcome)>);
+
+impl Outcomes {
+    pub fn get(&self, sequence: u64) -> Option<&Outcome> {
+        let at = self.0.binary_search_by_key(&sequence, |(sequence, _)| *sequence).ok()?;
+        self.0.get(at).map(|(_, outcome)| outcome)
+    }
+
+    /// These and one more, which takes the place of one with its sequence.
+    #[must_use]
+    pub fn with(&self, sequence: u64, outcome: Outcome) -> Self {
+        let mut all = Vec::with_capacity(self.0.len() + 1);
+        all.extend(self.0.iter().filter(|(other, _)| *other != sequence).cloned());
+        let at = all.partition_point(|(other, _)| *other < sequence);
+        all.insert(at, (sequence, outcome));
+        Self(all)
+    }
+
+    /// Forgets the oldest beyond `most`; returns the last sequence that went.
+    pub fn forget(&mut self, most: usize) -> Option<u64> {
+        let excess = self.0.len().saturating_sub(most);
+        self.0.drain(..excess).next_back().map(|(sequence, _)| sequence)
+    }
+
+    /// Oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Outcome)> {
+        self.0.iter().map(|(sequence, outcome)| (*sequence, outcome))
+    }
+}
+
+impl FromIterator<(u64, Outcome)> for Outcomes {
+    fn from_iter<I: IntoIterator<Item = (u64, Outcome)>>(outcomes: I) -> Self {
+        let sorted: BTreeMap<u64, Outcome> = outcomes.into_iter().collect();
+        Self(sorted.into_iter().collect())
+    }
 }

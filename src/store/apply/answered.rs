@@ -8,12 +8,12 @@ use crate::{
         refusal::{Refusal, RefusalKind},
     },
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// Returns the outcome of a request that was carried out before, or refuses one too old to tell.
 pub(super) fn recall(state: &State, request: RequestId) -> Option<Outcome> {
     let answered = state.answered(request.client)?;
-    if let Some(outcome) = answered.outcomes.get(&request.sequence) {
+    if let Some(outcome) = answered.outcomes.get(request.sequence) {
         return Some(outcome.clone());
     }
     (request.sequence <= answered.forgotten).then(|| {
@@ -28,24 +28,20 @@ pub(super) fn recall(state: &State, request: RequestId) -> Option<Outcome> {
 /// Keeps the outcome, and forgets this client's oldest and the most silent client beyond their bounds.
 pub(super) fn remember(edit: &mut Edit<'_>, request: RequestId, outcome: &Outcome) {
     let (_, newest, _) = edit.state.clients();
-    let mut answered = edit.state.answered(request.client).map_or_else(
-        || Answered {
-            client: request.client,
-            at: edit.at,
-            forgotten: 0,
-            outcomes: BTreeMap::new(),
-        },
-        |answered| Answered::clone(answered),
-    );
-    // A new leader's clock may be behind; whoever asked last must still be the last to be forgotten.
-    answered.at = newest.map_or(edit.at, |newest| newest.max(edit.at));
-    answered.outcomes.insert(request.sequence, outcome.clone());
-    while answered.outcomes.len() > ANSWERS_PER_CLIENT {
-        if let Some((sequence, _)) = answered.outcomes.pop_first() {
-            answered.forgotten = sequence;
-        }
+    let (mut forgotten, mut outcomes) = match edit.state.answered(request.client) {
+        Some(before) => (before.forgotten, before.outcomes.with(request.sequence, outcome.clone())),
+        None => (0, [(request.sequence, outcome.clone())].into_iter().collect()),
+    };
+    if let Some(sequence) = outcomes.forget(ANSWERS_PER_CLIENT) {
+        forgotten = sequence;
     }
-    edit.put(Entity::Answered(Arc::new(answered)));
+    edit.put(Entity::Answered(Arc::new(Answered {
+        client: request.client,
+        // A new leader's clock may be behind; whoever asked last must still be the last to be forgotten.
+        at: newest.map_or(edit.at, |newest| newest.max(edit.at)),
+        forgotten,
+        outcomes,
+    })));
     if let (count, _, Some(silent)) = edit.state.clients()
         && count > CLIENTS_REMEMBERED
     {

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     kit::clock::Timestamp,
     model::{
-        command::{Answer, Answered, Command, Outcome, Stamped, TaskChange},
+        command::{Answer, Answered, Command, Outcome, Outcomes, Stamped, TaskChange},
         node::{Availability, Role},
         object::Kind,
         refusal::{Refusal, RefusalKind},
@@ -16,7 +16,6 @@ use crate::{
     },
     wire::v1,
 };
-use std::collections::BTreeMap;
 use v1::{command as c, task_change as t};
 
 impl From<&Stamped> for v1::Stamped {
@@ -440,7 +439,7 @@ impl From<&Answered> for v1::Answered {
             client_id: client.to_string(),
             at_ms: at.0,
             forgotten: *forgotten,
-            outcomes: outcomes.iter().map(|(sequence, o)| (*sequence, o.into())).collect(),
+            outcomes: outcomes.iter().map(|(sequence, o)| (sequence, o.into())).collect(),
         }
     }
 }
@@ -449,7 +448,7 @@ impl TryFrom<v1::Answered> for Answered {
     type Error = Malformed;
     fn try_from(wire: v1::Answered) -> Result<Self, Malformed> {
         let v1::Answered { client_id, at_ms, forgotten, outcomes } = wire;
-        let outcomes: Result<BTreeMap<_, _>, _> = outcomes
+        let outcomes: Result<Outcomes, _> = outcomes
             .into_iter()
             .map(|(sequence, o)| Ok((sequence, outcome(o).at(&format!("outcomes[{sequence}]"))?)))
             .collect();
