@@ -56,6 +56,16 @@ pub fn keep_large_blocks() {
     }
 }
 
+/// Gives memory that was freed, in pieces between what is in use too, back to the kernel. It takes some milliseconds for
+/// each 100 MB, in which others wait to allocate: for a quiet moment after much work.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes a number, and the allocator locks what it works on.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// The system's allocator, but that memory is wiped when it is given back: buffers of libraries (HTTP/2, protobuf, TLS)
 /// that payloads and keys passed through do not keep them. What is in use is nobody's business here.
 ///

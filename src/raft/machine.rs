@@ -87,11 +87,11 @@ impl Machine {
             source,
         })?;
         let (file, loaded) = StateFile::open(path, identity.clone())?;
-        let Loaded { entities, applied, membership, installed } = loaded;
+        let Loaded { state, applied, membership, installed } = loaded;
         let shared = Arc::new(Shared {
             identity,
             path: path.to_owned(),
-            state: ArcSwap::from_pointee(State::from_entities(entities)),
+            state: ArcSwap::from_pointee(state),
             unwritten: Mutex::new(Unwritten {
                 file: Some(Arc::new(file)),
                 pending: Changeset::default(),

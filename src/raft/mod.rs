@@ -1,7 +1,7 @@
 //! openraft fitted to us: the log, the state file, snapshots, the network, the batching proposer.
 //!
 //! A [`Raft`] is one manager's hand on the replicated store: propose commands, read the state, fetch sealed bodies,
-//! hear of changes and of leadership. Below it: `log` (durable before it answers), `state_file` (rows and bodies),
+//! hear of changes and of leadership. Below it: `log` (durable before it answers), `state_file` (rows and bodies; `load` reads it, `shrink` keeps it small),
 //! `machine` (applies entries to the state in memory), `write_behind` (brings that to the file), `propose` (packs
 //! commands into entries), `read` (one confirmation for all who wait), `keeper` (tells who leads, keeps the log short),
 //! `members` (who belongs to the group), `succession` (who leads after a leader that goes), `silence` (and after one
@@ -13,6 +13,7 @@ mod codec;
 mod forward;
 mod handle;
 mod keeper;
+mod load;
 mod log;
 mod machine;
 mod members;
@@ -21,6 +22,7 @@ mod propose;
 mod read;
 mod recover;
 mod service;
+mod shrink;
 mod silence;
 mod snapshot;
 mod state_file;

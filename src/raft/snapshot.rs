@@ -1,6 +1,6 @@
 //! The whole state for a peer that is too far behind: sent from a view of the state file, received into a new one.
 //!
-//! Nothing is written twice and nothing is kept in memory: the sender reads rows while its writes go on, the receiver
+//! Nothing is written twice and little is kept in memory: the sender reads rows while its writes go on, the receiver
 //! fills a state file of its own beside the present one, and only what was judged whole takes its place.
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     kit::failpoint::failpoint,
+    model::task::ObjectVersion,
     store::{Change, Entity},
     wire::v1,
 };
@@ -30,6 +31,8 @@ const FORMAT: u32 = 1;
 const INCOMING: &str = "incoming";
 /// A chunk is sent once it holds this many bytes.
 const CHUNK_BYTES: usize = 1 << 20;
+/// What is received is written in pieces of this many bytes, because each costs the disk two flushes.
+const COMMIT_BYTES: usize = 16 << 20;
 
 /// Why a snapshot is not taken over. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +163,8 @@ pub(super) struct Incoming {
     digest: Sha256,
     entities: u64,
     bodies: u64,
+    /// Not written yet.
+    gathered: Changeset,
     applied: Changeset,
 }
 
@@ -185,6 +190,12 @@ impl Drop for Scratch {
 /// Receptions of this process; a sender that gave up may still be heard when it begins anew, so each has its own file.
 static RECEPTIONS: AtomicU64 = AtomicU64::new(0);
 
+/// A file of its own for what may take the place of the one at `path`; if it is left behind, [`sweep`] finds it.
+pub(super) fn scratch(path: &Path) -> PathBuf {
+    let number = RECEPTIONS.fetch_add(1, Ordering::Relaxed);
+    path.with_extension(format!("{INCOMING}-{number}"))
+}
+
 /// Removes what receptions left beside `path` when their process was killed.
 pub(super) fn sweep(path: &Path) -> io::Result<()> {
     let (Some(dir), Some(stem)) = (path.parent(), path.file_stem().and_then(|s| s.to_str())) else {
@@ -207,8 +218,7 @@ pub(super) fn sweep(path: &Path) -> io::Result<()> {
 impl Incoming {
     /// Begins a new file beside `path`.
     pub(super) fn begin(path: &Path, identity: Arc<LogIdentity>) -> Result<Self, StateFileError> {
-        let number = RECEPTIONS.fetch_add(1, Ordering::Relaxed);
-        let scratch = path.with_extension(format!("{INCOMING}-{number}"));
+        let scratch = scratch(path);
         let file = StateFile::create(&scratch, identity.clone())?;
         failpoint("snapshot.receive.begun");
         Ok(Self {
@@ -219,6 +229,7 @@ impl Incoming {
             digest: Sha256::new(),
             entities: 0,
             bodies: 0,
+            gathered: Changeset::default(),
             applied: Changeset::default(),
         })
     }
@@ -257,6 +268,7 @@ impl Incoming {
                 if (entities, bodies, &digest) != (self.entities, self.bodies, &ours) {
                     return unusable("it does not match its digest".into());
                 }
+                self.write()?;
                 if let Some(last) = &self.applied.applied {
                     self.file.set_installed(last)?;
                 }
@@ -272,18 +284,25 @@ impl Incoming {
     fn rows(&mut self, rows: v1::SnapshotRows) -> Result<(), SnapshotError> {
         let v1::SnapshotRows { entities, bodies } = rows;
         let unusable = |e: crate::wire::Malformed| SnapshotError::Unusable(e.to_string());
-        let mut changes = Changeset::default();
         for entity in entities {
             let entity: Entity = codec::entity_from(entity).map_err(unusable)?;
             self.entities += 1;
-            changes.take(Change::Put(entity));
+            self.gathered.take(Change::Put(entity));
         }
         for body in bodies {
-            let (version, sealed) = codec::body_from(body).map_err(unusable)?;
+            let (ObjectVersion { object, version }, sealed) =
+                codec::body_from(body).map_err(unusable)?;
             self.bodies += 1;
-            changes.bodies.insert(version, Some(Arc::new(sealed)));
+            self.gathered.take(Change::PutBody { object, version, sealed });
         }
-        Ok(self.file.commit(&changes)?)
+        if self.gathered.bytes >= COMMIT_BYTES {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), StateFileError> {
+        self.file.commit(&std::mem::take(&mut self.gathered))
     }
 
     /// Whether it is whole, and the snapshot that `meta` speaks of.

@@ -4,7 +4,7 @@
 //! write-ahead log: the file may lag behind it, but never by entries that were purged.
 
 use super::{
-    codec,
+    codec, load,
     log::{LogIdentity, free_space},
     types::{LogId, StoredMembership},
 };
@@ -15,7 +15,7 @@ use crate::{
         id::{ID_LEN, ObjectId},
     },
     model::{object::VersionNumber, task::ObjectVersion},
-    store::{Change, Entity, Key},
+    store::{Change, Entity, Key, State},
     wire::{Malformed, v1},
 };
 use prost::Message;
@@ -32,9 +32,9 @@ use std::{
     sync::Arc,
 };
 
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
-const BODIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bodies");
+pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
+pub(super) const BODIES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("bodies");
 
 /// Plain: format, cluster, node. The rest is sealed.
 const FORMAT_KEY: &str = "format";
@@ -153,7 +153,7 @@ impl Changeset {
 /// What a state file held when it was opened.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    pub(super) entities: Vec<Entity>,
+    pub(super) state: State,
     pub(super) applied: Option<LogId>,
     pub(super) membership: StoredMembership,
     pub(super) installed: Option<LogId>,
@@ -162,9 +162,9 @@ pub(super) struct Loaded {
 /// An open state file.
 #[derive(Debug)]
 pub(super) struct StateFile {
-    database: Database,
+    pub(super) database: Database,
     path: PathBuf,
-    identity: Arc<LogIdentity>,
+    pub(super) identity: Arc<LogIdentity>,
 }
 
 impl StateFile {
@@ -351,13 +351,14 @@ impl StateFile {
             .transpose()
             .map_err(|e| self.damaged(e))?
             .map(|id| codec::log_id_from(&id));
-        let mut entities = Vec::new();
         let rows = txn.open_table(ROWS).map_err(|e| self.error("read", e.into()))?;
-        for row in rows.range::<&[u8]>(..).map_err(|e| self.error("read", e.into()))? {
+        let rows = rows.range::<&[u8]>(..).map_err(|e| self.error("read", e.into()))?;
+        let rows = rows.map(|row| {
             let (key, value) = row.map_err(|e| self.error("read", e.into()))?;
-            entities.push(self.open_row(key.value(), value.value())?);
-        }
-        Ok(Loaded { entities, applied, membership, installed })
+            Ok((key.value().to_vec(), value.value().to_vec()))
+        });
+        let state = load::load(rows, |key, sealed| self.open_row(key, sealed))?;
+        Ok(Loaded { state, applied, membership, installed })
     }
 
     fn check_format(
@@ -448,7 +449,7 @@ impl StateFile {
         aad
     }
 
-    fn transact(
+    pub(super) fn transact(
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StateFileError> {
@@ -466,7 +467,7 @@ impl StateFile {
         StateFileError::Damaged { path: self.path.clone(), what: what.to_string() }
     }
 
-    fn error(&self, doing: &'static str, error: redb::Error) -> StateFileError {
+    pub(super) fn error(&self, doing: &'static str, error: redb::Error) -> StateFileError {
         match error {
             redb::Error::Io(source) => io_error(doing, &self.path)(source),
             redb::Error::DatabaseAlreadyOpen => StateFileError::InUse { path: self.path.clone() },

@@ -3,12 +3,13 @@
 use super::{
     log::LogIdentity,
     machine::Changes,
+    shrink,
     snapshot::{self, Incoming, SnapshotData, SnapshotError},
     state_file::{Changeset, Loaded, StateFile, StateFileError},
     types::SnapshotMeta,
 };
 use crate::{
-    kit::{chain::chain, failpoint::failpoint},
+    kit::{chain::chain, failpoint::failpoint, os::give_back_memory},
     store::State,
 };
 use arc_swap::ArcSwap;
@@ -26,6 +27,13 @@ use tokio::sync::{broadcast, watch};
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// Changes of this many bytes are written at once.
 const FLUSH_BYTES: usize = 24 << 20;
+/// So many bytes written leave memory behind that nothing needs any more, in pieces; it goes back to the kernel once
+/// there is little to write.
+const LOAD_BYTES: usize = 16 << 20;
+/// A round that writes less than this is a quiet one.
+const QUIET_BYTES: usize = 1 << 20;
+/// Left on the disk when the state file is written anew beside itself.
+const MARGIN: u64 = 64 << 20;
 /// With this many bytes unwritten, applying waits for the disk.
 const PENDING_BYTES: usize = 64 << 20;
 
@@ -106,11 +114,21 @@ impl Shared {
     pub(super) fn write_behind(&self) {
         let poisoned = "no holder of this lock panics";
         let mut unwritten = self.lock();
+        // Counted from the first, because starting is much work too.
+        let (mut since_tidied, mut quiet, mut written_anew) = (LOAD_BYTES, false, 0);
         loop {
-            unwritten = self
-                .wake
-                .wait_while(unwritten, |u| !u.pending.dirty && !u.closing)
-                .expect(poisoned);
+            let idle = |u: &mut Unwritten| !u.pending.dirty && !u.closing;
+            if since_tidied >= LOAD_BYTES {
+                let waited = self.wake.wait_timeout_while(unwritten, FLUSH_EVERY, idle);
+                let (now, waited) = waited.expect(poisoned);
+                (unwritten, quiet) = (now, quiet || waited.timed_out());
+                if quiet {
+                    drop(unwritten);
+                    self.tidy(&mut written_anew);
+                    (unwritten, since_tidied) = (self.lock(), 0);
+                }
+            }
+            unwritten = self.wake.wait_while(unwritten, idle).expect(poisoned);
             if !unwritten.pending.dirty {
                 return;
             }
@@ -125,6 +143,8 @@ impl Shared {
                 continue;
             }
             let changes = Arc::new(std::mem::take(&mut unwritten.pending));
+            since_tidied += changes.bytes;
+            quiet = changes.bytes < QUIET_BYTES && !unwritten.urgent;
             unwritten.writing = Some(changes.clone());
             unwritten.urgent = false;
             let file = unwritten.file.clone();
@@ -179,6 +199,53 @@ impl Shared {
         }
     }
 
+    /// For quiet moments after much work: frees the disk and the memory of what nothing needs any more. `written_anew` is how
+    /// large the file was when it was written anew last.
+    fn tidy(&self, written_anew: &mut u64) {
+        let size = || std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        let (before, needed) = (size(), shrink::needed(&self.state.load()));
+        if shrink::is_due(before, needed, *written_anew)
+            && StateFile::check_free(&self.path, needed + MARGIN).is_ok()
+        {
+            self.write_anew();
+            // If it is no smaller now, it will not be soon.
+            *written_anew = size();
+            tracing::info!(before, now = *written_anew, "wrote the state file anew");
+        }
+        give_back_memory();
+    }
+
+    fn write_anew(&self) {
+        let mut unwritten = self.lock();
+        let Some(file) = unwritten.file.clone() else { return };
+        // Nobody may write to this file meanwhile, or put another in its place.
+        unwritten.writing = Some(Arc::new(Changeset::default()));
+        drop(unwritten);
+        let copied = shrink::copy(&file, &self.path, || !self.lock().closing);
+        let copy = copied.unwrap_or_else(|error| {
+            let error = chain(&error);
+            tracing::warn!(%error, "the state file stays larger than it need be");
+            None
+        });
+        let renamed = copy.map(|copy| copy.rename(&self.path));
+        let mut unwritten = self.lock();
+        match renamed {
+            Some(Ok(copy)) => unwritten.file = Some(Arc::new(copy)),
+            Some(Err(error)) => {
+                // Nobody knows which of the two has the name.
+                let text = chain(&error).to_string();
+                tracing::error!(error = text, "the state file cannot be written");
+                unwritten.broken = Some(text);
+            }
+            None => {}
+        }
+        unwritten.writing = None;
+        self.written.notify_all();
+        drop(unwritten);
+        // redb's last words to the old file need no lock.
+        drop(file);
+    }
+
     /// A full disk is tried again; anything else stops the store, because nobody knows what the file holds now.
     fn failed(&self, unwritten: &mut Unwritten, error: &StateFileError) {
         let text = chain(error).to_string();
@@ -207,8 +274,8 @@ impl Shared {
             }
         };
         let file = incoming.finish(meta)?;
-        let Loaded { entities, applied: _, membership: _, installed: _ } = file.load()?;
-        let state = Arc::new(State::from_entities(entities));
+        let Loaded { state, applied: _, membership: _, installed: _ } = file.load()?;
+        let state = Arc::new(state);
         let mut unwritten = self
             .written
             .wait_while(self.lock(), |u| u.writing.is_some())

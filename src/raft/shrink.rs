@@ -1,0 +1,206 @@
+//! Writes a state file anew when much of it is empty: redb reuses what removed rows leave, and gives back only its end.
+
+use super::{
+    snapshot::scratch,
+    state_file::{BODIES, META, ROWS, StateFile, StateFileError},
+};
+use crate::store::State;
+use redb::{ReadableDatabase as _, TableDefinition};
+use std::{fs, path::Path};
+
+/// What a payload needs beside its own bytes: its envelope, its data key, and the room that rows do not fill in their pages.
+const BODY: u64 = 1280;
+/// A row with its envelope and its share of a page, if it is not large.
+const ROW: u64 = 512;
+/// Never less than this is given back.
+const WORTHWHILE: u64 = 16 << 20;
+/// So many bytes are copied in one transaction.
+const STEP: usize = 8 << 20;
+
+/// About how many bytes a file needs for this state.
+pub(super) fn needed(state: &State) -> u64 {
+    let sizes = state.objects().flat_map(|object| &object.versions).map(|version| version.size);
+    // Large payloads lie in pages of their own, of which a sixteenth stays empty.
+    let bodies: u64 = sizes.map(|size| size + size / 16 + BODY).sum();
+    bodies + state.entities().count() as u64 * ROW
+}
+
+/// Whether a file of `size` bytes is to be written anew; `last` is what it came to when that was done last.
+pub(super) fn is_due(size: u64, needed: u64, last: u64) -> bool {
+    size > needed.max(last) / 2 * 3 + WORTHWHILE
+}
+
+/// Copies what the file holds to another beside it, as long as `go_on` says so. Nothing may be written meanwhile.
+///
+/// # Errors
+/// The disk is full or fails; there is no copy then.
+pub(super) fn copy(
+    file: &StateFile,
+    path: &Path,
+    go_on: impl Fn() -> bool,
+) -> Result<Option<StateFile>, StateFileError> {
+    let scratch = scratch(path);
+    let copied = file.copy(&scratch, go_on);
+    if !matches!(copied, Ok(Some(_)))
+        && let Err(error) = fs::remove_file(&scratch)
+    {
+        tracing::debug!(%error, "there was no unfinished copy of the state file");
+    }
+    copied
+}
+
+impl StateFile {
+    fn copy(&self, path: &Path, go_on: impl Fn() -> bool) -> Result<Option<Self>, StateFileError> {
+        let copy = Self::create(path, self.identity.clone())?;
+        for table in [ROWS, BODIES] {
+            if !self.copy_table(&copy, table, &go_on)? {
+                return Ok(None);
+            }
+        }
+        // Last, as it says how far the rest goes.
+        copy.transact(|to| {
+            let (from, mut to) =
+                (self.database.begin_read()?.open_table(META)?, to.open_table(META)?);
+            for row in from.range::<&str>(..)? {
+                let (key, value) = row?;
+                to.insert(key.value(), value.value())?;
+            }
+            Ok(())
+        })?;
+        Ok(Some(copy))
+    }
+
+    /// Values are bound to cluster, node and row, so they are copied as they are. Says whether it came to the end.
+    fn copy_table(
+        &self,
+        copy: &Self,
+        table: TableDefinition<'static, &'static [u8], &'static [u8]>,
+        go_on: impl Fn() -> bool,
+    ) -> Result<bool, StateFileError> {
+        let read = |error: redb::Error| self.error("read", error);
+        let txn = self.database.begin_read().map_err(|e| read(e.into()))?;
+        let rows = txn.open_table(table).map_err(|e| read(e.into()))?;
+        let mut rows = rows.range::<&[u8]>(..).map_err(|e| read(e.into()))?;
+        loop {
+            if !go_on() {
+                return Ok(false);
+            }
+            let (mut bytes, mut ended) = (0, false);
+            copy.transact(|txn| {
+                let mut table = txn.open_table(table)?;
+                while bytes < STEP {
+                    let Some(row) = rows.next() else {
+                        ended = true;
+                        break;
+                    };
+                    let (key, value) = row?;
+                    bytes += value.value().len();
+                    table.insert(key.value(), value.value())?;
+                }
+                Ok(())
+            })?;
+            if ended {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        log::LogIdentity,
+        machine::Machine,
+        types::{Batch, Entry},
+    };
+    use crate::{
+        crypto::{key::Key, seal::Sealed},
+        kit::{
+            clock::Timestamp,
+            id::{ClusterId, NodeId, ObjectId},
+        },
+        model::{
+            Labels,
+            command::{Command, Stamped},
+            object::{Kind, VersionNumber},
+            task::ObjectVersion,
+        },
+    };
+    use openraft::{EntryPayload, LeaderId, LogId, storage::RaftStateMachine as _};
+    use std::sync::Arc;
+
+    const BYTES: usize = 200_000;
+
+    fn entry(index: u64, commands: Vec<Command>) -> Entry {
+        let stamp = |command| Stamped { request: None, at: Timestamp(1), command };
+        let batch = Batch::new(commands.into_iter().map(stamp).collect(), 1);
+        Entry {
+            log_id: LogId::new(LeaderId::new(1, 1), index),
+            payload: EntryPayload::Normal(batch),
+        }
+    }
+
+    fn id(number: u8) -> ObjectId {
+        ObjectId::from_random([number; 17])
+    }
+
+    fn create(number: u8) -> Command {
+        Command::CreateObject {
+            kind: Kind::Config,
+            id: id(number),
+            name: format!("config-{number}").parse().unwrap(),
+            labels: Labels::new(),
+            size: BYTES as u64,
+            sealed: Sealed { term: 1, wrapped_key: vec![1], body: vec![number; BYTES] },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_mostly_empty_is_written_anew_and_keeps_what_it_held() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("state.redb");
+        let (cluster, node) = (ClusterId::random(), NodeId::random());
+        let identity = Arc::new(LogIdentity { cluster, node, key: Arc::new(Key::random()) });
+        let (mut machine, handle, _) = Machine::open(&path, identity.clone()).unwrap();
+        machine.apply((0..150).map(|n| entry(n.into(), vec![create(n)]))).await.unwrap();
+        let view = handle.view().await.unwrap();
+        let size = || std::fs::metadata(&path).unwrap().len();
+        assert!(size() > 150 * BYTES as u64);
+        // The last ones stay too, so that redb can give nothing back.
+        let gone = (0..250)
+            .filter(|n| n % 10 != 9)
+            .map(|n| Command::RemoveObject { kind: Kind::Config, id: id(n) });
+        machine.apply([entry(300, gone.collect())]).await.unwrap();
+        while size() > 2 * 15 * BYTES as u64 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let check = |handle: &super::super::machine::MachineHandle, number: u8| {
+            let version = ObjectVersion { object: id(number), version: VersionNumber::FIRST };
+            handle.body(&version).map(|sealed| sealed.body == vec![number; BYTES]).ok()
+        };
+        machine.apply([entry(301, vec![create(150)])]).await.unwrap();
+        for number in [9, 149, 150] {
+            assert_eq!(check(&handle, number), Some(true));
+        }
+        // Who looked at the old file still sees all of it.
+        let mut seen = 0;
+        view.each::<super::StateFileError>(
+            |_| Ok(()),
+            |_, _| {
+                seen += 1;
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert_eq!(seen, 150);
+        drop(view);
+        handle.close();
+        let (machine, handle, _) = Machine::open(&path, identity).unwrap();
+        assert_eq!(machine.applied().map(|id| id.index), Some(301));
+        assert_eq!(handle.state().objects().count(), 16);
+        assert_eq!((check(&handle, 149), check(&handle, 0)), (Some(true), None));
+        handle.close();
+        let files = std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(files, 1, "nothing is left beside the file");
+    }
+}
