@@ -254,6 +254,14 @@ def unlockers():
     make("root-key-command-other", "What another key was made into", "command", 6, [KMS], {**command, "wrapped_key": KMS + b"!"}, "mismatch")
 
 
+    tpm = dict(device="/dev/tpmrm0", pcrs="7,11", parent=word("tpm parent"), public=word("tpm public") * 2, private=word("tpm private") * 5)
+    bound = [number(1 << 7 | 1 << 11, 4), tpm["parent"], tpm["public"], tpm["private"]]
+    make("root-key-tpm2", "The root key under the key of a TPM", "tpm2", 7, bound, tpm)
+    make("root-key-tpm2-moved", "The device may have another name", "tpm2", 7, bound, {**tpm, "device": "/dev/tpmrm1"})
+    make("root-key-tpm2-fewer", "Of its measurements one less", "tpm2", 7, bound, {**tpm, "pcrs": "7"}, "mismatch")
+    make("root-key-tpm2-other", "Another sealed object", "tpm2", 7, bound, {**tpm, "private": word("other") * 5}, "mismatch")
+
+
 def passphrases():
     def make(name, note, plain, expect="ok", words=WORDS, **cost):
         vector(f"crypto/{name}.txt", note, kind="passphrase", expect=expect, words=words.encode(), **cost, plain=plain, sealed=b"")
@@ -358,13 +366,15 @@ def some(tag, value):
 
 
 def unlocker_message(kind):
-    tags = dict(file=1, autolock=2, recovery=3, passphrase=4, shamir=5, command=6)
+    tags = dict(file=1, autolock=2, recovery=3, passphrase=4, shamir=5, command=6, tpm2=7)
+    tpm = [word("tpm parent"), word("tpm public") * 2, word("tpm private") * 5]
     cost = [SALT, *COST.values()]
-    bound = dict(passphrase=[SALT, *(number(value, 4) for value in COST.values())], shamir=[bytes([5, 3])], command=[KMS])
+    bound = dict(passphrase=[SALT, *(number(value, 4) for value in COST.values())], shamir=[bytes([5, 3])], command=[KMS], tpm2=[number(1 << 7, 4), *tpm])
     bind = binding("secretd/root-key/1", CLUSTER.encode(), bytes([tags[kind]]), ident(kind).encode(), *bound.get(kind, []))
     wrapped = seal(UNLOCK, bind, ROOT, word("root salt " + kind))
     method = dict(
-        passphrase=message(*zip(range(1, 5), cost)), shamir=message((1, 5), (2, 3)), command=message((1, b"/opt/kms"), (2, KMS))
+        passphrase=message(*zip(range(1, 5), cost)), shamir=message((1, 5), (2, 3)), command=message((1, b"/opt/kms"), (2, KMS)),
+        tpm2=message((1, "/dev/tpmrm0"), (2, 1 << 7), *zip(range(3, 6), tpm)),
     )
     return message((1, ident(kind)), (2, wrapped)) + some(tags[kind] + 2, method.get(kind, b""))
 
@@ -388,7 +398,7 @@ def headers():
         listed = b"".join(some(4, unlocker_message(kind)) for kind in kinds)
         return message((1, form), (2, CLUSTER), (3, NODE)) + listed + more + message((5, wrapped))
 
-    for name, kinds in [("key-header", ["file"]), ("key-header-all", KINDS)]:
+    for name, kinds in [("key-header", ["file"]), ("key-header-all", KINDS), ("key-header-tpm2", ["tpm2", "recovery"])]:
         make(name, "The key header of a node", "ok", framed(body(kinds)), " ".join(kinds))
     good = framed(body(["file"]))
     make("key-header-format", "A newer format", "format", framed(body(["file"], 2)))

@@ -62,6 +62,27 @@ impl Client {
         self.once(self.node_service().unlock(request)).await
     }
 
+    /// Has the node's TPM seal a key that opens it.
+    ///
+    /// # Errors
+    /// The node is no manager, or its keys are locked; the TPM does not do it.
+    pub async fn add_tpm(&self, device: String, pcrs: u32) -> Result<v1::TpmEntry, ClientError> {
+        let request = v1::AddTpmRequest { device, pcrs };
+        let v1::AddTpmResponse { tpm } = self.once(self.node_service().add_tpm(request)).await?;
+        Ok(tpm.unwrap_or_default())
+    }
+
+    /// Removes an unlocker of kind `tpm2`: by its id, the start of it, or its kind if there is only one.
+    ///
+    /// # Errors
+    /// There is none such or several, or it is the last unlocker.
+    pub async fn remove_tpm(&self, which: &str) -> Result<v1::TpmEntry, ClientError> {
+        let request = v1::RemoveTpmRequest { unlocker: which.to_owned() };
+        let v1::RemoveTpmResponse { tpm } =
+            self.once(self.node_service().remove_tpm(request)).await?;
+        Ok(tpm.unwrap_or_default())
+    }
+
     /// Fills a manager whose store is damaged from the others; returns when it has everything.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use super::{
         file,
         passphrase::Cost,
         shares::{self, Share},
+        tpm::Tpm2,
     },
 };
 use crate::kit::{
@@ -68,6 +69,13 @@ fn method(vector: &Vector) -> Method {
         Kind::Command => Method::Command(Helper {
             program: vector.text("program").into(),
             wrapped_key: vector.bytes("wrapped-key"),
+        }),
+        Kind::Tpm2 => Method::Tpm2(Tpm2 {
+            device: vector.text("device").to_owned(),
+            pcrs: vector.text("pcrs").parse().unwrap(),
+            parent: vector.bytes("parent").try_into().unwrap(),
+            public: vector.bytes("public"),
+            private: vector.bytes("private"),
         }),
     }
 }

@@ -133,6 +133,7 @@ fn fields(status: &StatusResponse) -> Value {
         backup_created_at_ms,
         backup_verified_at_ms,
         memory,
+        tpms: _,
     } = status;
     let remote: Vec<Value> = managers
         .iter()

@@ -1,9 +1,18 @@
 //! Choices that are expensive to change, newest first: question, choice, price, and what would change our mind.
 //!
+//! **2026-11. TPMs are spoken to in their own protocol, and belong to the node.** The usual library would have to be on every machine
+//! that builds or runs secretd, for nine commands; and what a TPM seals is of use on one machine, so the store knows nothing of it.
+//! *Price:* our own marshalling and sessions, held to a TPM in software by tests; a cluster must keep an unlocker that the store
+//! knows, which is wise anyhow: TPMs die with their boards. *Change of mind:* a pure Rust crate with sessions that others trust.
+//!
+//! **2026-11. Keys in `memfd_secret`, or locked, or neither.** Where the kernel has secret memory it is better than `mlock` in every
+//! way but one: the machine does not hibernate. Where it lets us lock nothing, the daemon says so and runs. *Price:* a fixed pool of
+//! 2048 keys, and an operator who does not read `status` may swap keys. *Change of mind:* somebody who asks for a start that fails.
+//!
 //! **2026-11. Unlockers belong to the cluster, key files to the node.** What opens the root key lies in the store and each manager
 //! copies it to its own key header, so a manager that was away learns of a new unlock key by itself. *Price:* a manager that is
-//! down during a change still needs what opened it before. *Change of mind:* unlockers bound to one machine's hardware, which will
-//! have to be the node's as key files are.
+//! down during a change still needs what opened it before. *Change of mind:* nothing in sight; unlockers bound
+//! to one machine's hardware are the node's, as key files are.
 //!
 //! **2026-11. How do rows of the state reach the disk?** In memory the state is always the newest; changed rows wait in an
 //! overlay and go to `redb` together, with the applied index, about once a second. *Price:* up to that much is replayed from the

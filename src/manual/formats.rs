@@ -31,6 +31,12 @@
 //! The sum is the first 4 bytes of SHA-256 over all before it in lower case. A passphrase becomes a key by Argon2id; salt and
 //! cost lie in the header and are bound into what it seals. What a `command` is asked: [`crate::crypto::unlock::command`].
 //!
+//! # What a TPM keeps
+//! A `tpm2` unlocker stands in `node.keys` of its node alone: the sealed data object as the TPM gave it away (`TPM2B_PUBLIC` and
+//! `TPM2B_PRIVATE` without their lengths), which PCRs of the bank of SHA-256 its policy names, and the SHA-256 of the public area of
+//! the key above it. That is the storage key of the owner hierarchy after the TCG's template for P-256, made anew each time. All but
+//! the device's name is bound into what the unlocker seals.
+//!
 //! # The data directory
 //! | path | what |
 //! |---|---|

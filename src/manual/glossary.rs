@@ -21,5 +21,5 @@
 //! - **stack**: the services, secrets and configs of one Compose project.
 //! - **target**: the path of a delivered file inside the container.
 //! - **task**: one instance of a service on one node.
-//! - **unlocker**: what opens the root key: a key file, a code on paper, a passphrase, shares, a command.
+//! - **unlocker**: what opens the root key: a key file, a code on paper, a passphrase, shares, a command, a TPM.
 //! - **version**: an immutable payload of an object: v1, v2, …

@@ -27,6 +27,9 @@
 //!   (but for the locked pages, where they are secret), have it open what it stores, or replace it.
 //! - Whoever has the data directory *and* its key file has everything. With autolock there is no key file, and a stolen
 //!   machine that is switched off reveals nothing; one that runs has its keys in memory.
+//! - A TPM gives its key to whoever runs as root or in the device's group on its machine, with any system that is started there; with
+//!   PCRs, with the systems that measure the same. Whoever steals the whole machine and can start it has its keys. What crosses the
+//!   bus is encrypted, and another TPM that somebody put between is noticed unless it was there when the key was sealed.
 //! - An unlocker that was removed opens the headers written since no more. An older copy of `node.keys` it still opens, and
 //!   with that the root key: the blocks of a disk forget slowly. Rotate keys after a loss, and keep copies of headers away.
 //! - That a node confirms a removal is the word of its agent. An honest agent keeps to it; whoever owned the node may have

@@ -431,6 +431,13 @@ impl Active {
         self.card.keys.cluster
     }
 
+    /// This node's keys, for somebody who outlives the borrow.
+    pub(super) fn keys(&self) -> Unlocked {
+        let Unlocked { cluster, node, root, storage } = &self.card.keys;
+        let (root, storage) = (Arc::clone(root), Arc::clone(storage));
+        Unlocked { cluster: *cluster, node: *node, root, storage }
+    }
+
     pub(super) fn role(&self) -> Role {
         let manager = self.managing.is_some() || self.damage.is_some();
         if manager { Role::Manager } else { Role::Worker }
@@ -504,7 +511,9 @@ impl Active {
         let ways =
             self.managing.as_ref().and_then(|m| m.raft.state().cluster().map(|c| Ways::of(c)));
         let place = KeyPlace::of(&around.data, &around.settings.key_file);
-        unlocking::describe(&ways.unwrap_or_else(Ways::key_file), &place, status);
+        let mut ways = ways.unwrap_or_else(Ways::key_file);
+        ways.shared.splice(0..0, keystore::tpms(&around.data));
+        unlocking::describe(&ways, &place, status);
         status.certificate_expires_at_ms = self.tls.peer().map_or(0, |peer| peer.not_after.0);
         self.work.describe(status).await;
     }

@@ -4,7 +4,7 @@ use super::{
     active::{self, Active, ActiveError, Joining, Resumed, Surroundings, Turned, Wish},
     backup::{self, Making},
     data_dir::{DataDir, DataDirError},
-    keystore::{Locked, Progress, UnlockError},
+    keystore::{self, Locked, Progress, TpmChangeError, UnlockError, Unlocked},
     local::Local,
     notify::notify,
     protection::KeyPlace,
@@ -18,7 +18,7 @@ use crate::{
     crypto::{
         key::{Key, Root},
         plaintext::Plaintext,
-        unlock::code::Given,
+        unlock::{Unlocker, code::Given, tpm::Pcrs},
     },
     kit::{
         backoff::Backoff,
@@ -37,12 +37,14 @@ use crate::{
         v1::{
             BackupOpening, BackupSummary, CreateBackupRequest, InitResponse, JoinRequest,
             JoinResponse, LocalState, Payload, RefillResponse, RestoreBackupResponse, Role,
-            StatusResponse, UnlockResponse, control_server::ControlServer, node_server::NodeServer,
+            StatusResponse, TpmEntry, UnlockResponse, control_server::ControlServer,
+            node_server::NodeServer,
         },
     },
 };
 use std::{
     fs::File,
+    path::PathBuf,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -322,6 +324,46 @@ impl Daemon {
         }
         info!("unlocked");
         Ok(UnlockResponse::default())
+    }
+
+    /// Has a TPM seal a key that opens this manager.
+    pub(super) async fn add_tpm(&self, device: String, pcrs: Pcrs) -> Result<TpmEntry, Status> {
+        let change =
+            move |data: PathBuf, keys: Unlocked| keystore::add_tpm(&data, &keys, &device, pcrs);
+        self.change_tpms(change).await
+    }
+
+    pub(super) async fn remove_tpm(&self, which: String) -> Result<TpmEntry, Status> {
+        self.change_tpms(move |data, keys| keystore::remove_tpm(&data, &keys, &which)).await
+    }
+
+    async fn change_tpms(
+        &self,
+        change: impl FnOnce(PathBuf, Unlocked) -> Result<Unlocker, TpmChangeError> + Send + 'static,
+    ) -> Result<TpmEntry, Status> {
+        // Held to the end: this node must not become another meanwhile.
+        let part = self.part.lock().await;
+        let keys = match &*part {
+            Part::Inactive => return Err(no_cluster()),
+            Part::Locked(_) => return Err(is_locked()),
+            Part::Active(member) if member.role() == node::Role::Manager => member.keys(),
+            Part::Active(_) => return Err(only_worker()),
+        };
+        let data = self.around.data.clone();
+        let changed = tokio::task::spawn_blocking(move || change(data, keys)).await;
+        let changed = changed.map_err(|_| Status::internal("the change broke off"))?;
+        let unlocker = changed.map_err(|error| {
+            let code = match &error {
+                TpmChangeError::Unknown(_) => Code::NotFound,
+                TpmChangeError::Several(_) => Code::InvalidArgument,
+                TpmChangeError::Tpm(_)
+                | TpmChangeError::Keys(_)
+                | TpmChangeError::Full
+                | TpmChangeError::Last => Code::FailedPrecondition,
+            };
+            status(code, chain(&error).to_string(), Some(error.hint().to_owned()))
+        })?;
+        Ok(unlocking::tpm(&unlocker).unwrap_or_default())
     }
 
     pub(super) async fn join(

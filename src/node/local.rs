@@ -5,14 +5,16 @@ use super::{
     daemon::Daemon,
 };
 use crate::{
+    crypto::unlock::tpm::{self, Pcrs},
     kit::task,
     pki::JoinToken,
     wire::{
         status::status,
         v1::{
-            BackupInput, BackupOpening, BackupSummary, CreateBackupRequest, CreateBackupResponse,
-            InitRequest, InitResponse, JoinRequest, JoinResponse, LeaveRequest, LeaveResponse,
-            Payload, RefillRequest, RefillResponse, RestoreBackupResponse, StatusRequest,
+            AddTpmRequest, AddTpmResponse, BackupInput, BackupOpening, BackupSummary,
+            CreateBackupRequest, CreateBackupResponse, InitRequest, InitResponse, JoinRequest,
+            JoinResponse, LeaveRequest, LeaveResponse, Payload, RefillRequest, RefillResponse,
+            RemoveTpmRequest, RemoveTpmResponse, RestoreBackupResponse, StatusRequest,
             StatusResponse, UnlockRequest, UnlockResponse, node_server::Node,
         },
     },
@@ -28,6 +30,9 @@ pub(super) struct Local(pub(super) Arc<Daemon>);
 
 /// What may come in one message; pieces are far smaller.
 const OPENING: &str = "the first message of a backup has no opening";
+
+/// A path is shorter; it lies in the key header.
+const DEVICE_LEN: usize = 4096;
 
 impl Local {
     /// Keeps a backup that comes in, and gives what opens it.
@@ -131,6 +136,34 @@ impl Node for Local {
     async fn refill(&self, _: Request<RefillRequest>) -> Result<Response<RefillResponse>, Status> {
         let daemon = Arc::clone(&self.0);
         whole("refill", async move { daemon.refill().await }).await.map(Response::new)
+    }
+
+    async fn add_tpm(
+        &self,
+        request: Request<AddTpmRequest>,
+    ) -> Result<Response<AddTpmResponse>, Status> {
+        let AddTpmRequest { device, pcrs } = request.into_inner();
+        let device = if device.is_empty() { tpm::DEVICE.to_owned() } else { device };
+        let path = device.strip_prefix("unix:").unwrap_or(&device);
+        if !path.starts_with('/') || device.len() > DEVICE_LEN {
+            let text = "the device of a TPM is an absolute path, or unix: and one";
+            return Err(status(Code::InvalidArgument, text, None));
+        }
+        let pcrs = Pcrs::from_bits(pcrs)
+            .ok_or_else(|| status(Code::InvalidArgument, "there are no such PCRs", None))?;
+        let daemon = Arc::clone(&self.0);
+        let added = whole("add TPM", async move { daemon.add_tpm(device, pcrs).await }).await?;
+        Ok(Response::new(AddTpmResponse { tpm: Some(added) }))
+    }
+
+    async fn remove_tpm(
+        &self,
+        request: Request<RemoveTpmRequest>,
+    ) -> Result<Response<RemoveTpmResponse>, Status> {
+        let RemoveTpmRequest { unlocker } = request.into_inner();
+        let daemon = Arc::clone(&self.0);
+        let removed = whole("remove TPM", async move { daemon.remove_tpm(unlocker).await }).await?;
+        Ok(Response::new(RemoveTpmResponse { tpm: Some(removed) }))
     }
 
     async fn leave(

@@ -2,7 +2,7 @@
 
 use super::{keystore::Ways, unlocking::name};
 use crate::{
-    crypto::unlock::{Kind, Unlocker},
+    crypto::unlock::{Kind, Method, Unlocker},
     kit::os::{
         self,
         arena::{Guard, State},
@@ -52,6 +52,7 @@ pub(super) fn at_rest(ways: &Ways, place: &KeyPlace) -> String {
         these.map(name).collect()
     };
     let commands = named(|kind| kind == Kind::Command);
+    let tpms = named(|kind| kind == Kind::Tpm2);
     let by_hand = named(|kind| !kind.is_automatic());
     match (key_file, disk) {
         (true, Disk::Same) => lines.push(format!(
@@ -71,7 +72,19 @@ pub(super) fn at_rest(ways: &Ways, place: &KeyPlace) -> String {
             listed(&commands)
         ));
     }
-    if !key_file && commands.is_empty() {
+    if !tpms.is_empty() {
+        let measured = |unlocker: &Unlocker| matches!(&unlocker.method, Method::Tpm2(tpm) if !tpm.pcrs.is_empty());
+        let system = if shared.iter().filter(|one| one.kind() == Kind::Tpm2).all(measured) {
+            "as it was measured"
+        } else {
+            "with any system"
+        };
+        lines.push(format!(
+            "{} opens the keys at each start, on this machine alone: whoever has the whole machine and starts it {system} has them too",
+            listed(&tpms)
+        ));
+    }
+    if !key_file && commands.is_empty() && tpms.is_empty() {
         lines.push(format!(
             "nothing on this machine opens the keys, so neither does stealing it switched off; after each start somebody must, with {}",
             listed(&by_hand)
@@ -138,7 +151,11 @@ mod tests {
     use crate::{
         crypto::{
             key::Key,
-            unlock::{Method, command::Helper, passphrase::Cost},
+            unlock::{
+                command::Helper,
+                passphrase::Cost,
+                tpm::{Pcrs, Tpm2},
+            },
         },
         kit::id::{ClusterId, UnlockerId},
     };
@@ -204,6 +221,26 @@ mod tests {
         assert!(!text.contains("somebody must") && !text.contains("passphrase"), "{text}");
         let text = said(true, &[&paper, &words], Disk::Same);
         assert!(text.contains("each open such a copy") && text.contains("can try passphrases"));
+    }
+
+    #[test]
+    fn a_tpm_is_worth_what_it_measures() {
+        let tpm = |pcrs: u32| {
+            unlocker(Method::Tpm2(Tpm2 {
+                device: "/dev/tpmrm0".into(),
+                pcrs: Pcrs::from_bits(pcrs).unwrap(),
+                parent: [0; 32],
+                public: vec![1],
+                private: vec![2],
+            }))
+        };
+        let paper = unlocker(Method::Recovery);
+        let (any, measured) = (tpm(0), tpm(1 << 7));
+        let text = said(false, &[&measured, &paper], Disk::Gone);
+        let named = format!("tpm2 {} (/dev/tpmrm0, PCRs 7) opens the keys", measured.id);
+        assert!(text.contains(&named) && text.contains("starts it as it was measured"), "{text}");
+        assert!(text.contains("beside that, recovery") && !text.contains("somebody must"));
+        assert!(said(false, &[&any, &paper], Disk::Gone).contains("starts it with any system"));
     }
 
     #[test]

@@ -6,10 +6,10 @@ use super::{
     protection::{self, KeyPlace},
 };
 use crate::{
-    crypto::unlock::{Kind, Method, Unlocker},
+    crypto::unlock::{Kind, Method, Unlocker, tpm::Tpm2},
     kit::{chain::chain, task::Stop},
     raft::Raft,
-    wire::v1::StatusResponse,
+    wire::v1::{StatusResponse, TpmEntry},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::broadcast::error::RecvError;
@@ -60,13 +60,21 @@ pub(super) async fn follow(
     }
 }
 
-/// Fills in what `status` says of the ways to the keys.
+/// Fills in what `status` says of the ways to the keys, this node's own included.
 pub(super) fn describe(ways: &Ways, place: &KeyPlace, status: &mut StatusResponse) {
     let Ways { key_file, shared } = ways;
     status.unlockers = key_file.then(|| Kind::File.to_string()).into_iter().collect();
     status.unlockers.extend(shared.iter().map(name));
     status.protection = protection::at_rest(ways, place);
     status.memory = protection::in_memory_now();
+    status.tpms = shared.iter().filter_map(tpm).collect();
+}
+
+/// A TPM of this node as operators see it.
+pub(super) fn tpm(unlocker: &Unlocker) -> Option<TpmEntry> {
+    let Method::Tpm2(Tpm2 { device, pcrs, .. }) = &unlocker.method else { return None };
+    let (id, device) = (unlocker.id.to_string(), device.clone());
+    Some(TpmEntry { id, device, pcrs: pcrs.bits() })
 }
 
 /// An unlocker as `status` names it: what to give, and which one.
@@ -82,6 +90,12 @@ pub(super) fn name(unlocker: &Unlocker) -> String {
         }
         Method::Command(helper) => {
             format!("{} {id} ({})", unlocker.kind(), helper.program.display())
+        }
+        Method::Tpm2(Tpm2 { device, pcrs, .. }) if pcrs.is_empty() => {
+            format!("{} {id} ({device})", unlocker.kind())
+        }
+        Method::Tpm2(Tpm2 { device, pcrs, .. }) => {
+            format!("{} {id} ({device}, PCRs {pcrs})", unlocker.kind())
         }
     }
 }

@@ -621,7 +621,7 @@ pub struct Unlocker {
     /// The root key, sealed to what the unlocker yields.
     #[prost(bytes = "vec", tag = "2")]
     pub wrapped_root: ::prost::alloc::vec::Vec<u8>,
-    #[prost(oneof = "unlocker::Method", tags = "3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "unlocker::Method", tags = "3, 4, 5, 6, 7, 8, 9")]
     pub method: ::core::option::Option<unlocker::Method>,
 }
 /// Nested message and enum types in `Unlocker`.
@@ -640,6 +640,8 @@ pub mod unlocker {
         Shamir(super::UnlockerShamir),
         #[prost(message, tag = "8")]
         Command(super::UnlockerCommand),
+        #[prost(message, tag = "9")]
+        Tpm2(super::UnlockerTpm2),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -674,6 +676,24 @@ pub struct UnlockerCommand {
     pub program: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
     pub wrapped_key: ::prost::alloc::vec::Vec<u8>,
+}
+/// In a node's own header only.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnlockerTpm2 {
+    /// A character device, or `unix:PATH`.
+    #[prost(string, tag = "1")]
+    pub device: ::prost::alloc::string::String,
+    /// A bit for each register of the bank of SHA-256 that must be as it was.
+    #[prost(uint32, tag = "2")]
+    pub pcrs: u32,
+    /// SHA-256 of the public area of the storage key above the sealed object.
+    #[prost(bytes = "vec", tag = "3")]
+    pub parent: ::prost::alloc::vec::Vec<u8>,
+    /// The sealed object: TPMT_PUBLIC, and the private part as the TPM encrypted it.
+    #[prost(bytes = "vec", tag = "4")]
+    pub public: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub private: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuthorityRotation {
@@ -6196,6 +6216,42 @@ pub struct StatusResponse {
     /// How keys are kept in memory: a sentence a line.
     #[prost(string, tag = "23")]
     pub memory: ::prost::alloc::string::String,
+    /// The unlockers of this node alone.
+    #[prost(message, repeated, tag = "24")]
+    pub tpms: ::prost::alloc::vec::Vec<TpmEntry>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TpmEntry {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub device: ::prost::alloc::string::String,
+    /// A bit for each register.
+    #[prost(uint32, tag = "3")]
+    pub pcrs: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddTpmRequest {
+    #[prost(string, tag = "1")]
+    pub device: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub pcrs: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddTpmResponse {
+    #[prost(message, optional, tag = "1")]
+    pub tpm: ::core::option::Option<TpmEntry>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveTpmRequest {
+    /// An id, the start of one, or `tpm2` if there is only one.
+    #[prost(string, tag = "1")]
+    pub unlocker: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveTpmResponse {
+    #[prost(message, optional, tag = "1")]
+    pub tpm: ::core::option::Option<TpmEntry>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RefillRequest {}
@@ -6488,6 +6544,48 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Unlock"));
             self.inner.unary(req, path, codec).await
         }
+        /// Has this machine's TPM seal a key that opens this manager.
+        pub async fn add_tpm(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AddTpmRequest>,
+        ) -> std::result::Result<tonic::Response<super::AddTpmResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/AddTpm");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "AddTpm"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn remove_tpm(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveTpmRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveTpmResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Node/RemoveTpm",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "RemoveTpm"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Fills a manager whose store is damaged from the other managers. Answers when it has everything again.
         pub async fn refill(
             &mut self,
@@ -6632,6 +6730,18 @@ pub mod node_server {
             &self,
             request: tonic::Request<super::UnlockRequest>,
         ) -> std::result::Result<tonic::Response<super::UnlockResponse>, tonic::Status>;
+        /// Has this machine's TPM seal a key that opens this manager.
+        async fn add_tpm(
+            &self,
+            request: tonic::Request<super::AddTpmRequest>,
+        ) -> std::result::Result<tonic::Response<super::AddTpmResponse>, tonic::Status>;
+        async fn remove_tpm(
+            &self,
+            request: tonic::Request<super::RemoveTpmRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveTpmResponse>,
+            tonic::Status,
+        >;
         /// Fills a manager whose store is damaged from the other managers. Answers when it has everything again.
         async fn refill(
             &self,
@@ -6903,6 +7013,92 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnlockSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Node/AddTpm" => {
+                    #[allow(non_camel_case_types)]
+                    struct AddTpmSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::AddTpmRequest>
+                    for AddTpmSvc<T> {
+                        type Response = super::AddTpmResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AddTpmRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::add_tpm(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AddTpmSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Node/RemoveTpm" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveTpmSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::RemoveTpmRequest>
+                    for RemoveTpmSvc<T> {
+                        type Response = super::RemoveTpmResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveTpmRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::remove_tpm(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveTpmSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

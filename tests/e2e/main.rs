@@ -9,7 +9,9 @@ mod crash;
 mod delivery;
 mod docker;
 mod memory;
+mod swtpm;
 mod tour;
+mod tpm;
 mod unlocking;
 #[expect(dead_code, reason = "one machine has more uses in tests/faults")]
 mod world;

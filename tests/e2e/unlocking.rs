@@ -4,16 +4,16 @@ use crate::world::{World, until};
 use std::{fs, process::Command};
 
 /// The first line of `text` that is a code.
-fn codes(text: &str) -> Vec<String> {
+pub(crate) fn codes(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim);
     lines.filter(|line| line.starts_with("SECRETD-")).map(str::to_owned).collect()
 }
 
-fn state(world: &World) -> String {
+pub(crate) fn state(world: &World) -> String {
     world.ctl(["status", "--format", "{{.State}}"]).ok().trim().to_owned()
 }
 
-fn key_file(world: &World) -> std::path::PathBuf {
+pub(crate) fn key_file(world: &World) -> std::path::PathBuf {
     world.data_dir().with_extension("key")
 }
 
@@ -199,7 +199,7 @@ fn a_locked_manager_can_leave_by_force() {
     assert!(!world.data_dir().join("node.keys").exists());
 }
 
-fn restart(world: &mut World) {
+pub(crate) fn restart(world: &mut World) {
     world.stop();
     world.start();
 }

@@ -8,14 +8,17 @@
 //! | `passphrase` | words, through Argon2id | in somebody's head |
 //! | `shamir` | some of several codes | with several people |
 //! | `command` | a program that asks a KMS or HSM | there |
+//! | `tpm2` | the TPM of one machine | in it |
 //!
-//! Each yields a `Key<Unlock>`, and the root key is sealed to it. Everything but `file` belongs to the whole cluster.
+//! Each yields a `Key<Unlock>`, and the root key is sealed to it. Everything but `file`
+//! and `tpm2` belongs to the whole cluster.
 
 pub mod code;
 pub mod command;
 pub mod file;
 pub mod passphrase;
 pub mod shares;
+pub mod tpm;
 
 use super::{
     OpenError,
@@ -26,6 +29,7 @@ use crate::kit::id::{ClusterId, UnlockerId};
 use command::Helper;
 use passphrase::Cost;
 use std::fmt;
+use tpm::Tpm2;
 
 /// The sort of an unlocker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,11 +45,20 @@ pub enum Kind {
     Shamir,
     /// From a program that has the key decrypted elsewhere.
     Command,
+    /// From the TPM of one machine.
+    Tpm2,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] =
-        [Self::File, Self::Autolock, Self::Recovery, Self::Passphrase, Self::Shamir, Self::Command];
+    pub const ALL: [Self; 7] = [
+        Self::File,
+        Self::Autolock,
+        Self::Recovery,
+        Self::Passphrase,
+        Self::Shamir,
+        Self::Command,
+        Self::Tpm2,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -55,6 +68,7 @@ impl Kind {
             Self::Passphrase => "passphrase",
             Self::Shamir => "shamir",
             Self::Command => "command",
+            Self::Tpm2 => "tpm2",
         }
     }
 
@@ -66,8 +80,18 @@ impl Kind {
     /// Whether it opens without anybody being asked.
     pub fn is_automatic(self) -> bool {
         match self {
-            Self::File | Self::Command => true,
+            Self::File | Self::Command | Self::Tpm2 => true,
             Self::Autolock | Self::Recovery | Self::Passphrase | Self::Shamir => false,
+        }
+    }
+
+    /// Whether it belongs to one node, and not to all managers.
+    pub fn is_local(self) -> bool {
+        match self {
+            Self::File | Self::Tpm2 => true,
+            Self::Autolock | Self::Recovery | Self::Passphrase | Self::Shamir | Self::Command => {
+                false
+            }
         }
     }
 
@@ -80,6 +104,7 @@ impl Kind {
             Self::Passphrase => 4,
             Self::Shamir => 5,
             Self::Command => 6,
+            Self::Tpm2 => 7,
         }
     }
 }
@@ -104,6 +129,7 @@ pub enum Method {
         threshold: u8,
     },
     Command(Helper),
+    Tpm2(Tpm2),
 }
 
 impl Method {
@@ -115,6 +141,7 @@ impl Method {
             Self::Passphrase(_) => Kind::Passphrase,
             Self::Shamir { .. } => Kind::Shamir,
             Self::Command(_) => Kind::Command,
+            Self::Tpm2(_) => Kind::Tpm2,
         }
     }
 }
@@ -171,6 +198,11 @@ pub(super) fn binding(cluster: ClusterId, id: UnlockerId, method: &Method) -> Bi
         Method::Shamir { shares, threshold } => binding.field(&[*shares, *threshold]),
         // The program may move; what it made is bound.
         Method::Command(Helper { program: _, wrapped_key }) => binding.field(wrapped_key),
+        // So may the device.
+        Method::Tpm2(Tpm2 { device: _, pcrs, parent, public, private }) => {
+            let pcrs = pcrs.bits().to_be_bytes();
+            binding.field(&pcrs).field(parent).field(public).field(private)
+        }
     }
 }
 
@@ -186,6 +218,13 @@ mod tests {
             Method::Passphrase(Cost::light()),
             Method::Shamir { shares: 5, threshold: 3 },
             Method::Command(Helper { program: "/bin/kms".into(), wrapped_key: vec![1, 2, 3] }),
+            Method::Tpm2(Tpm2 {
+                device: tpm::DEVICE.into(),
+                pcrs: "7,11".parse().unwrap(),
+                parent: [4; 32],
+                public: vec![5],
+                private: vec![6],
+            }),
         ]
     }
 

@@ -1,5 +1,6 @@
 //! The command line of `unlocker`, `unlock`, `unlock-key` and `update`.
 
+use crate::crypto::unlock::tpm::{self, Pcrs};
 use clap::{ArgAction, Args, Subcommand};
 use std::path::PathBuf;
 
@@ -46,6 +47,15 @@ pub(crate) enum AddCommand {
         /// How many of them are needed
         #[arg(long, value_name = "K", default_value_t = 3)]
         threshold: u32,
+    },
+    /// The TPM of this machine, so that this manager starts by itself here and nowhere else
+    Tpm2 {
+        /// A character device, or unix:PATH
+        #[arg(long, value_name = "DEVICE", default_value = tpm::DEVICE)]
+        device: String,
+        /// PCRs that must measure at each start as they do now, such as 7,11
+        #[arg(long, value_name = "N,…")]
+        pcrs: Option<Pcrs>,
     },
     /// A program that has the key decrypted by a KMS or HSM
     Command {

@@ -15,9 +15,9 @@ use crate::{
     client::{Client, MadeUnlocker, NewUnlocker},
     crypto::{
         plaintext::Plaintext,
-        unlock::{Kind, code},
+        unlock::{Kind, code, tpm::Pcrs},
     },
-    wire::v1::UnlockerEntry,
+    wire::v1::{TpmEntry, UnlockerEntry},
 };
 use args::{
     AddCommand, ClusterUpdateArgs, UnlockArgs, UnlockKeyArgs, UnlockerCommand, UnlockerLsArgs,
@@ -45,7 +45,8 @@ pub(crate) async fn run(command: UnlockerCommand, context: &Context) -> Result<(
 
 async fn list(args: &UnlockerLsArgs, context: &Context) -> Result<(), Failure> {
     let client = context.connect().await?;
-    let rows: Vec<Value> = unlockers(&client).await?.iter().map(row).collect();
+    let mut rows: Vec<Value> = unlockers(&client).await?.iter().map(row).collect();
+    rows.extend(client.status().await?.tpms.iter().map(tpm_row));
     output::text(UNLOCKERS.render(&rows, args.format.as_deref(), args.quiet)?)
 }
 
@@ -55,10 +56,24 @@ fn row(entry: &UnlockerEntry) -> Value {
         Some(Kind::File) => "a key file on each manager".to_owned(),
         Some(Kind::Shamir) => format!("{threshold} of {shares} shares"),
         Some(Kind::Command) => program.clone(),
-        Some(Kind::Autolock | Kind::Recovery | Kind::Passphrase) | None => String::new(),
+        Some(Kind::Autolock | Kind::Recovery | Kind::Passphrase | Kind::Tpm2) | None => {
+            String::new()
+        }
     };
     // Key files are removed by their kind: each manager's has an id of its own.
     json!({ "ID": if id.is_empty() { kind } else { id }, "Kind": kind, "Detail": detail })
+}
+
+/// A TPM of the node that was asked.
+fn tpm_row(entry: &TpmEntry) -> Value {
+    let TpmEntry { id, device, pcrs } = entry;
+    let pcrs = Pcrs::from_bits(*pcrs).unwrap_or_default();
+    let measured = if pcrs.is_empty() { String::new() } else { format!(", PCRs {pcrs}") };
+    json!({
+        "ID": id,
+        "Kind": Kind::Tpm2.as_str(),
+        "Detail": format!("{device} of this node{measured}"),
+    })
 }
 
 async fn add(command: AddCommand, context: &Context) -> Result<(), Failure> {
@@ -68,6 +83,9 @@ async fn add(command: AddCommand, context: &Context) -> Result<(), Failure> {
         AddCommand::Passphrase { file } => NewUnlocker::Passphrase(passphrase(file.as_deref())?),
         AddCommand::Shamir { shares, threshold } => NewUnlocker::Shamir { shares, threshold },
         AddCommand::Command { program } => NewUnlocker::Command(program),
+        AddCommand::Tpm2 { device, pcrs } => {
+            return add_tpm(device, pcrs.unwrap_or_default(), context).await;
+        }
     };
     let client = context.connect().await?;
     let MadeUnlocker { entry, codes } = added(&client, new).await?;
@@ -91,10 +109,21 @@ async fn add(command: AddCommand, context: &Context) -> Result<(), Failure> {
             ))?;
             codes.iter().try_for_each(|key| output::line(code::reveal(key).as_str()))
         }
-        Some(Kind::Autolock | Kind::Passphrase | Kind::Command) | None => {
+        Some(Kind::Autolock | Kind::Passphrase | Kind::Command | Kind::Tpm2) | None => {
             output::line(format_args!("Unlocker {} added.", entry.id))
         }
     }
+}
+
+async fn add_tpm(device: String, pcrs: Pcrs, context: &Context) -> Result<(), Failure> {
+    let client = context.connect().await?;
+    let added = client.add_tpm(device, pcrs.bits()).await;
+    let entry = added.map_err(|error| Failure::from(error).doing("cannot add the unlocker"))?;
+    output::line(format_args!(
+        "Unlocker {} added: this node's TPM opens its keys at each start. Make sure of a recovery key, for the day \
+         when the TPM is gone; then `secretctl unlocker rm file` takes the key files away.",
+        entry.id
+    ))
 }
 
 /// Asks for a new passphrase, twice at a terminal: a slip would be found out on the worst of days.
@@ -122,7 +151,15 @@ async fn added(client: &Client, new: NewUnlocker) -> Result<MadeUnlocker, Failur
 async fn remove(args: &UnlockerRmArgs, context: &Context) -> Result<(), Failure> {
     let client = context.connect().await?;
     for which in &args.unlockers {
-        removed(&client, which).await?;
+        let tpms = client.status().await?.tpms;
+        let of_this_node = |tpm: &TpmEntry| !which.is_empty() && tpm.id.starts_with(which);
+        if which == Kind::Tpm2.as_str() || tpms.iter().any(of_this_node) {
+            client.remove_tpm(which).await.map_err(|error| {
+                Failure::from(error).doing(format!("cannot remove unlocker '{which}'"))
+            })?;
+        } else {
+            removed(&client, which).await?;
+        }
         output::line(which)?;
     }
     Ok(())

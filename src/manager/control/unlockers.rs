@@ -122,6 +122,8 @@ fn make(
     match kind {
         // Made on each manager, not here.
         Kind::File => Err(Refusal::invalid("key files are not made one by one")),
+        Kind::Tpm2 => Err(Refusal::invalid("a TPM belongs to one machine, and its node keeps it")
+            .hint("say `secretctl unlocker add tpm2` on that node")),
         Kind::Autolock => Ok(coded(Method::Autolock)),
         Kind::Recovery => Ok(coded(Method::Recovery)),
         Kind::Passphrase => {
@@ -197,7 +199,11 @@ fn entry(unlocker: &Unlocker) -> v1::UnlockerEntry {
         ..v1::UnlockerEntry::default()
     };
     match &unlocker.method {
-        Method::File | Method::Autolock | Method::Recovery | Method::Passphrase(_) => {}
+        Method::File
+        | Method::Autolock
+        | Method::Recovery
+        | Method::Passphrase(_)
+        | Method::Tpm2(_) => {}
         Method::Shamir { shares, threshold } => {
             entry.shares = u32::from(*shares);
             entry.threshold = u32::from(*threshold);

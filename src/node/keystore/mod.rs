@@ -9,8 +9,10 @@
 
 mod header;
 mod locked;
+mod tpms;
 
 pub use locked::{Attempt, Locked, Progress, UnlockError};
+pub use tpms::{TpmChangeError, add_tpm, remove_tpm, tpms};
 
 use super::files;
 use crate::{
@@ -21,6 +23,7 @@ use crate::{
             Kind, Method, Unlocker,
             command::HelperError,
             file::{self, KeyFile, KeyFileError},
+            tpm::TpmError,
         },
     },
     kit::{
@@ -35,7 +38,7 @@ use header::{Bad, Header};
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 const NAME: &str = "node.keys";
@@ -65,6 +68,8 @@ pub enum KeyStoreError {
     OtherKeyFile { key_file: PathBuf, dir: PathBuf },
     #[error("the unlocker's command did not open the keys")]
     Helper(#[from] HelperError),
+    #[error("the TPM did not open the keys")]
+    Tpm(#[from] TpmError),
     #[error("cannot open the {what} in {}", path.display())]
     Open { what: &'static str, path: PathBuf, source: OpenError },
 }
@@ -89,6 +94,7 @@ impl KeyStoreError {
             Self::OtherKeyFile { .. } => {
                 "give the key file that was made with this data directory: --key-file"
             }
+            Self::Tpm(error) => error.hint(),
             Self::Helper(_) => {
                 "run the program by hand and see that it reaches its KMS; secretd asks it again by itself"
             }
@@ -184,7 +190,9 @@ pub fn rekey(
     ways: &Ways,
 ) -> Result<Unlocked, KeyStoreError> {
     let Unlocked { cluster, node, root: _, storage } = keys;
+    let before = tpms(dir);
     let written = write(dir, key_file, (*cluster, *node), root, Arc::clone(storage), ways)?;
+    tpms::carry_over(dir, &written, before);
     if !ways.key_file {
         forget_key_file(key_file, None);
     }
@@ -239,9 +247,12 @@ pub fn settle(
     keys: &Unlocked,
     ways: &Ways,
 ) -> Result<bool, KeyStoreError> {
+    let _writing = writing();
     let header = load(dir)?;
-    let (mine, shared): (Vec<_>, Vec<_>) =
-        header.unlockers.into_iter().partition(|unlocker| unlocker.kind() == Kind::File);
+    let (local, shared): (Vec<_>, Vec<_>) =
+        header.unlockers.into_iter().partition(|unlocker| unlocker.kind().is_local());
+    let (mine, tpms): (Vec<_>, Vec<_>) =
+        local.into_iter().partition(|unlocker| unlocker.kind() == Kind::File);
     if shared == ways.shared && mine.is_empty() != ways.key_file {
         return Ok(false);
     }
@@ -251,6 +262,7 @@ pub fn settle(
         (true, true) => vec![own(dir, key_file, keys)?],
         (false, _) => Vec::new(),
     };
+    unlockers.extend(tpms);
     unlockers.extend(ways.shared.iter().cloned());
     save(dir, keys, unlockers)?;
     failpoint("keys.settled");
@@ -259,6 +271,12 @@ pub fn settle(
         failpoint("keys.forgotten");
     }
     Ok(true)
+}
+
+/// Held by whoever reads the header to write it anew.
+fn writing() -> MutexGuard<'static, ()> {
+    static WRITING: Mutex<()> = Mutex::new(());
+    WRITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Removes the key file if it is one of ours; what it opened is on the disk no more, so a failure is only told.
@@ -323,7 +341,12 @@ fn try_all(dir: &Path, key_file: &Path, header: &Header) -> Result<Unlocked, Vec
 }
 
 fn reasons(failed: &[KeyStoreError]) -> Vec<String> {
-    failed.iter().map(|error| chain(error).to_string()).collect()
+    let reason = |error: &KeyStoreError| match error {
+        // What became of a TPM is seldom plain from its words.
+        KeyStoreError::Tpm(tpm) => format!("{}; {}", chain(error), tpm.hint()),
+        other => chain(other).to_string(),
+    };
+    failed.iter().map(reason).collect()
 }
 
 /// The keys of a backup: its id stands in for a node's, its own key for the storage key.
@@ -355,6 +378,7 @@ fn automatic(
             Err(error) => Err(error.into()),
         },
         Method::Command(helper) => helper.key().map_err(KeyStoreError::Helper),
+        Method::Tpm2(tpm) => tpm.key().map_err(KeyStoreError::Tpm),
         Method::Autolock | Method::Recovery | Method::Passphrase(_) | Method::Shamir { .. } => {
             return None;
         }

@@ -4,7 +4,12 @@ use super::*;
 use crate::{
     crypto::{
         keyring::WrappedTerm,
-        unlock::{Method, Unlocker, command::Helper, passphrase::Cost},
+        unlock::{
+            Method, Unlocker,
+            command::Helper,
+            passphrase::Cost,
+            tpm::{Pcrs, Tpm2},
+        },
     },
     kit::{
         clock::Timestamp,
@@ -459,7 +464,7 @@ impl Draw {
     }
 
     fn unlocker(&mut self) -> Unlocker {
-        let method = match self.below(6) {
+        let method = match self.below(7) {
             0 => Method::File,
             1 => Method::Autolock,
             2 => Method::Recovery,
@@ -470,7 +475,14 @@ impl Draw {
                 lanes: self.u32(),
             }),
             4 => Method::Shamir { shares: 5, threshold: 3 },
-            _ => Method::Command(Helper { program: self.text().into(), wrapped_key: self.bytes() }),
+            5 => Method::Command(Helper { program: self.text().into(), wrapped_key: self.bytes() }),
+            _ => Method::Tpm2(Tpm2 {
+                device: self.text(),
+                pcrs: Pcrs::from_bits(self.u32() >> 8).unwrap(),
+                parent: self.digest(),
+                public: self.bytes(),
+                private: self.bytes(),
+            }),
         };
         Unlocker { id: self.id(UnlockerId::from_random), method, wrapped_root: self.bytes() }
     }

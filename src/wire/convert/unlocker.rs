@@ -5,7 +5,12 @@ use super::{
     parts::{need, parse},
 };
 use crate::{
-    crypto::unlock::{Method, Unlocker, command::Helper, passphrase::Cost},
+    crypto::unlock::{
+        Method, Unlocker,
+        command::Helper,
+        passphrase::Cost,
+        tpm::{self, Pcrs, Tpm2},
+    },
     wire::v1::{self, unlocker::Method as Wire},
 };
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
@@ -35,6 +40,15 @@ impl From<&Unlocker> for v1::Unlocker {
                     wrapped_key: wrapped_key.clone(),
                 })
             }
+            Method::Tpm2(Tpm2 { device, pcrs, parent, public, private }) => {
+                Wire::Tpm2(v1::UnlockerTpm2 {
+                    device: device.clone(),
+                    pcrs: pcrs.bits(),
+                    parent: parent.to_vec(),
+                    public: public.clone(),
+                    private: private.clone(),
+                })
+            }
         };
         Self { id: id.to_string(), wrapped_root: wrapped_root.clone(), method: Some(method) }
     }
@@ -62,6 +76,20 @@ impl TryFrom<v1::Unlocker> for Unlocker {
             },
             Wire::Command(v1::UnlockerCommand { program, wrapped_key }) => {
                 Method::Command(Helper { program: OsStr::from_bytes(&program).into(), wrapped_key })
+            }
+            Wire::Tpm2(v1::UnlockerTpm2 { device, pcrs, parent, public, private }) => {
+                let pcrs = Pcrs::from_bits(pcrs)
+                    .ok_or_else(|| Malformed::new("names more than 24").within("pcrs"))?;
+                let parent = parent
+                    .as_slice()
+                    .try_into()
+                    .map_err(|_| Malformed::new("must have 32 bytes").within("parent"))?;
+                for (part, field) in [(&public, "public"), (&private, "private")] {
+                    if part.len() > tpm::PART {
+                        return Err(Malformed::new("is too long").within(field));
+                    }
+                }
+                Method::Tpm2(Tpm2 { device, pcrs, parent, public, private })
             }
         };
         Ok(Self { id: parse(&id, "id")?, method, wrapped_root })

@@ -1,0 +1,120 @@
+//! The TPM's share in a node's keys: unlockers that only this node's header has.
+
+use super::{Header, KeyStoreError, Unlocked, load, save, writing};
+use crate::{
+    crypto::{
+        key::Key,
+        unlock::{
+            Kind, Method, Unlocker,
+            tpm::{Pcrs, Tpm2, TpmError},
+        },
+    },
+    kit::{chain::chain, id::UnlockerId},
+};
+use std::path::Path;
+
+/// A machine has one TPM; a second unlocker is for the time while what it measures changes.
+const MOST: usize = 4;
+
+/// Why a TPM was not added or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum TpmChangeError {
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
+    #[error(transparent)]
+    Keys(#[from] KeyStoreError),
+    #[error("this node has {MOST} unlockers of kind tpm2 already")]
+    Full,
+    #[error("unlocker {0} not found")]
+    Unknown(String),
+    #[error("{0} means several unlockers of this node")]
+    Several(String),
+    #[error("the last unlocker of a node cannot be removed")]
+    Last,
+}
+
+impl TpmChangeError {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Tpm(error) => error.hint(),
+            Self::Keys(error) => error.hint(),
+            Self::Full => "remove one with `secretctl unlocker rm`",
+            Self::Unknown(_) => "see them with `secretctl unlocker ls`",
+            Self::Several(_) => "give the whole id",
+            Self::Last => "add another one first",
+        }
+    }
+}
+
+/// The unlockers of this node's TPMs; none if its header cannot be read.
+pub fn tpms(dir: &Path) -> Vec<Unlocker> {
+    let mut unlockers = load(dir).map_or_else(|_| Vec::new(), |header| header.unlockers);
+    unlockers.retain(|unlocker| unlocker.kind() == Kind::Tpm2);
+    unlockers
+}
+
+/// Has a TPM seal a new key, and puts the root key under it. Blocks for seconds.
+///
+/// # Errors
+/// The TPM fails, or the header cannot be written; then it is as it was.
+pub fn add_tpm(
+    dir: &Path,
+    keys: &Unlocked,
+    device: &str,
+    pcrs: Pcrs,
+) -> Result<Unlocker, TpmChangeError> {
+    if tpms(dir).len() >= MOST {
+        return Err(TpmChangeError::Full);
+    }
+    let key = Key::random();
+    let method = Method::Tpm2(Tpm2::seal(device, pcrs, &key)?);
+    let unlocker = Unlocker::new(keys.cluster, UnlockerId::random(), method, &key, &keys.root);
+    add(dir, keys, unlocker.clone())?;
+    Ok(unlocker)
+}
+
+fn add(dir: &Path, keys: &Unlocked, unlocker: Unlocker) -> Result<(), KeyStoreError> {
+    let _writing = writing();
+    let Header { mut unlockers, .. } = load(dir)?;
+    unlockers.push(unlocker);
+    save(dir, keys, unlockers)
+}
+
+/// Removes one: by its id, the start of it, or its kind if there is only one.
+///
+/// # Errors
+/// There is none such, or several; nothing else would be left; the header cannot be written.
+pub fn remove_tpm(dir: &Path, keys: &Unlocked, which: &str) -> Result<Unlocker, TpmChangeError> {
+    let _writing = writing();
+    let Header { mut unlockers, .. } = load(dir)?;
+    let fits = |one: &Unlocker| {
+        let named = which == one.kind().as_str()
+            || (!which.is_empty() && one.id.as_str().starts_with(which));
+        one.kind() == Kind::Tpm2 && named
+    };
+    let mut found = unlockers.iter().enumerate().filter(|(_, one)| fits(one)).map(|(at, _)| at);
+    let at = found.next().ok_or_else(|| TpmChangeError::Unknown(which.to_owned()))?;
+    if found.next().is_some() {
+        return Err(TpmChangeError::Several(which.to_owned()));
+    }
+    if unlockers.len() == 1 {
+        return Err(TpmChangeError::Last);
+    }
+    let removed = unlockers.remove(at);
+    save(dir, keys, unlockers)?;
+    Ok(removed)
+}
+
+/// Puts another root key under what the TPMs of a node have sealed.
+pub(super) fn carry_over(dir: &Path, keys: &Unlocked, before: Vec<Unlocker>) {
+    for Unlocker { id, method, wrapped_root: _ } in before {
+        let Method::Tpm2(tpm) = &method else { continue };
+        let carried = tpm.key().map_err(KeyStoreError::Tpm).and_then(|key| {
+            add(dir, keys, Unlocker::new(keys.cluster, id, method.clone(), &key, &keys.root))
+        });
+        if let Err(error) = carried {
+            tracing::warn!(unlocker = %id, error = %chain(&error), "the TPM opens this node no more; add it anew");
+        }
+    }
+}
