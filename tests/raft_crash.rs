@@ -122,6 +122,7 @@ fn founding() -> Command {
             unlockers: Vec::new(),
             key_files: true,
             backup: None,
+            rekeying: Default::default(),
         }),
         node: Box::new(Node {
             id: node,

@@ -9,6 +9,7 @@ mod backups;
 mod error;
 mod holders;
 mod host;
+mod keys;
 mod node;
 mod nodes;
 mod objects;

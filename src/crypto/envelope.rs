@@ -45,7 +45,7 @@ pub enum OpenError {
     Damaged,
     #[error("sealed under keyring term {0}, which this keyring does not hold")]
     UnknownTerm(u32),
-    #[error("the keyring's terms are not the numbers 1, 2, 3, … in order")]
+    #[error("the keyring has no terms, or their numbers do not ascend")]
     Terms,
 }
 

@@ -6,10 +6,10 @@ use super::{
     envelope::{self, Binding},
     key::{Key, Payload, Root, Wrap},
     plaintext::Plaintext,
-    seal::Sealed,
+    seal::{Sealed, WrappedKey},
 };
-use crate::kit::id::ClusterId;
-use std::fmt;
+use crate::kit::{clock::Timestamp, id::ClusterId};
+use std::{collections::BTreeMap, fmt};
 use subtle::ConstantTimeEq;
 
 /// One term as it is stored.
@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq;
 pub struct WrappedTerm {
     /// 1, 2, 3, …
     pub term: u32,
+    pub created_at: Timestamp,
     /// The term's key, sealed to the root key.
     pub wrapped: Vec<u8>,
 }
@@ -24,16 +25,22 @@ pub struct WrappedTerm {
 /// The opened terms of one cluster; the last seals, all of them open.
 pub struct Keyring {
     cluster: ClusterId,
-    /// Term n stands at n - 1. Never empty.
-    terms: Vec<Key<Wrap>>,
+    /// By number. Never empty; the oldest go when nothing lies under them any more.
+    terms: BTreeMap<u32, Key<Wrap>>,
 }
 
 impl Keyring {
-    /// Makes a keyring with its first term, and the form of it to store.
+    /// Makes a keyring with its first term, and the form of it to store; when it was made is for the store to say.
     pub fn generate(root: &Key<Root>, cluster: ClusterId) -> (Self, Vec<WrappedTerm>) {
         let key = Key::random();
         let wrapped = vec![wrap(root, cluster, 1, &key)];
-        (Self { cluster, terms: vec![key] }, wrapped)
+        (Self { cluster, terms: BTreeMap::from([(1, key)]) }, wrapped)
+    }
+
+    /// Makes the term that follows the stored ones, which begins to seal once it is stored.
+    pub fn next_term(root: &Key<Root>, cluster: ClusterId, stored: &[WrappedTerm]) -> WrappedTerm {
+        let last = stored.last().map_or(0, |last| last.term);
+        wrap(root, cluster, last.saturating_add(1), &Key::random())
     }
 
     /// Opens the stored terms of `cluster`; the last is the active one.
@@ -45,28 +52,35 @@ impl Keyring {
         cluster: ClusterId,
         wrapped: &[WrappedTerm],
     ) -> Result<Self, OpenError> {
-        if wrapped.is_empty() {
-            return Err(OpenError::Terms);
-        }
-        let open = |(number, term): (u32, &WrappedTerm)| {
-            if term.term != number {
+        let mut terms = BTreeMap::new();
+        let mut last = 0;
+        for WrappedTerm { term, created_at: _, wrapped } in wrapped {
+            if *term <= last {
                 return Err(OpenError::Terms);
             }
-            root.unwrap(term_binding(cluster, number), &term.wrapped)
-        };
-        let terms = (1..).zip(wrapped).map(open).collect::<Result<_, _>>()?;
+            last = *term;
+            terms.insert(last, root.unwrap(term_binding(cluster, last), wrapped)?);
+        }
+        if terms.is_empty() {
+            return Err(OpenError::Terms);
+        }
         Ok(Self { cluster, terms })
     }
 
     /// A keyring of this one term.
     #[cfg(test)]
     pub(super) fn of(cluster: ClusterId, term: Key<Wrap>) -> Self {
-        Self { cluster, terms: vec![term] }
+        Self { cluster, terms: BTreeMap::from([(1, term)]) }
     }
 
     /// Returns the number of the term that seals.
     pub fn active(&self) -> u32 {
-        u32::try_from(self.terms.len()).expect("terms are counted in 32 bits")
+        *self.last().0
+    }
+
+    /// Whether it opens what was sealed under this term.
+    pub fn holds(&self, term: u32) -> bool {
+        self.terms.contains_key(&term)
     }
 
     pub fn cluster(&self) -> ClusterId {
@@ -75,11 +89,10 @@ impl Keyring {
 
     /// Seals a payload under a new data key and the active term; the plaintext is wiped.
     pub fn seal(&self, context: &Context, plain: Plaintext) -> Sealed {
-        let term = self.active();
-        let key = self.terms.last().expect("never empty");
         let data_key = Key::<Payload>::random();
         let body = envelope::seal(data_key.bytes(), context.payload_binding(), plain.expose());
-        Sealed { term, wrapped_key: key.wrap(context.data_key_binding(term), &data_key), body }
+        let WrappedKey { term, wrapped } = self.wrap(context, &data_key);
+        Sealed { term, wrapped_key: wrapped, body }
     }
 
     /// Opens a payload that was sealed for exactly this context.
@@ -88,12 +101,36 @@ impl Keyring {
     /// An unknown term, another context, another key, damaged bytes.
     pub fn open_sealed(&self, context: &Context, sealed: &Sealed) -> Result<Plaintext, OpenError> {
         let Sealed { term, wrapped_key, body } = sealed;
-        let key = (*term as usize)
-            .checked_sub(1)
-            .and_then(|at| self.terms.get(at))
-            .ok_or(OpenError::UnknownTerm(*term))?;
-        let data_key = key.unwrap::<Payload>(context.data_key_binding(*term), wrapped_key)?;
+        let data_key = self.unwrap(context, *term, wrapped_key)?;
         envelope::open(data_key.bytes(), context.payload_binding(), body).map(Plaintext::from)
+    }
+
+    /// Moves a data key that was wrapped for exactly this context under the active term; the payload stays as it is.
+    ///
+    /// # Errors
+    /// An unknown term, another context, another key, damaged bytes.
+    pub fn rewrap(&self, context: &Context, key: &WrappedKey) -> Result<WrappedKey, OpenError> {
+        let WrappedKey { term, wrapped } = key;
+        Ok(self.wrap(context, &self.unwrap(context, *term, wrapped)?))
+    }
+
+    fn wrap(&self, context: &Context, data_key: &Key<Payload>) -> WrappedKey {
+        let (&term, key) = self.last();
+        WrappedKey { term, wrapped: key.wrap(context.data_key_binding(term), data_key) }
+    }
+
+    fn unwrap(
+        &self,
+        context: &Context,
+        term: u32,
+        wrapped: &[u8],
+    ) -> Result<Key<Payload>, OpenError> {
+        let key = self.terms.get(&term).ok_or(OpenError::UnknownTerm(term))?;
+        key.unwrap(context.data_key_binding(term), wrapped)
+    }
+
+    fn last(&self) -> (&u32, &Key<Wrap>) {
+        self.terms.last_key_value().expect("never empty")
     }
 
     /// Tells whether a payload that was sealed for this context is `plain`, in a time that depends on its size only.
@@ -126,7 +163,8 @@ pub(super) fn term_binding(cluster: ClusterId, term: u32) -> Binding {
 }
 
 fn wrap(root: &Key<Root>, cluster: ClusterId, term: u32, key: &Key<Wrap>) -> WrappedTerm {
-    WrappedTerm { term, wrapped: root.wrap(term_binding(cluster, term), key) }
+    let wrapped = root.wrap(term_binding(cluster, term), key);
+    WrappedTerm { term, created_at: Timestamp(0), wrapped }
 }
 
 #[cfg(test)]
@@ -232,10 +270,44 @@ mod tests {
         };
         assert_eq!(refused(cluster, &[]), OpenError::Terms);
         assert_eq!(refused(cluster, &[two.clone(), stored[0].clone()]), OpenError::Terms);
+        assert_eq!(refused(cluster, &[wrap(&root, cluster, 0, &Key::random())]), OpenError::Terms);
         assert_eq!(refused(cluster, &[stored[0].clone(), stored[0].clone()]), OpenError::Terms);
         let renamed = WrappedTerm { term: 1, ..two };
         assert_eq!(refused(cluster, &[renamed]), OpenError::Mismatch);
         assert_eq!(refused(ClusterId::random(), &stored), OpenError::Mismatch);
+    }
+
+    #[test]
+    fn a_rewrapped_key_opens_the_same_payload_and_the_old_term_is_needed_no_longer() {
+        let root = Key::random();
+        let cluster = context().cluster;
+        let (first, mut stored) = Keyring::generate(&root, cluster);
+        let sealed = first.seal(&context(), plain("hunter2"));
+        stored.push(Keyring::next_term(&root, cluster, &stored));
+        let both = Keyring::open(&root, cluster, &stored).unwrap();
+        let moved = both.rewrap(&context(), &sealed.key()).unwrap();
+        assert_eq!((both.active(), moved.term), (2, 2));
+        let sealed = Sealed::new(moved, sealed.body);
+        let alone = Keyring::open(&root, cluster, &stored[1..]).unwrap();
+        assert!(alone.holds(2) && !alone.holds(1));
+        let opened = alone.open_sealed(&context(), &sealed).unwrap();
+        assert_eq!(opened.expose(), b"hunter2");
+        let old = first.seal(&context(), plain("x"));
+        assert_eq!(alone.open_sealed(&context(), &old).unwrap_err(), OpenError::UnknownTerm(1));
+        assert_eq!(alone.rewrap(&context(), &old.key()).unwrap_err(), OpenError::UnknownTerm(1));
+        assert_eq!(Keyring::next_term(&root, cluster, &stored[1..]).term, 3);
+    }
+
+    #[test]
+    fn a_data_key_is_rewrapped_only_for_the_payload_it_belongs_to() {
+        let root = Key::random();
+        let cluster = context().cluster;
+        let (first, mut stored) = Keyring::generate(&root, cluster);
+        let sealed = first.seal(&context(), plain("x"));
+        stored.push(Keyring::next_term(&root, cluster, &stored));
+        let both = Keyring::open(&root, cluster, &stored).unwrap();
+        let other = Context { version: 2, ..context() };
+        assert_eq!(both.rewrap(&other, &sealed.key()).unwrap_err(), OpenError::Mismatch);
     }
 
     #[test]

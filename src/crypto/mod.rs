@@ -20,6 +20,8 @@ pub mod seal;
 
 pub mod keyring;
 
+pub mod keychain;
+
 pub mod record;
 
 pub mod unlock;

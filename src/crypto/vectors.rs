@@ -20,6 +20,7 @@ use super::{
     },
 };
 use crate::kit::{
+    clock::Timestamp,
     id::{ClusterId, NodeId, UnlockerId},
     vectors::Vector,
 };
@@ -149,7 +150,8 @@ fn run(vector: &Vector) -> (Outcome, Option<Vec<u8>>) {
             let binding = || term_binding(cluster, term);
             let root: Key<super::key::Root> = key(vector, "key");
             if term == 1 {
-                let stored = [WrappedTerm { term, wrapped: sealed.clone() }];
+                let stored =
+                    [WrappedTerm { term, created_at: Timestamp(0), wrapped: sealed.clone() }];
                 let whole = Keyring::open(&root, cluster, &stored).map(|_| ()).map_err(name);
                 assert_eq!(whole.is_ok(), vector.text("expect") == "ok");
             }

@@ -4,11 +4,12 @@
 use super::{
     backup::args::BackupCommand,
     exit::EXIT_CODES,
+    key::args::{ClusterUpdateArgs, KeyCommand},
     node::args::NodeCommand,
     parse,
     service::args::ServiceCommand,
     stack::args::StackCommand,
-    unlocker::args::{ClusterUpdateArgs, UnlockArgs, UnlockKeyArgs, UnlockerCommand},
+    unlocker::args::{UnlockArgs, UnlockKeyArgs, UnlockerCommand},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
@@ -84,6 +85,9 @@ pub(crate) enum Command {
     /// Show and replace the cluster's certificate authority
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Rotate the keys under which secrets and configs are stored
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Show what this node is and how it is
     #[command(after_long_help = STATUS_HELP)]
     Status(FormatArgs),

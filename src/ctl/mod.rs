@@ -13,6 +13,7 @@ mod exit;
 mod format;
 mod input;
 mod join;
+mod key;
 mod node;
 mod object;
 mod output;
@@ -95,7 +96,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Unlock(args) => unlocker::unlock(args, context).await,
         Command::UnlockKey(args) => unlocker::unlock_key(args, context).await,
         Command::Unlocker(command) => unlocker::run(command, context).await,
-        Command::Update(args) => unlocker::update(args, context).await,
+        Command::Key(command) => key::run(command, context).await,
+        Command::Update(args) => key::update(args, context).await,
         Command::Completion { shell } => completion(shell),
         Command::Demo(args) => demo::run(args).await,
     }

@@ -38,5 +38,7 @@ pub const TASK_HISTORY: usize = 5;
 pub const JOIN_TOKENS: usize = 100;
 /// Ways to the root key that managers share: they lie in each manager's key header, which is read whole.
 pub const UNLOCKERS: usize = 16;
+/// Terms of the keyring that are not empty yet: they lie in one row of the store.
+pub const TERMS: usize = 16;
 /// Default port of the cluster listener.
 pub const DEFAULT_PORT: u16 = 2390;

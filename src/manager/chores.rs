@@ -279,6 +279,7 @@ impl Todo {
                     Key::Object(_) | Key::Task(_) | Key::Answered(_) | Key::Remnant(_),
                 )
                 | Change::PutBody { .. }
+                | Change::PutKey { .. }
                 | Change::DeleteBody { .. } => {}
             }
         }

@@ -7,11 +7,14 @@ pub mod ca;
 pub mod chores;
 pub mod control;
 pub mod dispatcher;
+pub mod forget;
 pub mod group;
 pub mod orchestrator;
+pub mod rekey;
 pub mod scheduler;
 
 mod answers;
+mod payloads;
 
 #[cfg(test)]
 mod simulation;

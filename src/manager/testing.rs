@@ -3,7 +3,7 @@
 use super::{control::ControlService, dispatcher::DispatcherService};
 use crate::{
     client::Client,
-    crypto::{key::Key, keyring::Keyring, seal::Sealed},
+    crypto::{key::Key, keychain::Keychain, keyring::Keyring, plaintext::Plaintext},
     kit::{
         clock::{Clock, Timestamp},
         id::{ClusterId, NodeId, ServiceId, TaskId},
@@ -11,7 +11,7 @@ use crate::{
     },
     model::{
         Meta,
-        cluster::{Cluster, ClusterSettings, Token},
+        cluster::{Cluster, ClusterSettings, Token, authority_context},
         command::{Command, TaskChange},
         node::{Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role},
         task::{Task, TaskState, TaskStatus},
@@ -34,7 +34,7 @@ pub(crate) struct Manager {
     pub(crate) node: NodeId,
     pub(crate) control: ControlService,
     ca: Authority,
-    keyring: Arc<Keyring>,
+    keys: Arc<Keychain>,
     clock: Clock,
     addr: SocketAddr,
     dir: tempfile::TempDir,
@@ -98,7 +98,10 @@ impl Manager {
         let dir = tempfile::tempdir().unwrap();
         let (cluster, node, clock) = (ClusterId::random(), NodeId::random(), Clock::system());
         let ca = Authority::generate(cluster, clock.now());
-        let (keyring, terms) = Keyring::generate(&Key::random(), cluster);
+        let root = Arc::new(Key::random());
+        let (keyring, terms) = Keyring::generate(&root, cluster);
+        let keys = Keychain::open(Arc::clone(&root), cluster, &terms).unwrap();
+        let keys = Arc::new(keys);
         let options = Options {
             dir: dir.path().join("raft"),
             cluster,
@@ -114,7 +117,7 @@ impl Manager {
             meta: Meta::default(),
             settings: ClusterSettings { heartbeat, ..ClusterSettings::default() },
             ca_certificate: ca.certificate().to_vec(),
-            ca_key: Sealed { term: 1, wrapped_key: vec![], body: vec![] },
+            ca_key: keyring.seal(&authority_context(cluster), Plaintext::new(vec![1])),
             keyring: terms,
             next_raft_id: 2,
             rotation: None,
@@ -122,23 +125,23 @@ impl Manager {
             unlockers: Vec::new(),
             key_files: true,
             backup: None,
+            rekeying: Default::default(),
         };
         let found = Command::Found { cluster: Box::new(cluster), node: Box::new(founder(node)) };
         raft.propose(None, found).await.unwrap();
 
         let stop = Stop::new();
-        let keyring = Arc::new(keyring);
         let dispatcher = DispatcherService::new(
             raft.clone(),
             node,
-            Arc::clone(&keyring),
+            Arc::clone(&keys),
             clock.clone(),
             stop.clone(),
         );
         let control = ControlService::new(
             raft.clone(),
-            Arc::clone(&keyring),
-            Arc::new(Key::random()),
+            Arc::clone(&keys),
+            root,
             node,
             dispatcher.logs(),
             Arc::new(Dial(tls_of(&ca, node, &clock))),
@@ -153,7 +156,7 @@ impl Manager {
             start("operators", async move { operators.await.unwrap() }),
             start("dispatcher", dispatcher.run()),
         ]);
-        Self { raft, node, control, ca, keyring, clock, addr, dir, stop, running }
+        Self { raft, node, control, ca, keys, clock, addr, dir, stop, running }
     }
 
     /// A second manager's dispatcher on the same store, with a row of its own.
@@ -168,9 +171,9 @@ impl Manager {
         };
         let (hash, row) = (token.hash, Node { manager: None, ..founder(node) });
         let stop = Stop::new();
-        let keyring = Arc::clone(&self.keyring);
+        let keys = Arc::clone(&self.keys);
         let (raft, clock) = (self.raft.clone(), self.clock.clone());
-        let dispatcher = DispatcherService::new(raft, node, keyring, clock, stop.clone());
+        let dispatcher = DispatcherService::new(raft, node, keys, clock, stop.clone());
         let (addr, mut running) = serve(&dispatcher, node, &self.ca, &self.clock, &stop).await;
         for command in [
             Command::AddToken { token, revoke: false },
@@ -188,6 +191,15 @@ impl Manager {
         let tls = self.stranger();
         tls.set_identity(&issue(&self.ca, self.node, Role::Worker, self.clock.now())).unwrap();
         DispatcherClient::new(pki::channel(&tls, &other.addr.to_string(), other.node))
+    }
+
+    pub(crate) fn keys(&self) -> Arc<Keychain> {
+        Arc::clone(&self.keys)
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// An operator's connection.
@@ -308,7 +320,7 @@ fn founder(id: NodeId) -> Node {
             at: Timestamp(1),
             dispatcher: None,
         },
-        manager: Some(ManagerStatus { raft_id: 1, addr: "127.0.0.1:2390".into() }),
+        manager: Some(ManagerStatus { raft_id: 1, addr: "127.0.0.1:2390".into(), oldest_term: 0 }),
         certificate: None,
     }
 }

@@ -1,5 +1,13 @@
 //! Choices that are expensive to change, newest first: question, choice, price, and what would change our mind.
 //!
+//! **2026-11. A rotation replaces wrapped keys, not payloads.** Data keys are rows of their own beside the bodies, and the next
+//! step is read off the state. *Price:* a data key that somebody has learned stays good for its payload, until the secret is made anew.
+//! *Change of mind:* a rule that asks for payloads to be encrypted again.
+//!
+//! **2026-11. An empty term is dropped at once, not when every disk is clean.** A log that is applied again opens nothing, so no
+//! manager needs it. *Price:* none found; the disks are cleaned afterwards, and `key status` names those that are not.
+//! *Change of mind:* an entry that has to be opened to be applied.
+//!
 //! **2026-11. TPMs are spoken to in their own protocol, and belong to the node.** The usual library would have to be on every machine
 //! that builds or runs secretd, for nine commands; and what a TPM seals is of use on one machine, so the store knows nothing of it.
 //! *Price:* our own marshalling and sessions, held to a TPM in software by tests; a cluster must keep an unlocker that the store

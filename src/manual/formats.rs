@@ -44,7 +44,7 @@
 //! | `node.keys` | magic `secretd keys\n`, SHA-256 of the rest, `NodeKeys`: cluster and node id, the root key under each unlocker, the storage key under the root key |
 //! | `node.identity` | one record, `NodeIdentity`: certificates, private key (sealed once more), trusted CAs, addresses |
 //! | `raft/*.log` | the log, in zero-filled segments |
-//! | `raft/` state file | rows, bodies and the applied index, in one `redb` file |
+//! | `raft/` state file | rows, bodies, their data keys and the applied index, in one `redb` file |
 //!
 //! # The log
 //! A segment starts with a header of 512 bytes: magic `sdlog`, format, number, first sequence, size, the chain of the
@@ -65,7 +65,8 @@
 //!
 //! # The state file
 //! Row keys are a kind byte and a random id; values are protobuf in the envelope, bound to their key, cluster and node. Bodies
-//! are cut into parts below 32 KiB, because the file rounds up to powers of two.
+//! are cut into parts below 32 KiB, because the file rounds up to powers of two; the data key of each, with its term, is a row of its
+//! own, which is all that a rotation of the keyring writes. The format is 2; 1 had both in one.
 //!
 //! # A backup
 //! ```text

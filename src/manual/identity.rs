@@ -49,7 +49,8 @@
 //!
 //! *What it does not do.* Whoever has the old CA's key can pose as any node until the rotation ends, and so get a certificate of
 //! the new one for a node that exists. After a theft also look for nodes you do not know, and remove and join anew those
-//! you doubt. It changes no payload's key and no root key.
+//! you doubt. It changes no payload's key and no root key: see
+//! [`super::keys`].
 //!
 //! # Going
 //! `leave` says goodbye: a manager is demoted first, then the row says that the node left. It is no member from then on, whatever

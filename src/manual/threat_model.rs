@@ -31,7 +31,8 @@
 //!   PCRs, with the systems that measure the same. Whoever steals the whole machine and can start it has its keys. What crosses the
 //!   bus is encrypted, and another TPM that somebody put between is noticed unless it was there when the key was sealed.
 //! - An unlocker that was removed opens the headers written since no more. An older copy of `node.keys` it still opens, and
-//!   with that the root key: the blocks of a disk forget slowly. Rotate keys after a loss, and keep copies of headers away.
+//!   with that the root key: the blocks of a disk forget slowly. `secretctl key rotate` makes new terms, which an old copy
+//!   of the store does not hold, but the root key stays: whoever had it opens a *newer* copy of the store too. Keep copies away.
 //! - That a node confirms a removal is the word of its agent. An honest agent keeps to it; whoever owned the node may have
 //!   made a copy, and what a task did with its secret nobody knows. After a break-in replace what the node ever had.
 //! - Buffers of the HTTP/2, protobuf and TLS libraries are wiped when they are freed, as all memory is; those of a

@@ -26,6 +26,8 @@ pub struct ClusterSettings {
     pub certificate_life: Duration,
     /// Tasks kept per slot.
     pub task_history: u64,
+    /// After so long the keyring gets a new term; unset: only when somebody asks, or a manager goes.
+    pub key_max_age: Option<Duration>,
 }
 
 impl Default for ClusterSettings {
@@ -34,6 +36,7 @@ impl Default for ClusterSettings {
             heartbeat: Duration::from_secs(5),
             certificate_life: Duration::from_secs(72 * 3600),
             task_history: crate::kit::limits::TASK_HISTORY as u64,
+            key_max_age: Some(Duration::from_secs(90 * 24 * 3600)),
         }
     }
 }
@@ -62,6 +65,26 @@ pub struct Cluster {
     pub key_files: bool,
     /// The last backup that was read to its end.
     pub backup: Option<BackupStatus>,
+    pub rekeying: Rekeying,
+}
+
+/// What is going on with the keyring's terms.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rekeying {
+    /// A manager has gone since the last term was made: the next one is due.
+    pub due: bool,
+    /// Set until nothing is left under an older term.
+    pub running: Option<Rewrapping>,
+}
+
+/// Data keys move to the newest term.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrapping {
+    pub started_at: Timestamp,
+    /// What lay under older terms when it began: payloads, and the CA's key.
+    pub total: u64,
+    /// At most so many payloads each second; unset: the default.
+    pub rate: Option<u32>,
 }
 
 /// A backup that was verified.
@@ -77,6 +100,16 @@ impl Cluster {
     /// SHA-256 over the CA's certificate: what join tokens pin, and what a node's row says of its issuer.
     pub fn ca_digest(&self) -> [u8; 32] {
         Sha256::digest(&self.ca_certificate).into()
+    }
+
+    /// The term under which everything new is sealed; 0 before the first.
+    pub fn active_term(&self) -> u32 {
+        self.keyring.last().map_or(0, |last| last.term)
+    }
+
+    /// The oldest term that is kept; 0 before the first.
+    pub fn oldest_term(&self) -> u32 {
+        self.keyring.first().map_or(0, |first| first.term)
     }
 
     /// The CAs that nodes are to trust, DER, the present one first.

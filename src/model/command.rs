@@ -7,17 +7,17 @@ use super::{
     object::{Kind, VersionNumber},
     refusal::Refusal,
     service::{ServiceSpec, UpdateStatus},
-    task::{Task, TaskState, TaskStatus},
+    task::{ObjectVersion, Task, TaskState, TaskStatus},
 };
 use crate::{
-    crypto::{seal::Sealed, unlock::Unlocker},
+    crypto::{keyring::WrappedTerm, seal::Sealed, unlock::Unlocker},
     kit::{
         clock::Timestamp,
         id::{ClientId, NodeId, ObjectId, ServiceId, TaskId, UnlockerId},
         name::ObjectName,
     },
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Names one request of one caller; the same one sent twice is done once and answered twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,6 +169,48 @@ pub enum Command {
     NoteBackup {
         backup: BackupStatus,
     },
+    /// Gives the keyring the term that follows its last one. Everything new is sealed under it from now on, and the leader
+    /// moves the rest, at most `rate` payloads each second.
+    AddTerm {
+        term: WrappedTerm,
+        rate: Option<u32>,
+    },
+    /// Moves data keys to `term`; those that are gone, or were moved meanwhile, stay as they are.
+    Rewrap {
+        term: u32,
+        keys: Vec<Rewrapped>,
+        authority: Option<RewrappedAuthority>,
+    },
+    /// Forgets the terms below this one, under which nothing lies any more.
+    DropTerms {
+        before: u32,
+    },
+    /// This manager keeps nothing on its disk that was written while there were terms below this one.
+    NoteTerms {
+        id: NodeId,
+        oldest: u32,
+    },
+    /// Unset: terms do not age.
+    SetKeyMaxAge {
+        age: Option<Duration>,
+    },
+}
+
+/// The data key of one version, under another term.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrapped {
+    pub version: ObjectVersion,
+    /// The term under which it must still lie.
+    pub from: u32,
+    pub wrapped: Vec<u8>,
+}
+
+/// The data key of the CA's key, under another term.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RewrappedAuthority {
+    /// As it is wrapped before: the CA may have been replaced meanwhile.
+    pub was: Vec<u8>,
+    pub wrapped: Vec<u8>,
 }
 
 /// One change to one task. A change to a task that is gone, or backwards, does nothing.

@@ -125,6 +125,8 @@ pub struct ManagerStatus {
     pub raft_id: u64,
     /// `IP:PORT` at which the other nodes reach it.
     pub addr: String,
+    /// What it keeps on its disk was written under this term of the keyring or a later one; 0: it has not said.
+    pub oldest_term: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

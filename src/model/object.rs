@@ -82,6 +82,8 @@ pub struct Version {
     pub created_at: Timestamp,
     /// Bytes of the plaintext.
     pub size: u64,
+    /// The keyring's term under which its data key lies.
+    pub term: u32,
 }
 
 /// A secret or a config without its payload.

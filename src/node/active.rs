@@ -378,7 +378,7 @@ impl Active {
         let card = Arc::new(card);
         let signer = match &managing {
             Some(managing) => {
-                Signer::Own { raft: managing.raft.clone(), keyring: Arc::clone(&managing.keyring) }
+                Signer::Own { raft: managing.raft.clone(), keys: Arc::clone(&managing.keys) }
             }
             None => Signer::Managers,
         };
@@ -685,6 +685,7 @@ fn founding(
         unlockers: ways.shared.clone(),
         key_files: ways.key_file,
         backup: None,
+        rekeying: Default::default(),
     };
     let node = Node {
         id: keys.node,
@@ -700,7 +701,7 @@ fn founding(
             at: now,
             dispatcher: None,
         },
-        manager: Some(ManagerStatus { raft_id: 1, addr: advertise.to_string() }),
+        manager: Some(ManagerStatus { raft_id: 1, addr: advertise.to_string(), oldest_term: 0 }),
         certificate: Some(CertificateStatus {
             issuer,
             role: Role::Manager,

@@ -305,7 +305,7 @@ async fn take_over(
             at: now,
             dispatcher: None,
         },
-        manager: Some(ManagerStatus { raft_id, addr }),
+        manager: Some(ManagerStatus { raft_id, addr, oldest_term: 0 }),
         certificate: Some(certificate),
     };
     let noted = raft.propose(None, Command::Reestablish { node: Box::new(row) }).await;

@@ -6,7 +6,7 @@ use super::{
     switch::Switch,
 };
 use crate::{
-    crypto::keyring::Keyring,
+    crypto::keychain::Keychain,
     kit::{
         chain::chain,
         task::{self, Running, Stop},
@@ -16,6 +16,8 @@ use crate::{
         chores::Chores,
         control::ControlService,
         dispatcher::{DispatcherService, RelayService},
+        forget,
+        rekey::Rekey,
     },
     pki::{self, Tls},
     raft::{self, Leadership, PeerError, Raft},
@@ -54,7 +56,7 @@ impl raft::Peers for Dial {
 /// The parts of a manager.
 pub(super) struct Managing {
     pub(super) raft: Raft,
-    pub(super) keyring: Arc<Keyring>,
+    pub(super) keys: Arc<Keychain>,
     listen: SocketAddr,
     advertise: String,
     control: ControlServer<ControlService>,
@@ -74,9 +76,9 @@ impl Managing {
         let stop = Stop::new();
         let mut parts = Vec::new();
         match Self::parts(around, card, tls, &raft, listener, &stop, &mut parts).await {
-            Ok((listen, keyring, control)) => {
+            Ok((listen, keys, control)) => {
                 let advertise = card.read(|member| member.advertise_addr.clone());
-                Ok(Self { raft, keyring, listen, advertise, control, parts, stop })
+                Ok(Self { raft, keys, listen, advertise, control, parts, stop })
             }
             Err(error) => {
                 halt(&raft, parts, &stop).await;
@@ -93,7 +95,7 @@ impl Managing {
         listener: TcpListener,
         stop: &Stop,
         parts: &mut Vec<Running<()>>,
-    ) -> Result<(SocketAddr, Arc<Keyring>, ControlServer<ControlService>), ActiveError> {
+    ) -> Result<(SocketAddr, Arc<Keychain>, ControlServer<ControlService>), ActiveError> {
         let clock = around.clock.clone();
         let listen = listener
             .local_addr()
@@ -126,18 +128,19 @@ impl Managing {
         ));
         let state = filled(raft).await?;
         let cluster = state.cluster().ok_or(ActiveError::NoCluster)?;
-        let keyring = Keyring::open(&card.keys.root, card.keys.cluster, &cluster.keyring);
-        let keyring = Arc::new(keyring.map_err(ActiveError::Keyring)?);
+        let root = Arc::clone(&card.keys.root);
+        let keys = Keychain::open(root, card.keys.cluster, &cluster.keyring);
+        let keys = Arc::new(keys.map_err(ActiveError::Keyring)?);
         let dispatcher = DispatcherService::new(
             raft.clone(),
             card.keys.node,
-            Arc::clone(&keyring),
+            Arc::clone(&keys),
             clock.clone(),
             stop.clone(),
         );
         let control = ControlService::new(
             raft.clone(),
-            Arc::clone(&keyring),
+            Arc::clone(&keys),
             Arc::clone(&card.keys.root),
             card.keys.node,
             dispatcher.logs(),
@@ -146,17 +149,21 @@ impl Managing {
         );
         let ca = CaService::new(
             raft.clone(),
-            Arc::clone(&keyring),
+            Arc::clone(&keys),
             Arc::clone(&card.keys.root),
             clock.clone(),
         );
         dispatching.on(dispatcher.server());
         certifying.on(ca.server());
         relaying.on(dispatcher.relay());
+        let rekey = Rekey::new(raft.clone(), Arc::clone(&keys), clock.clone());
+        let forgetting = forget::run(raft.clone(), card.keys.node, stop.clone());
         let chores = Chores::new(raft.clone(), clock);
         parts.push(task::start("dispatcher", dispatcher.run()));
         parts.push(task::start("chores", chores.run(stop.clone())));
-        Ok((listen, keyring, ControlServer::new(control)))
+        parts.push(task::start("rekey", rekey.run(stop.clone())));
+        parts.push(task::start("forget", forgetting));
+        Ok((listen, keys, ControlServer::new(control)))
     }
 
     /// The control API over this manager's store.

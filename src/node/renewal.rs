@@ -4,7 +4,7 @@ use super::{active::ActiveError, member::Card};
 use crate::{
     agent::Handle,
     client::enroll::{self, Enrolled},
-    crypto::keyring::Keyring,
+    crypto::{keychain::Keychain, keyring::Keyring},
     kit::{
         backoff::Backoff,
         chain::chain,
@@ -35,7 +35,7 @@ const SPREAD: Duration = Duration::from_secs(2);
 
 /// Who signs this node's next certificate.
 pub(super) enum Signer {
-    Own { raft: Raft, keyring: Arc<Keyring> },
+    Own { raft: Raft, keys: Arc<Keychain> },
     Managers,
 }
 
@@ -122,10 +122,11 @@ impl Renewal {
 
     async fn renew(&self) -> Result<(), ActiveError> {
         match &self.signer {
-            Signer::Own { raft, keyring } => {
+            Signer::Own { raft, keys } => {
                 let cluster = raft.state().cluster().cloned().ok_or(ActiveError::NoCluster)?;
                 let (node, now) = (self.card.keys.node, self.clock.now());
-                let (identity, certificate) = sign(&cluster, keyring, node, now)?;
+                let keyring = keys.keyring(&cluster.keyring).map_err(ActiveError::Keyring)?;
+                let (identity, certificate) = sign(&cluster, &keyring, node, now)?;
                 self.card.take(&self.tls, identity, None)?;
                 // For `node inspect`: the certificate is good without it.
                 let id = self.card.keys.node;

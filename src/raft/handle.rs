@@ -19,7 +19,7 @@ use super::{
 use crate::{
     crypto::{
         key::{Key, Storage},
-        seal::Sealed,
+        seal::{Sealed, WrappedKey},
     },
     kit::{
         clock::Clock,
@@ -160,6 +160,8 @@ impl StartError {
 pub struct Status {
     pub raft_id: u64,
     pub term: u64,
+    /// Index of the first entry that is still in the log.
+    pub first_index: u64,
     /// Index of the last entry in the log, and of the last one applied; 0 if none.
     pub last_index: u64,
     pub applied_index: u64,
@@ -365,6 +367,31 @@ impl Raft {
             .unwrap_or_else(|error| Err(BodyError::Read(error.to_string())))
     }
 
+    /// The data keys of versions, as they are wrapped now; those that are gone are left out.
+    ///
+    /// # Errors
+    /// [`BodyError::Read`]: the state file cannot be read.
+    pub async fn data_keys(
+        &self,
+        versions: Vec<ObjectVersion>,
+    ) -> Result<Vec<(ObjectVersion, WrappedKey)>, BodyError> {
+        let machine = self.core.machine.clone();
+        let read = move || {
+            let mut keys = Vec::with_capacity(versions.len());
+            for version in versions {
+                match machine.key(&version) {
+                    Ok(key) => keys.push((version, key)),
+                    Err(BodyError::Unknown(_)) => {}
+                    Err(error @ BodyError::Read(_)) => return Err(error),
+                }
+            }
+            Ok(keys)
+        };
+        tokio::task::spawn_blocking(read)
+            .await
+            .unwrap_or_else(|error| Err(BodyError::Read(error.to_string())))
+    }
+
     /// Every change from now on, in order, one message for each entry applied. Who lags behind gets an error and looks
     /// at the state anew.
     pub fn changes(&self) -> broadcast::Receiver<Arc<Changes>> {
@@ -382,6 +409,7 @@ impl Raft {
         Status {
             raft_id: metrics.id,
             term: metrics.current_term,
+            first_index: metrics.purged.map_or(0, |id| id.index) + 1,
             last_index: metrics.last_log_index.unwrap_or(0),
             applied_index: metrics.last_applied.map_or(0, |id| id.index),
             members: membership.nodes().map(|(id, member)| (*id, member.clone())).collect(),

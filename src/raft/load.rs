@@ -98,6 +98,7 @@ mod tests {
                 number: VersionNumber::FIRST,
                 created_at: Timestamp(1),
                 size: 1,
+                term: 1,
             }],
         }))
     }

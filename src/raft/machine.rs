@@ -13,7 +13,7 @@ use super::{
     write_behind::{Shared, Unwritten},
 };
 use crate::{
-    crypto::seal::Sealed,
+    crypto::seal::{Sealed, WrappedKey},
     kit::{chain::chain, failpoint::failpoint},
     model::task::ObjectVersion,
     store::{Applied, Change, State},
@@ -203,10 +203,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         changeset.membership = self.membership.clone();
         let crowded = self
             .shared
-            .add(changeset)
+            .add(changeset, Arc::new(state))
             .map_err(|why| StorageIOError::write_state_machine(AnyError::error(why)))?;
-        // Bodies first: whoever sees the state finds what it speaks of.
-        self.shared.state.store(Arc::new(state));
         self.shared.applied.send_replace(index_of(self.applied));
         for changes in feed {
             // Nobody may be listening.
@@ -303,29 +301,54 @@ impl MachineHandle {
         self.shared.applied.subscribe().wait_for(|applied| *applied >= index).await.is_ok()
     }
 
-    /// The sealed payload of a version, written or not yet. Reads the disk.
+    /// The sealed payload of a version, written or not yet. Reads the disk. The state that is read afterwards has the
+    /// keyring's terms that open it, unless they were dropped since.
     ///
     /// # Errors
     /// [`BodyError`].
     pub(super) fn body(&self, version: &ObjectVersion) -> Result<Sealed, BodyError> {
-        let file = {
-            let unwritten = self.shared.lock();
-            let layers = [Some(&unwritten.pending), unwritten.writing.as_deref()];
-            for layer in layers.into_iter().flatten() {
-                match layer.bodies.get(version) {
-                    Some(Some(sealed)) => return Ok(Sealed::clone(sealed)),
-                    Some(None) => return Err(BodyError::Unknown(*version)),
-                    None => {}
-                }
-            }
-            unwritten.file.clone()
+        let Found { key, body, file } = self.find(version)?;
+        let body = match body {
+            Some(body) => Vec::clone(&body),
+            None => from_file(file.as_deref(), version, StateFile::body)?,
         };
-        let Some(file) = file else { return Err(BodyError::Read(CLOSED.into())) };
-        match file.body(version) {
-            Ok(Some(sealed)) => Ok(sealed),
-            Ok(None) => Err(BodyError::Unknown(*version)),
-            Err(error) => Err(BodyError::Read(chain(&error).to_string())),
+        let key = match key {
+            Some(key) => key,
+            None => from_file(file.as_deref(), version, StateFile::key)?,
+        };
+        Ok(Sealed::new(key, body))
+    }
+
+    /// The data key of a version, as it is wrapped; otherwise like [`MachineHandle::body`].
+    ///
+    /// # Errors
+    /// [`BodyError`].
+    pub(super) fn key(&self, version: &ObjectVersion) -> Result<WrappedKey, BodyError> {
+        let Found { key, body: _, file } = self.find(version)?;
+        match key {
+            Some(key) => Ok(key),
+            None => from_file(file.as_deref(), version, StateFile::key),
         }
+    }
+
+    /// Looks at what is not written yet.
+    fn find(&self, version: &ObjectVersion) -> Result<Found, BodyError> {
+        let unwritten = self.shared.lock();
+        let mut found = Found { key: None, body: None, file: unwritten.file.clone() };
+        let layers = [Some(&unwritten.pending), unwritten.writing.as_deref()];
+        for layer in layers.into_iter().flatten() {
+            if found.body.is_none()
+                && let Some(body) = layer.bodies.get(version)
+            {
+                found.body = Some(Arc::clone(body.as_ref().ok_or(BodyError::Unknown(*version))?));
+            }
+            if found.key.is_none()
+                && let Some(key) = layer.keys.get(version)
+            {
+                found.key = Some(key.clone().ok_or(BodyError::Unknown(*version))?);
+            }
+        }
+        Ok(found)
     }
 
     /// Why no more changes should be taken on, if the state file's disk is full.
@@ -346,6 +369,26 @@ impl MachineHandle {
         // Others may hold on to this handle; the file must be free for whoever opens it next.
         self.shared.lock().file = None;
         self.shared.written.notify_all();
+    }
+}
+
+/// What of a version is in memory, and the file that has the rest.
+struct Found {
+    key: Option<WrappedKey>,
+    body: Option<Arc<Vec<u8>>>,
+    file: Option<Arc<StateFile>>,
+}
+
+fn from_file<T>(
+    file: Option<&StateFile>,
+    version: &ObjectVersion,
+    read: impl FnOnce(&StateFile, &ObjectVersion) -> Result<Option<T>, StateFileError>,
+) -> Result<T, BodyError> {
+    let Some(file) = file else { return Err(BodyError::Read(CLOSED.into())) };
+    match read(file, version) {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => Err(BodyError::Unknown(*version)),
+        Err(error) => Err(BodyError::Read(chain(&error).to_string())),
     }
 }
 
@@ -420,6 +463,55 @@ mod tests {
         let (machine, handle, _) = Machine::open(&path, identity).unwrap();
         assert_eq!(machine.applied(), Some(create(2).1.log_id));
         assert_eq!(handle.body(&create(2).0).unwrap().body, vec![2; 100]);
+        handle.close();
+    }
+
+    #[tokio::test]
+    async fn a_rewrapped_key_is_read_wherever_it_is_and_the_body_is_not_written_again() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("state.redb");
+        let identity = Arc::new(LogIdentity {
+            cluster: ClusterId::random(),
+            node: NodeId::random(),
+            key: Arc::new(Key::random()),
+        });
+        let (mut machine, handle, _) = Machine::open(&path, identity.clone()).unwrap();
+        let (version, entry) = create(1);
+        machine.apply([entry]).await.unwrap();
+        machine.flush().await.unwrap();
+        let key = |term| WrappedKey { term, wrapped: vec![9; 3] };
+        let rewrap = |term| {
+            let mut changes = Changeset::default();
+            let ObjectVersion { object, version } = version;
+            changes.take(Change::PutKey { object, version, key: key(term) });
+            assert!(changes.bodies.is_empty());
+            changes
+        };
+        // Twice before anything is written, then as it lies in the file.
+        for term in [2, 3] {
+            let state = machine.shared.state.load_full();
+            machine.shared.add(rewrap(term), state).unwrap();
+            assert_eq!(handle.key(&version).unwrap(), key(term));
+            assert_eq!(handle.body(&version).unwrap(), Sealed::new(key(term), vec![1; 100]));
+        }
+        machine.flush().await.unwrap();
+        assert!(!machine.shared.lock().pending.dirty);
+        assert_eq!(handle.body(&version).unwrap(), Sealed::new(key(3), vec![1; 100]));
+        handle.close();
+        let (_, handle, _) = Machine::open(&path, identity).unwrap();
+        assert_eq!(handle.body(&version).unwrap(), Sealed::new(key(3), vec![1; 100]));
+        let view = handle.view().await.unwrap();
+        let mut seen = Vec::new();
+        view.each::<StateFileError>(
+            |_| Ok(()),
+            |at, sealed| {
+                seen.push((at, sealed));
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert_eq!(seen, [(version, Sealed::new(key(3), vec![1; 100]))]);
+        drop(view);
         handle.close();
     }
 

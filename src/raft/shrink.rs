@@ -2,7 +2,7 @@
 
 use super::{
     snapshot::scratch,
-    state_file::{BODIES, META, ROWS, StateFile, StateFileError},
+    state_file::{BODIES, KEYS, META, ROWS, StateFile, StateFileError},
 };
 use crate::store::State;
 use redb::{ReadableDatabase as _, TableDefinition};
@@ -52,7 +52,7 @@ pub(super) fn copy(
 impl StateFile {
     fn copy(&self, path: &Path, go_on: impl Fn() -> bool) -> Result<Option<Self>, StateFileError> {
         let copy = Self::create(path, self.identity.clone())?;
-        for table in [ROWS, BODIES] {
+        for table in [ROWS, BODIES, KEYS] {
             if !self.copy_table(&copy, table, &go_on)? {
                 return Ok(None);
             }

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     kit::failpoint::failpoint,
-    model::task::ObjectVersion,
     store::{Change, Entity},
     wire::v1,
 };
@@ -290,10 +289,9 @@ impl Incoming {
             self.gathered.take(Change::Put(entity));
         }
         for body in bodies {
-            let (ObjectVersion { object, version }, sealed) =
-                codec::body_from(body).map_err(unusable)?;
+            let (version, sealed) = codec::body_from(body).map_err(unusable)?;
             self.bodies += 1;
-            self.gathered.take(Change::PutBody { object, version, sealed });
+            self.gathered.put_body(version, sealed);
         }
         if self.gathered.bytes >= COMMIT_BYTES {
             self.write()?;

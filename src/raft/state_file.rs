@@ -9,7 +9,10 @@ use super::{
     types::{LogId, StoredMembership},
 };
 use crate::{
-    crypto::{record, seal::Sealed},
+    crypto::{
+        record,
+        seal::{Sealed, WrappedKey},
+    },
     kit::{
         failpoint::failpoint,
         id::{ID_LEN, ObjectId},
@@ -35,6 +38,8 @@ use std::{
 pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 pub(super) const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 pub(super) const BODIES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("bodies");
+/// The data keys of the bodies, apart from them: a rotation of the keyring writes only these.
+pub(super) const KEYS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("keys");
 
 /// Plain: format, cluster, node. The rest is sealed.
 const FORMAT_KEY: &str = "format";
@@ -42,7 +47,7 @@ const FORMAT_KEY: &str = "format";
 const APPLIED_KEY: &str = "applied";
 /// The last entry of the snapshot that was installed last, if any.
 const INSTALLED_KEY: &str = "installed";
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// redb's page cache; its default of 1 GiB would be most of our memory.
 const CACHE_BYTES: usize = 32 << 20;
@@ -101,7 +106,8 @@ impl StateFileError {
 #[derive(Debug, Default, Clone)]
 pub(super) struct Changeset {
     pub(super) rows: BTreeMap<Key, Option<Entity>>,
-    pub(super) bodies: BTreeMap<ObjectVersion, Option<Arc<Sealed>>>,
+    pub(super) bodies: BTreeMap<ObjectVersion, Option<Arc<Vec<u8>>>>,
+    pub(super) keys: BTreeMap<ObjectVersion, Option<WrappedKey>>,
     pub(super) applied: Option<LogId>,
     pub(super) membership: StoredMembership,
     /// About what it takes in memory.
@@ -125,22 +131,35 @@ impl Changeset {
                 Some(Change::Delete(key))
             }
             Change::PutBody { object, version, sealed } => {
-                self.bytes += sealed.body.len() + sealed.wrapped_key.len();
-                self.bodies.insert(ObjectVersion { object, version }, Some(Arc::new(sealed)));
+                self.put_body(ObjectVersion { object, version }, sealed);
+                None
+            }
+            Change::PutKey { object, version, key } => {
+                self.bytes += ROW;
+                self.keys.insert(ObjectVersion { object, version }, Some(key));
                 None
             }
             Change::DeleteBody { object, version } => {
                 self.bodies.insert(ObjectVersion { object, version }, None);
+                self.keys.insert(ObjectVersion { object, version }, None);
                 None
             }
         }
     }
 
+    /// Takes in a payload and its data key.
+    pub(super) fn put_body(&mut self, version: ObjectVersion, sealed: Sealed) {
+        self.bytes += sealed.body.len() + sealed.wrapped_key.len();
+        self.keys.insert(version, Some(sealed.key()));
+        self.bodies.insert(version, Some(Arc::new(sealed.body)));
+    }
+
     /// Puts newer changes over these.
     pub(super) fn merge(&mut self, newer: Self) {
-        let Self { rows, bodies, applied, membership, bytes, dirty } = newer;
+        let Self { rows, bodies, keys, applied, membership, bytes, dirty } = newer;
         self.rows.extend(rows);
         self.bodies.extend(bodies);
+        self.keys.extend(keys);
         if dirty {
             self.applied = applied;
             self.membership = membership;
@@ -263,7 +282,7 @@ impl StateFile {
 
     /// Writes the changes and how far they go, durably, in one transaction.
     pub(super) fn commit(&self, changes: &Changeset) -> Result<(), StateFileError> {
-        let Changeset { rows, bodies, applied, membership, bytes: _, dirty: _ } = changes;
+        let Changeset { rows, bodies, keys, applied, membership, bytes: _, dirty: _ } = changes;
         self.transact(|txn| {
             let mut table = txn.open_table(ROWS)?;
             for (key, entity) in rows {
@@ -277,12 +296,11 @@ impl StateFile {
                 }
             }
             let mut table = txn.open_table(BODIES)?;
-            for (version, sealed) in bodies {
+            for (version, body) in bodies {
                 let mut parts = 0;
-                let mut was_there = sealed.is_none();
-                if let Some(sealed) = sealed {
-                    let plain = v1::Sealed::from(&**sealed).encode_to_vec();
-                    let bytes = self.seal(&body_key(version), &plain);
+                let mut was_there = body.is_none();
+                if let Some(body) = body {
+                    let bytes = self.seal(&body_key(version), body);
                     for part in bytes.chunks(BODY_PART) {
                         let key = part_key(version, parts);
                         was_there |= table.insert(key.as_slice(), part)?.is_some();
@@ -293,6 +311,17 @@ impl StateFile {
                 if was_there {
                     let (first, last) = (part_key(version, parts), part_key(version, u16::MAX));
                     table.retain_in(first.as_slice()..=last.as_slice(), |_, _| false)?;
+                }
+            }
+            let mut table = txn.open_table(KEYS)?;
+            for (version, wrapped) in keys {
+                let key = key_key(version);
+                match wrapped {
+                    Some(wrapped) => {
+                        let plain = v1::WrappedKey::from(wrapped).encode_to_vec();
+                        table.insert(key.as_slice(), self.seal(&key, &plain).as_slice())?;
+                    }
+                    None => drop(table.remove(key.as_slice())?),
                 }
             }
             let applied = codec::applied_to(applied.as_ref(), membership).encode_to_vec();
@@ -313,8 +342,8 @@ impl StateFile {
         })
     }
 
-    /// The sealed payload of a version, if the file has it.
-    pub(super) fn body(&self, version: &ObjectVersion) -> Result<Option<Sealed>, StateFileError> {
+    /// The sealed payload of a version without its data key, if the file has it.
+    pub(super) fn body(&self, version: &ObjectVersion) -> Result<Option<Vec<u8>>, StateFileError> {
         let read = || {
             let table = self.database.begin_read()?.open_table(BODIES)?;
             let mut bytes = Vec::new();
@@ -329,6 +358,19 @@ impl StateFile {
             return Ok(None);
         }
         self.open_body(version, &bytes).map(Some)
+    }
+
+    /// The data key of a version's payload, if the file has it.
+    pub(super) fn key(
+        &self,
+        version: &ObjectVersion,
+    ) -> Result<Option<WrappedKey>, StateFileError> {
+        let read = || {
+            let table = self.database.begin_read()?.open_table(KEYS)?;
+            Ok(table.get(key_key(version).as_slice())?.map(|value| value.value().to_vec()))
+        };
+        let sealed = read().map_err(|e: redb::Error| self.error("read", e))?;
+        sealed.map(|sealed| self.open_key(version, &sealed)).transpose()
     }
 
     /// A view of the file as it is now, for a snapshot.
@@ -426,14 +468,24 @@ impl StateFile {
         open().map_err(|error| self.damaged(format!("row {}: {error}", text(key))))
     }
 
-    fn open_body(&self, version: &ObjectVersion, sealed: &[u8]) -> Result<Sealed, StateFileError> {
+    fn open_body(&self, version: &ObjectVersion, sealed: &[u8]) -> Result<Vec<u8>, StateFileError> {
         let key = body_key(version);
+        record::open(&self.identity.key, &self.aad(&key), sealed)
+            .map_err(|error| self.damaged(format!("body {}: {error}", text(&key))))
+    }
+
+    fn open_key(
+        &self,
+        version: &ObjectVersion,
+        sealed: &[u8],
+    ) -> Result<WrappedKey, StateFileError> {
+        let key = key_key(version);
         let open = || {
             let plain = record::open(&self.identity.key, &self.aad(&key), sealed)
                 .map_err(Malformed::new)?;
-            v1::Sealed::decode(plain.as_slice()).map_err(codec::garbled)?.try_into()
+            v1::WrappedKey::decode(plain.as_slice()).map_err(codec::garbled)?.try_into()
         };
-        open().map_err(|error: Malformed| self.damaged(format!("body {}: {error}", text(&key))))
+        open().map_err(|error: Malformed| self.damaged(format!("key {}: {error}", text(&key))))
     }
 
     fn seal(&self, key: &[u8], plain: &[u8]) -> Vec<u8> {
@@ -507,6 +559,13 @@ impl View {
             let (key, value) = one.map_err(|e| read(e.into()))?;
             row(file.open_row(key.value(), value.value())?)?;
         }
+        let keys = self.txn.open_table(KEYS).map_err(|e| read(e.into()))?;
+        let mut body = |version: ObjectVersion, bytes: &[u8]| {
+            let key = keys.get(key_key(&version).as_slice()).map_err(|e| read(e.into()))?;
+            let key = key.ok_or_else(|| file.damaged(format!("no key of {}", version.object)))?;
+            let key = file.open_key(&version, key.value())?;
+            body(version, Sealed::new(key, file.open_body(&version, bytes)?))
+        };
         let bodies = self.txn.open_table(BODIES).map_err(|e| read(e.into()))?;
         let mut current: Option<(ObjectVersion, Vec<u8>)> = None;
         for one in bodies.range::<&[u8]>(..).map_err(|e| read(e.into()))? {
@@ -517,14 +576,14 @@ impl View {
                 Some((same, bytes)) if *same == version => bytes.extend_from_slice(part.value()),
                 _ => {
                     if let Some((done, bytes)) = current.take() {
-                        body(done, file.open_body(&done, &bytes)?)?;
+                        body(done, &bytes)?;
                     }
                     current = Some((version, part.value().to_vec()));
                 }
             }
         }
         if let Some((done, bytes)) = current {
-            body(done, file.open_body(&done, &bytes)?)?;
+            body(done, &bytes)?;
         }
         Ok(())
     }
@@ -535,6 +594,12 @@ fn body_key(version: &ObjectVersion) -> Vec<u8> {
     let mut key = b"b".to_vec();
     key.extend_from_slice(object.as_str().as_bytes());
     key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn key_key(version: &ObjectVersion) -> Vec<u8> {
+    let mut key = body_key(version);
+    key[0] = b'k';
     key
 }
 

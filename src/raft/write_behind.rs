@@ -77,14 +77,16 @@ impl Shared {
         self.unwritten.lock().expect("no holder of this lock panics")
     }
 
-    /// Adds changes to be written; says whether so many wait that the caller should.
-    pub(super) fn add(&self, changes: Changeset) -> Result<bool, String> {
+    /// Adds changes to be written and shows the state after them; says whether so many wait that the caller should. Under
+    /// one lock: whoever sees the state finds what it speaks of, and whoever has read a body sees the terms that open it.
+    pub(super) fn add(&self, changes: Changeset, state: Arc<State>) -> Result<bool, String> {
         let mut unwritten = self.lock();
         if let Some(why) = &unwritten.broken {
             return Err(why.clone());
         }
         let was_clean = !unwritten.pending.dirty;
         unwritten.pending.merge(changes);
+        self.state.store(state);
         if was_clean || unwritten.pending.bytes >= FLUSH_BYTES {
             self.wake.notify_all();
         }

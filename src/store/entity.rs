@@ -1,7 +1,7 @@
 //! The rows the store consists of, and the changes a command makes to them.
 
 use crate::{
-    crypto::seal::Sealed,
+    crypto::seal::{Sealed, WrappedKey},
     kit::id::{ClientId, NodeId, ObjectId, ServiceId, TaskId},
     model::{
         cluster::Cluster,
@@ -64,6 +64,12 @@ pub enum Change {
         object: ObjectId,
         version: VersionNumber,
         sealed: Sealed,
+    },
+    /// Keeps the data key of a version's payload under another term, in place of the one before.
+    PutKey {
+        object: ObjectId,
+        version: VersionNumber,
+        key: WrappedKey,
     },
     /// Forgets the payload of a version.
     DeleteBody {

@@ -10,13 +10,13 @@ use crate::{
         cluster::Cluster,
         command::Answered,
         node::{Node, Role},
-        object::{Kind, Object},
+        object::{Kind, Object, Version},
         service::{Service, TaskSpec},
         task::{Remnant, Task, TaskState},
     },
 };
 use imbl::{OrdMap, OrdSet};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// All metadata of the cluster. A clone costs a few pointers, so readers keep one while writes go on.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -94,7 +94,7 @@ impl State {
         match change {
             Change::Put(entity) => self.put(entity.clone()),
             Change::Delete(key) => self.delete(*key),
-            Change::PutBody { .. } | Change::DeleteBody { .. } => {}
+            Change::PutBody { .. } | Change::PutKey { .. } | Change::DeleteBody { .. } => {}
         }
     }
 
@@ -214,6 +214,23 @@ impl State {
     /// The tasks that want to run and have no node yet, by id.
     pub fn waiting_tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.index.waiting.iter().filter_map(|id| self.tasks.get(id))
+    }
+
+    /// The versions whose data keys lie under a term before this one, by object.
+    pub fn versions_before(&self, term: u32) -> impl Iterator<Item = (&Arc<Object>, &Version)> {
+        self.objects().flat_map(move |object| {
+            let old = object.versions.iter().filter(move |version| version.term < term);
+            old.map(move |version| (object, version))
+        })
+    }
+
+    /// How many versions lie under each term.
+    pub fn versions_by_term(&self) -> BTreeMap<u32, u64> {
+        let mut counts = BTreeMap::new();
+        for version in self.objects().flat_map(|object| &object.versions) {
+            *counts.entry(version.term).or_default() += 1;
+        }
+        counts
     }
 
     /// The services whose present or previous spec refers to an object, by name.

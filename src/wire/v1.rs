@@ -39,6 +39,16 @@ pub struct WrappedTerm {
     pub term: u32,
     #[prost(bytes = "vec", tag = "2")]
     pub wrapped: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "3")]
+    pub created_at_ms: i64,
+}
+/// The data key of one payload, sealed to a term of the keyring.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WrappedKey {
+    #[prost(uint32, tag = "1")]
+    pub term: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub wrapped: ::prost::alloc::vec::Vec<u8>,
 }
 /// A payload in the clear. Only ever inside TLS or on the operator's local socket; wiped when dropped.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -57,6 +67,9 @@ pub struct Version {
     /// Bytes of the plaintext.
     #[prost(uint64, tag = "3")]
     pub size: u64,
+    /// Of the keyring, under which its data key lies.
+    #[prost(uint32, tag = "4")]
+    pub term: u32,
 }
 /// A secret or a config, without payloads.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -535,6 +548,9 @@ pub struct ManagerStatus {
     pub raft_id: u64,
     #[prost(string, tag = "2")]
     pub addr: ::prost::alloc::string::String,
+    /// What it keeps on its disk was written under this term of the keyring or a later one; 0: it has not said.
+    #[prost(uint32, tag = "3")]
+    pub oldest_term: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeInfo {
@@ -569,6 +585,9 @@ pub struct ClusterSettings {
     pub certificate_life: ::core::option::Option<Span>,
     #[prost(uint64, tag = "3")]
     pub task_history: u64,
+    /// After so long the keyring gets a new term. Unset: only when somebody asks, or a manager goes.
+    #[prost(message, optional, tag = "4")]
+    pub key_max_age: ::core::option::Option<Span>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cluster {
@@ -600,6 +619,29 @@ pub struct Cluster {
     /// Unset: no backup was ever verified.
     #[prost(message, optional, tag = "12")]
     pub backup: ::core::option::Option<BackupStatus>,
+    #[prost(message, optional, tag = "20")]
+    pub rekeying: ::core::option::Option<Rekeying>,
+}
+/// What is going on with the keyring's terms.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rekeying {
+    /// A manager has gone since the last term was made: the next one is due.
+    #[prost(bool, tag = "1")]
+    pub due: bool,
+    /// Set until nothing is left under an older term.
+    #[prost(message, optional, tag = "2")]
+    pub running: ::core::option::Option<Rewrapping>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rewrapping {
+    #[prost(int64, tag = "1")]
+    pub started_at_ms: i64,
+    /// What lay under older terms when it began: payloads, and the CA's key.
+    #[prost(uint64, tag = "2")]
+    pub total: u64,
+    /// At most so many payloads each second; unset: the default.
+    #[prost(uint32, optional, tag = "3")]
+    pub rate: ::core::option::Option<u32>,
 }
 /// The last backup that was read to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1772,7 +1814,7 @@ pub struct Stamped {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33, 34"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -1977,6 +2019,60 @@ pub mod command {
         #[prost(message, optional, tag = "1")]
         pub backup: ::core::option::Option<super::BackupStatus>,
     }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct AddTerm {
+        #[prost(message, optional, tag = "1")]
+        pub term: ::core::option::Option<super::WrappedTerm>,
+        #[prost(uint32, optional, tag = "2")]
+        pub rate: ::core::option::Option<u32>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Rewrap {
+        #[prost(uint32, tag = "1")]
+        pub term: u32,
+        #[prost(message, repeated, tag = "2")]
+        pub keys: ::prost::alloc::vec::Vec<rewrap::Key>,
+        #[prost(message, optional, tag = "3")]
+        pub authority: ::core::option::Option<rewrap::Authority>,
+    }
+    /// Nested message and enum types in `Rewrap`.
+    pub mod rewrap {
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct Key {
+            #[prost(message, optional, tag = "1")]
+            pub version: ::core::option::Option<super::super::ObjectVersion>,
+            /// Done only if it still lies under this term.
+            #[prost(uint32, tag = "2")]
+            pub from: u32,
+            #[prost(bytes = "vec", tag = "3")]
+            pub wrapped: ::prost::alloc::vec::Vec<u8>,
+        }
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct Authority {
+            /// Done only if the CA's key still has this wrapped key.
+            #[prost(bytes = "vec", tag = "1")]
+            pub was: ::prost::alloc::vec::Vec<u8>,
+            #[prost(bytes = "vec", tag = "2")]
+            pub wrapped: ::prost::alloc::vec::Vec<u8>,
+        }
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct DropTerms {
+        #[prost(uint32, tag = "1")]
+        pub before: u32,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct NoteTerms {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(uint32, tag = "2")]
+        pub oldest: u32,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct SetKeyMaxAge {
+        #[prost(message, optional, tag = "1")]
+        pub age: ::core::option::Option<super::Span>,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         #[prost(message, tag = "1")]
@@ -2027,6 +2123,16 @@ pub mod command {
         Reestablish(Reestablish),
         #[prost(message, tag = "24")]
         NoteBackup(NoteBackup),
+        #[prost(message, tag = "30")]
+        AddTerm(AddTerm),
+        #[prost(message, tag = "31")]
+        Rewrap(Rewrap),
+        #[prost(message, tag = "32")]
+        DropTerms(DropTerms),
+        #[prost(message, tag = "33")]
+        NoteTerms(NoteTerms),
+        #[prost(message, tag = "34")]
+        SetKeyMaxAge(SetKeyMaxAge),
     }
 }
 /// One change to one task.
@@ -2452,6 +2558,71 @@ impl RefusalKind {
         }
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateKeysRequest {
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<RequestId>,
+    /// At most so many payloads each second; unset: the default.
+    #[prost(uint32, optional, tag = "2")]
+    pub rate: ::core::option::Option<u32>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetKeysRequest {}
+/// The keyring without its keys.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeysResponse {
+    /// Oldest first; the last one seals.
+    #[prost(message, repeated, tag = "1")]
+    pub terms: ::prost::alloc::vec::Vec<keys_response::Term>,
+    #[prost(message, optional, tag = "2")]
+    pub running: ::core::option::Option<Rewrapping>,
+    #[prost(bool, tag = "3")]
+    pub due: bool,
+    #[prost(message, optional, tag = "4")]
+    pub max_age: ::core::option::Option<Span>,
+    #[prost(message, repeated, tag = "5")]
+    pub managers: ::prost::alloc::vec::Vec<keys_response::Manager>,
+    /// Of the manager that answers: the first entry its log still has, and the last one in its state.
+    #[prost(uint64, tag = "6")]
+    pub log_from: u64,
+    #[prost(uint64, tag = "7")]
+    pub applied: u64,
+}
+/// Nested message and enum types in `KeysResponse`.
+pub mod keys_response {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Term {
+        #[prost(uint32, tag = "1")]
+        pub term: u32,
+        #[prost(int64, tag = "2")]
+        pub created_at_ms: i64,
+        /// What lies under it.
+        #[prost(uint64, tag = "3")]
+        pub payloads: u64,
+        #[prost(bool, tag = "4")]
+        pub authority: bool,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Manager {
+        #[prost(string, tag = "1")]
+        pub node_id: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub hostname: ::prost::alloc::string::String,
+        /// As in its row.
+        #[prost(uint32, tag = "3")]
+        pub oldest_term: u32,
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetKeyMaxAgeRequest {
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<RequestId>,
+    /// Unset: terms do not age.
+    #[prost(message, optional, tag = "2")]
+    pub age: ::core::option::Option<Span>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetKeyMaxAgeResponse {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListUnlockersRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3621,6 +3792,73 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "RotateAuthority"));
             self.inner.unary(req, path, codec).await
         }
+        /// Gives the keyring a new term; what lies under older ones moves to it by itself.
+        pub async fn rotate_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RotateKeysRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeysResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/RotateKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "RotateKeys"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn get_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetKeysRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeysResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/GetKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "GetKeys"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn set_key_max_age(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetKeyMaxAgeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetKeyMaxAgeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/SetKeyMaxAge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "SetKeyMaxAge"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The ways to the cluster's root key.
         pub async fn list_unlockers(
             &mut self,
@@ -3867,6 +4105,22 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::RotateAuthorityRequest>,
         ) -> std::result::Result<tonic::Response<super::ClusterInfo>, tonic::Status>;
+        /// Gives the keyring a new term; what lies under older ones moves to it by itself.
+        async fn rotate_keys(
+            &self,
+            request: tonic::Request<super::RotateKeysRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeysResponse>, tonic::Status>;
+        async fn get_keys(
+            &self,
+            request: tonic::Request<super::GetKeysRequest>,
+        ) -> std::result::Result<tonic::Response<super::KeysResponse>, tonic::Status>;
+        async fn set_key_max_age(
+            &self,
+            request: tonic::Request<super::SetKeyMaxAgeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetKeyMaxAgeResponse>,
+            tonic::Status,
+        >;
         /// The ways to the cluster's root key.
         async fn list_unlockers(
             &self,
@@ -5068,6 +5322,139 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateAuthoritySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/RotateKeys" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateKeysSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::RotateKeysRequest>
+                    for RotateKeysSvc<T> {
+                        type Response = super::KeysResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RotateKeysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::rotate_keys(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/GetKeys" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetKeysSvc<T: Control>(pub Arc<T>);
+                    impl<T: Control> tonic::server::UnaryService<super::GetKeysRequest>
+                    for GetKeysSvc<T> {
+                        type Response = super::KeysResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetKeysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::get_keys(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/SetKeyMaxAge" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetKeyMaxAgeSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::SetKeyMaxAgeRequest>
+                    for SetKeyMaxAgeSvc<T> {
+                        type Response = super::SetKeyMaxAgeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetKeyMaxAgeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::set_key_max_age(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetKeyMaxAgeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -11,6 +11,7 @@ mod cluster;
 mod cut;
 mod deploy;
 mod held;
+mod keys;
 mod load;
 mod logs;
 mod managers;

@@ -223,12 +223,14 @@ impl NodeView {
                 message: status.message.clone(),
                 addr: status.addr.clone(),
             },
-            manager_status: manager.as_ref().map(|ManagerStatus { raft_id, addr }| Manager {
-                leader: *leader,
-                reachability: reachability(*reachable),
-                addr: addr.clone(),
-                raft_id: *raft_id,
-            }),
+            manager_status: manager.as_ref().map(
+                |ManagerStatus { raft_id, addr, oldest_term: _ }| Manager {
+                    leader: *leader,
+                    reachability: reachability(*reachable),
+                    addr: addr.clone(),
+                    raft_id: *raft_id,
+                },
+            ),
             certificate: certificate.as_ref().map(Certificate::from),
             holds: holds.iter().map(HeldView::from).collect(),
         }
@@ -327,7 +329,11 @@ mod tests {
                     at,
                     dispatcher: None,
                 },
-                manager: Some(ManagerStatus { raft_id: 1, addr: "10.0.0.1:2390".into() }),
+                manager: Some(ManagerStatus {
+                    raft_id: 1,
+                    addr: "10.0.0.1:2390".into(),
+                    oldest_term: 0,
+                }),
                 certificate: None,
             },
             leader: true,

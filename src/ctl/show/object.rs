@@ -169,7 +169,7 @@ mod tests {
             name: "db-password".parse().unwrap(),
             labels: Labels::from([("env".into(), "prod".into())]),
             meta: Meta { index: 7, created_at: at, updated_at: at },
-            versions: vec![Version { number: VersionNumber(1), created_at: at, size: 3 }],
+            versions: vec![Version { number: VersionNumber(1), created_at: at, size: 3, term: 1 }],
         }
     }
 

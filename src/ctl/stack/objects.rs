@@ -197,6 +197,7 @@ mod tests {
             number: VersionNumber::FIRST,
             created_at: Meta::default().created_at,
             size: 1,
+            term: 1,
         };
         Object {
             kind,

@@ -1,7 +1,7 @@
-//! The command line of `unlocker`, `unlock`, `unlock-key` and `update`.
+//! The command line of `unlocker`, `unlock` and `unlock-key`.
 
 use crate::crypto::unlock::tpm::{self, Pcrs};
-use clap::{ArgAction, Args, Subcommand};
+use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -90,11 +90,4 @@ pub(crate) struct UnlockKeyArgs {
     /// Only print the key
     #[arg(short, long)]
     pub(crate) quiet: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ClusterUpdateArgs {
-    /// Whether managers start locked, with a key that is printed once, instead of with key files
-    #[arg(long, required = true, value_name = "true|false", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    pub(crate) autolock: bool,
 }

@@ -20,8 +20,7 @@ use crate::{
     wire::v1::{TpmEntry, UnlockerEntry},
 };
 use args::{
-    AddCommand, ClusterUpdateArgs, UnlockArgs, UnlockKeyArgs, UnlockerCommand, UnlockerLsArgs,
-    UnlockerRmArgs,
+    AddCommand, UnlockArgs, UnlockKeyArgs, UnlockerCommand, UnlockerLsArgs, UnlockerRmArgs,
 };
 use serde_json::{Value, json};
 
@@ -237,30 +236,28 @@ pub(crate) async fn unlock_key(args: UnlockKeyArgs, context: &Context) -> Result
 ///
 /// # Errors
 /// The node is no manager, or has no leader now.
-pub(crate) async fn update(args: ClusterUpdateArgs, context: &Context) -> Result<(), Failure> {
-    let ClusterUpdateArgs { autolock } = args;
-    let client = context.connect().await?;
-    let before = autolocks(&client).await?;
-    let files = unlockers(&client).await?.iter().any(|one| one.id.is_empty());
+pub(super) async fn set_autolock(client: &Client, autolock: bool) -> Result<(), Failure> {
+    let before = autolocks(client).await?;
+    let files = unlockers(client).await?.iter().any(|one| one.id.is_empty());
     if autolock {
         if before.is_empty() {
-            let MadeUnlocker { codes, .. } = added(&client, NewUnlocker::Autolock).await?;
+            let MadeUnlocker { codes, .. } = added(client, NewUnlocker::Autolock).await?;
             for key in &codes {
                 show_unlock_key(key)?;
             }
         }
         if files {
-            removed(&client, Kind::File.as_str()).await?;
+            removed(client, Kind::File.as_str()).await?;
         }
     } else {
         if !files {
-            added(&client, NewUnlocker::Files).await?;
+            added(client, NewUnlocker::Files).await?;
         }
         for old in before {
-            removed(&client, &old).await?;
+            removed(client, &old).await?;
         }
     }
-    output::line("Cluster updated.")
+    Ok(())
 }
 
 async fn unlockers(client: &Client) -> Result<Vec<UnlockerEntry>, Failure> {

@@ -10,7 +10,7 @@ use super::{answers, group::until_nobody_leaves};
 use crate::{
     crypto::{
         key::{Key, Root},
-        keyring::Keyring,
+        keychain::Keychain,
     },
     kit::{chain::chain, clock::Clock, id::NodeId},
     model::{
@@ -55,7 +55,7 @@ pub struct CaService {
 #[derive(Debug)]
 struct Shared {
     raft: Raft,
-    keyring: Arc<Keyring>,
+    keys: Arc<Keychain>,
     root: Arc<Key<Root>>,
     clock: Clock,
     rate: Mutex<Rate>,
@@ -68,9 +68,9 @@ struct Signed {
 }
 
 impl CaService {
-    pub fn new(raft: Raft, keyring: Arc<Keyring>, root: Arc<Key<Root>>, clock: Clock) -> Self {
+    pub fn new(raft: Raft, keys: Arc<Keychain>, root: Arc<Key<Root>>, clock: Clock) -> Self {
         let rate = Mutex::new(Rate::new(clock.now()));
-        Self { shared: Arc::new(Shared { raft, keyring, root, clock, rate }) }
+        Self { shared: Arc::new(Shared { raft, keys, root, clock, rate }) }
     }
 
     /// The service with its message sizes, for the cluster listener.
@@ -110,7 +110,7 @@ impl Shared {
         peer: &Peer,
         addr: SocketAddr,
     ) -> Result<(Arc<State>, Arc<Node>), Status> {
-        if peer.cluster != self.keyring.cluster() {
+        if peer.cluster != self.keys.cluster() {
             return Err(Status::permission_denied("the certificate is of another cluster"));
         }
         let linear = self.raft.linear().await.map_err(|error| answers::read(&error))?;
@@ -131,8 +131,9 @@ impl Shared {
             warn!(error = %chain(error), "cannot use the cluster's CA");
             Status::internal("the manager cannot use the cluster's CA")
         };
-        let id = self.keyring.cluster();
-        let key = self.keyring.open_sealed(&authority_context(id), &cluster.ca_key);
+        let id = self.keys.cluster();
+        let keyring = self.keys.keyring(&cluster.keyring).map_err(|error| failed(&error))?;
+        let key = keyring.open_sealed(&authority_context(id), &cluster.ca_key);
         let key = key.map_err(|error| failed(&error))?;
         let authority = Authority::open(id, &cluster.ca_certificate, key);
         let authority = authority.map_err(|error| failed(&error))?;
@@ -274,7 +275,7 @@ impl Shared {
         let cluster = state.cluster().ok_or_else(no_cluster)?;
         let roots = cluster.roots();
         let roots: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
-        let id = self.keyring.cluster();
+        let id = self.keys.cluster();
         let peer = pki::former(id, &roots, &old_certificate, &csr, &old_key_signature);
         let peer = peer.map_err(|error| {
             warn!(%addr, error = %chain(&error), "refused to renew a certificate");

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     client::enroll::{self, EnrollError, Enrolled},
+    crypto::keyring::Keyring,
     kit::{
         clock::Timestamp,
         id::ClusterId,
@@ -53,7 +54,11 @@ fn row(id: NodeId) -> Node {
             at: START,
             dispatcher: None,
         },
-        manager: Some(crate::model::node::ManagerStatus { raft_id: 1, addr: ADDR.into() }),
+        manager: Some(crate::model::node::ManagerStatus {
+            raft_id: 1,
+            addr: ADDR.into(),
+            oldest_term: 0,
+        }),
         certificate: None,
     }
 }
@@ -64,6 +69,7 @@ impl World {
         let (id, founder, clock) = (ClusterId::random(), NodeId::random(), Clock::manual(START));
         let root = Arc::new(Key::random());
         let (keyring, terms) = Keyring::generate(&root, id);
+        let stored = terms.clone();
         let (ca_certificate, key) = Authority::generate(id, START).into_parts();
         let copy = crate::crypto::plaintext::Plaintext::new(key.expose().to_vec());
         let authority = Authority::open(id, &ca_certificate, copy).unwrap();
@@ -90,6 +96,7 @@ impl World {
             unlockers: Vec::new(),
             key_files: true,
             backup: None,
+            rekeying: Default::default(),
         };
         let found = Command::Found { cluster: Box::new(cluster), node: Box::new(row(founder)) };
         raft.propose(None, found).await.unwrap();
@@ -98,8 +105,9 @@ impl World {
         let (tcp, stop) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Stop::new());
         let addr = tcp.local_addr().unwrap().to_string();
         let keyring = Arc::new(keyring);
-        let ring = Arc::clone(&keyring);
-        let service = CaService::new(raft.clone(), ring, Arc::clone(&root), clock.clone());
+        let keys = Keychain::open(Arc::clone(&root), id, &stored).unwrap();
+        let keys = Arc::new(keys);
+        let service = CaService::new(raft.clone(), keys, Arc::clone(&root), clock.clone());
         let (incoming, accepting) = pki::listen(tcp, &tls, stop.clone());
         let serving = pki::server().add_service(service.server()).serve_with_incoming(incoming);
         let running = vec![accepting, start("serve", async move { serving.await.unwrap() })];

@@ -75,7 +75,8 @@ impl ControlService {
         };
         let (id, now) = (self.cluster(), self.raft.clock().now());
         let context = authority_context(id);
-        let key = self.keyring.open_sealed(&context, &cluster.ca_key);
+        let keyring = self.keys.keyring(&cluster.keyring).map_err(|error| failed(&error))?;
+        let key = keyring.open_sealed(&context, &cluster.ca_key);
         let key = key.map_err(|error| failed(&error))?;
         let old = Authority::open(id, &cluster.ca_certificate, key);
         let old = old.map_err(|error| failed(&error))?;
@@ -86,7 +87,7 @@ impl ControlService {
             started_at: now,
         };
         let (ca_certificate, key) = new.into_parts();
-        let ca_key = self.keyring.seal(&context, key);
+        let ca_key = keyring.seal(&context, key);
         // Whether another rotation is under way is judged when it is applied. Asked again with the same request's id, the
         // CA made first stays.
         let command = Command::RotateAuthority { ca_certificate, ca_key, rotation };

@@ -310,6 +310,7 @@ impl Reading {
                 Change::Put(_)
                 | Change::Delete(_)
                 | Change::PutBody { .. }
+                | Change::PutKey { .. }
                 | Change::DeleteBody { .. } => {}
             }
         }

@@ -6,6 +6,7 @@
 
 mod authority;
 mod holders;
+mod keys;
 mod lists;
 mod logs;
 mod managers;
@@ -16,10 +17,11 @@ mod tasks;
 mod unlockers;
 mod watch;
 
-use super::{answers, dispatcher::LogBroker};
+use super::{answers, dispatcher::LogBroker, payloads};
 use crate::{
     crypto::{
         key::{Key, Root},
+        keychain::Keychain,
         keyring::Keyring,
     },
     kit::{
@@ -42,7 +44,7 @@ use tonic::{Request, Response, Status, transport::server::UdsConnectInfo};
 #[derive(Debug, Clone)]
 pub struct ControlService {
     raft: Raft,
-    keyring: Arc<Keyring>,
+    keys: Arc<Keychain>,
     root: Arc<Key<Root>>,
     /// This manager.
     node: NodeId,
@@ -56,14 +58,14 @@ pub struct ControlService {
 impl ControlService {
     pub fn new(
         raft: Raft,
-        keyring: Arc<Keyring>,
+        keys: Arc<Keychain>,
         root: Arc<Key<Root>>,
         node: NodeId,
         logs: LogBroker,
         peers: Arc<dyn Peers>,
         stop: Stop,
     ) -> Self {
-        Self { raft, keyring, root, node, logs, peers, stop }
+        Self { raft, keys, root, node, logs, peers, stop }
     }
 
     fn state(&self) -> Arc<State> {
@@ -79,7 +81,13 @@ impl ControlService {
     }
 
     fn cluster(&self) -> ClusterId {
-        self.keyring.cluster()
+        self.keys.cluster()
+    }
+
+    /// The keyring as this manager has it; its last term seals.
+    fn keyring(&self) -> Result<Arc<Keyring>, Status> {
+        let failed = |error| payloads::FetchError::Keyring(error).into();
+        payloads::keyring(&self.raft, &self.keys).map_err(failed)
     }
 
     async fn propose(
@@ -297,6 +305,28 @@ impl v1::control_server::Control for ControlService {
         request: Request<v1::RotateAuthorityRequest>,
     ) -> Result<Response<v1::ClusterInfo>, Status> {
         self.new_authority(local(request)?).await.map(Response::new)
+    }
+
+    async fn rotate_keys(
+        &self,
+        request: Request<v1::RotateKeysRequest>,
+    ) -> Result<Response<v1::KeysResponse>, Status> {
+        self.new_term(local(request)?).await.map(Response::new)
+    }
+
+    async fn get_keys(
+        &self,
+        request: Request<v1::GetKeysRequest>,
+    ) -> Result<Response<v1::KeysResponse>, Status> {
+        let v1::GetKeysRequest {} = local(request)?;
+        self.key_status().await.map(Response::new)
+    }
+
+    async fn set_key_max_age(
+        &self,
+        request: Request<v1::SetKeyMaxAgeRequest>,
+    ) -> Result<Response<v1::SetKeyMaxAgeResponse>, Status> {
+        self.change_key_max_age(local(request)?).await.map(Response::new)
     }
 
     async fn list_unlockers(

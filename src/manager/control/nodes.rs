@@ -150,6 +150,7 @@ impl ControlService {
             unlockers: _,
             key_files: _,
             backup: _,
+            rekeying: _,
         } = cluster.as_ref();
         let tokens = authority::tokens(cluster, self.raft.clock().now());
         Ok(v1::ClusterInfo {

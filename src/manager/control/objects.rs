@@ -1,13 +1,14 @@
 //! Secrets and configs: payloads are sealed here, before anything is proposed.
 
 use super::{
-    ControlService, answers, invalid,
+    ControlService, invalid,
     lists::{Cut, cut, filters},
     mismatch, request_id,
 };
 use crate::{
     crypto::plaintext::Plaintext,
     kit::{chain::chain, id::ObjectId, name::ObjectName},
+    manager::payloads,
     model::{
         check_labels,
         command::{Answer, Command},
@@ -44,7 +45,7 @@ impl ControlService {
         let id = ObjectId::random();
         let size = plain.len() as u64;
         let context = object::context(self.cluster(), kind, id, &name, VersionNumber::FIRST);
-        let sealed = self.keyring.seal(&context, plain);
+        let sealed = self.keyring()?.seal(&context, plain);
         let command = Command::CreateObject { kind, id, name, labels, size, sealed };
         match self.propose(request, command).await? {
             // Its id, not ours: this may be the answer to the first of two equal requests.
@@ -77,9 +78,9 @@ impl ControlService {
             return Ok(None);
         }
         let what = ObjectVersion { object: there.id, version: version.number };
-        let sealed = self.raft.body(what).await.map_err(|error| answers::body(&error))?;
+        let (sealed, keyring) = payloads::fetch(&self.raft, &self.keys, what).await?;
         let context = there.context(self.cluster(), version.number);
-        let same = self.keyring.is_same(&context, &sealed, plain);
+        let same = keyring.is_same(&context, &sealed, plain);
         let same = same.map_err(|error| {
             Status::internal(format!("cannot open {kind} {}: {}", there.id, chain(&error)))
         })?;
@@ -169,8 +170,8 @@ impl ControlService {
         let what = ObjectVersion { object: object.id, version };
         let missing = |_| Refusal::not_found(format!("config {reference} has no {version}"));
         let disclosure = linear.disclose(&what).map_err(missing)?;
-        let sealed = self.raft.body(what).await.map_err(|error| answers::body(&error))?;
-        let plain = disclosure.open(&self.keyring, &sealed).map_err(|error| {
+        let (sealed, keyring) = payloads::fetch(&self.raft, &self.keys, what).await?;
+        let plain = disclosure.open(&keyring, &sealed).map_err(|error| {
             Status::internal(format!("cannot open config {}: {}", object.id, chain(&error)))
         })?;
         Ok(v1::GetConfigDataResponse {

@@ -139,6 +139,7 @@ impl Shown {
                 Change::Put(_)
                 | Change::Delete(_)
                 | Change::PutBody { .. }
+                | Change::PutKey { .. }
                 | Change::DeleteBody { .. } => {}
             }
         }

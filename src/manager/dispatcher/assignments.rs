@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     kit::{chain::chain, id::TaskId},
+    manager::payloads,
     model::task::{ObjectVersion, Task},
     store::Linear,
     wire::v1::{self, assigned_payload::Content, assignment_change::Change},
@@ -191,9 +192,9 @@ impl Flow {
     async fn open(&self, linear: &Linear, version: ObjectVersion) -> Result<v1::Payload, String> {
         let node = self.session.node();
         let release = linear.release(node, &version).map_err(|error| chain(&error).to_string())?;
-        let sealed = self.shared.raft.body(version).await;
-        let sealed = sealed.map_err(|error| chain(&error).to_string())?;
-        let plain = release.open(&self.shared.keyring, &sealed);
+        let fetched = payloads::fetch(&self.shared.raft, &self.shared.keys, version).await;
+        let (sealed, keyring) = fetched.map_err(|error| chain(&error).to_string())?;
+        let plain = release.open(&keyring, &sealed);
         let plain = plain.map_err(|error| chain(&error).to_string())?;
         tracing::debug!(%node, object = %version.object, version = %version.version, "payload released");
         Ok(v1::Payload::carry(&plain))

@@ -24,7 +24,7 @@ pub use relay::{LogRelay, RelayService};
 
 use super::answers;
 use crate::{
-    crypto::keyring::Keyring,
+    crypto::keychain::Keychain,
     kit::{clock::Clock, id::NodeId, limits::MESSAGE_SIZE, task::Stop},
     pki::{Conn, Peer},
     raft::Raft,
@@ -63,7 +63,7 @@ struct Shared {
     node: NodeId,
     /// Whether a majority of the managers was reached lately, by itself or through the leader.
     in_touch: AtomicBool,
-    keyring: Arc<Keyring>,
+    keys: Arc<Keychain>,
     clock: Clock,
     sessions: Arc<Sessions>,
     logs: LogBroker,
@@ -79,12 +79,12 @@ struct Member {
 
 impl DispatcherService {
     /// Makes the service of the manager `node`; somebody must also [`run`](Self::run) it.
-    pub fn new(raft: Raft, node: NodeId, keyring: Arc<Keyring>, clock: Clock, stop: Stop) -> Self {
+    pub fn new(raft: Raft, node: NodeId, keys: Arc<Keychain>, clock: Clock, stop: Stop) -> Self {
         let sessions = Arc::new(Sessions::default());
         let logs = LogBroker::new(Arc::clone(&sessions));
         let in_touch = AtomicBool::new(true);
         Self {
-            shared: Arc::new(Shared { raft, node, in_touch, keyring, clock, sessions, logs, stop }),
+            shared: Arc::new(Shared { raft, node, in_touch, keys, clock, sessions, logs, stop }),
         }
     }
 
@@ -116,7 +116,7 @@ impl Shared {
     async fn member(&self, caller: Result<Member, Status>) -> Result<Member, Status> {
         let member = caller?;
         let peer = &member.peer;
-        if peer.cluster != self.keyring.cluster() {
+        if peer.cluster != self.keys.cluster() {
             return Err(Status::permission_denied("the certificate is of another cluster"));
         }
         self.check_touch()?;

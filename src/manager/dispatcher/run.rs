@@ -290,6 +290,7 @@ impl Loop {
                     | Key::Cluster,
                 )
                 | Change::PutBody { .. }
+                | Change::PutKey { .. }
                 | Change::DeleteBody { .. } => {}
             }
         }

@@ -35,6 +35,7 @@ pub(in crate::manager) fn state(nodes: u8) -> State {
         unlockers: Vec::new(),
         key_files: true,
         backup: None,
+        rekeying: Default::default(),
     };
     let rows = (1..=nodes).map(|n| Entity::Node(Arc::new(node(n))));
     State::from_entities(rows.chain([Entity::Cluster(Arc::new(cluster))]))
@@ -66,7 +67,7 @@ fn node(n: u8) -> Node {
             at: Timestamp(0),
             dispatcher: None,
         },
-        manager: Some(ManagerStatus { raft_id: n.into(), addr: String::new() }),
+        manager: Some(ManagerStatus { raft_id: n.into(), addr: String::new(), oldest_term: 0 }),
         certificate: None,
     }
 }

@@ -241,7 +241,12 @@ impl Ledger {
             | Command::FinishRotation
             | Command::ChangeUnlockers { .. }
             | Command::Reestablish { .. }
-            | Command::NoteBackup { .. } => {}
+            | Command::NoteBackup { .. }
+            | Command::AddTerm { .. }
+            | Command::Rewrap { .. }
+            | Command::DropTerms { .. }
+            | Command::NoteTerms { .. }
+            | Command::SetKeyMaxAge { .. } => {}
         }
     }
 }

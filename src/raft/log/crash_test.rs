@@ -79,12 +79,14 @@ enum Step {
     Append(u64, Vec<usize>),
     Truncate(u64),
     Purge(u64),
+    /// A new segment.
+    Turn,
     Commit(u64),
 }
 
 /// Crosses several segments, some entries fill one alone.
 fn story() -> Vec<Step> {
-    use Step::{Append, Commit, Purge, Truncate, Vote};
+    use Step::{Append, Commit, Purge, Truncate, Turn, Vote};
     vec![
         Vote(1),
         Append(1, vec![10, 300]),
@@ -101,6 +103,8 @@ fn story() -> Vec<Step> {
         Commit(7),
         Vote(3),
         Append(3, vec![40]),
+        Turn,
+        Turn,
         Purge(7),
         Append(3, vec![3000, 1]),
         Truncate(10),
@@ -111,6 +115,10 @@ fn story() -> Vec<Step> {
         Append(4, vec![5000]),
         Purge(11),
         Append(4, vec![30]),
+        Turn,
+        Append(4, vec![30]),
+        Vote(5),
+        Turn,
     ]
 }
 
@@ -127,7 +135,7 @@ impl Model {
             }
             Step::Truncate(from) => drop(model.entries.split_off(from)),
             Step::Purge(upto) => model.purged = Some(model.entries[upto].0),
-            Step::Commit(_) => {}
+            Step::Commit(_) | Step::Turn => {}
         }
         model
     }
@@ -151,6 +159,7 @@ async fn carry_out(log: &mut LogStore, before: &Model, step: &Step) -> Result<()
         }
         Step::Truncate(from) => log.truncate(before.entries[from].0).await,
         Step::Purge(upto) => log.purge(before.entries[upto].0).await,
+        Step::Turn => return log.turn().await.map_err(|error| error.to_string()),
         Step::Commit(upto) => log.save_committed(Some(before.entries[upto].0)).await,
     };
     result.map_err(|e| e.to_string())

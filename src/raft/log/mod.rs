@@ -206,6 +206,14 @@ impl LogStore {
         self.lock().excess(keep)
     }
 
+    /// Begins a new segment: when what is in the log now is purged, all of it leaves the disk.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub(super) async fn turn(&self) -> io::Result<()> {
+        self.ask(Job::Turn).await
+    }
+
     fn lock(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().expect("no holder of this lock panics")
     }

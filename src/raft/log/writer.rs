@@ -39,6 +39,8 @@ pub(super) enum Job {
     /// Goes to the disk with the next frame: what follows it carries it.
     Truncate(u64),
     Purge(LogId, oneshot::Sender<io::Result<()>>),
+    /// Begins a new segment, so that the present one can go.
+    Turn(oneshot::Sender<io::Result<()>>),
     Close,
 }
 
@@ -100,6 +102,7 @@ impl Writer {
         while let Ok(first) = jobs.recv() {
             let mut waiting = Vec::new();
             let (mut urgent, mut purging, mut closing) = (false, false, false);
+            let mut turning = false;
             let mut next = Some(first);
             while let Some(job) = next {
                 match job {
@@ -126,12 +129,18 @@ impl Writer {
                         purging |= self.removable(upto) > 0;
                         waiting.push(Waiting::Caller(done));
                     }
+                    Job::Turn(done) => {
+                        turning = true;
+                        waiting.push(Waiting::Caller(done));
+                    }
                     Job::Close => closing = true,
                 }
                 let bytes: usize = pending.iter().map(|p| p.plain.len()).sum();
                 next = if bytes < FRAME_BYTES { jobs.try_recv().ok() } else { None };
             }
-            let result = if urgent || purging || closing {
+            let result = if turning {
+                self.turn(std::mem::take(&mut pending))
+            } else if urgent || purging || closing {
                 self.write(std::mem::take(&mut pending))
             } else {
                 self.refused()
@@ -190,6 +199,17 @@ impl Writer {
             self.write_frame(part)?;
         }
         Ok(())
+    }
+
+    /// Writes the records into the present segment, and what follows into a new one.
+    fn turn(&mut self, pending: Vec<Pending>) -> io::Result<()> {
+        self.write(pending)?;
+        if self.end.segments.back().is_none_or(|last| last.last_index.is_none()) {
+            return Ok(());
+        }
+        self.room.store(0, Ordering::Relaxed);
+        // The marks alone.
+        self.write_frame(Vec::new())
     }
 
     fn write_frame(&mut self, mut records: Vec<Pending>) -> io::Result<()> {

@@ -1,12 +1,12 @@
 //! Who may join, who belongs to the cluster, as what, and under which CA.
 
-use super::{Edit, Entity, Key, State, check_index, nodes::find, remnants};
+use super::{Edit, Entity, Key, State, check_index, keyring::check_term, nodes::find, remnants};
 use crate::{
     crypto::seal::Sealed,
     kit::{id::NodeId, limits::JOIN_TOKENS},
     model::{
         Meta, check_labels,
-        cluster::{AuthorityRotation, BackupStatus, Cluster, Token},
+        cluster::{AuthorityRotation, BackupStatus, Cluster, Rekeying, Token},
         command::{Answer, Outcome},
         node::{CertificateStatus, ManagerStatus, Node, NodeState, Role},
         refusal::{Refusal, RefusalKind},
@@ -116,7 +116,9 @@ pub(super) fn reestablish(edit: &mut Edit<'_>, node: &Node) -> Outcome {
     let meta = edit.state.node_by_id(node.id).map_or(Meta::new(edit.at), |old| old.meta);
     put_node(edit, Node { meta, ..node.clone() });
     let next_raft_id = cluster.next_raft_id.max(manager.raft_id + 1);
-    put_cluster(edit, Cluster { next_raft_id, tokens: Vec::new(), ..Cluster::clone(&cluster) });
+    let rekeying = Rekeying { due: true, ..cluster.rekeying.clone() };
+    let tokens = Vec::new();
+    put_cluster(edit, Cluster { next_raft_id, tokens, rekeying, ..Cluster::clone(&cluster) });
     Ok(Answer::Done)
 }
 
@@ -145,7 +147,7 @@ pub(super) fn admit(edit: &mut Edit<'_>, id: NodeId, addr: &str) -> Outcome {
     // A fresh one each time: whoever asks again may have lost the store that voted under the last.
     let raft_id = cluster.next_raft_id;
     put_cluster(edit, Cluster { next_raft_id: raft_id + 1, ..Cluster::clone(&cluster) });
-    let manager = Some(ManagerStatus { raft_id, addr: addr.to_owned() });
+    let manager = Some(ManagerStatus { raft_id, addr: addr.to_owned(), oldest_term: 0 });
     put_node(edit, Node { manager, ..Node::clone(&node) });
     Ok(Answer::Manager { raft_id })
 }
@@ -154,6 +156,10 @@ pub(super) fn retire(edit: &mut Edit<'_>, id: NodeId, raft_id: u64) -> Outcome {
     let node = find(edit, id)?;
     if node.manager.as_ref().is_some_and(|manager| manager.raft_id == raft_id) {
         put_node(edit, Node { manager: None, ..Node::clone(&node) });
+        // It had the root key: what is stored from now on is sealed under a term that it has never seen.
+        let cluster = cluster(edit)?;
+        let rekeying = Rekeying { due: true, ..cluster.rekeying.clone() };
+        put_cluster(edit, Cluster { rekeying, ..Cluster::clone(&cluster) });
     }
     Ok(Answer::Done)
 }
@@ -213,6 +219,7 @@ pub(super) fn rotate(
     if cluster.ca_certificate != rotation.previous {
         return Err(Refusal::new(RefusalKind::Conflict, "the CA has been replaced meanwhile"));
     }
+    check_term(edit, ca_key)?;
     put_cluster(
         edit,
         Cluster {
@@ -250,7 +257,7 @@ pub(super) fn put_cluster(edit: &mut Edit<'_>, cluster: Cluster) {
     edit.put(Entity::Cluster(Arc::new(Cluster { meta, ..cluster })));
 }
 
-fn put_node(edit: &mut Edit<'_>, node: Node) {
+pub(super) fn put_node(edit: &mut Edit<'_>, node: Node) {
     let meta = node.meta.changed(edit.at);
     edit.put(Entity::Node(Arc::new(Node { meta, ..node })));
 }

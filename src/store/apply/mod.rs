@@ -1,6 +1,7 @@
 //! What a command does: checks first, then changes; a refusal changes nothing.
 
 mod answered;
+mod keyring;
 mod membership;
 mod nodes;
 mod objects;
@@ -106,6 +107,13 @@ impl Edit<'_> {
             }
             Command::Reestablish { node } => membership::reestablish(self, node),
             Command::NoteBackup { backup } => membership::note_backup(self, backup),
+            Command::AddTerm { term, rate } => keyring::add_term(self, term, *rate),
+            Command::Rewrap { term, keys, authority } => {
+                keyring::rewrap(self, *term, keys, authority.as_ref())
+            }
+            Command::DropTerms { before } => keyring::drop_terms(self, *before),
+            Command::NoteTerms { id, oldest } => keyring::note_terms(self, *id, *oldest),
+            Command::SetKeyMaxAge { age } => keyring::set_max_age(self, *age),
         }
     }
 

@@ -19,7 +19,11 @@ pub(super) fn found(edit: &mut Edit<'_>, cluster: &Cluster, node: &Node) -> Outc
         return Err(Refusal::new(RefusalKind::Precondition, message));
     }
     let meta = Meta::new(edit.at);
-    edit.put(Entity::Cluster(Arc::new(Cluster { meta, ..cluster.clone() })));
+    let mut cluster = Cluster { meta, ..cluster.clone() };
+    for term in &mut cluster.keyring {
+        term.created_at = edit.at;
+    }
+    edit.put(Entity::Cluster(Arc::new(cluster)));
     edit.put(Entity::Node(Arc::new(Node { meta, ..node.clone() })));
     Ok(Answer::Done)
 }

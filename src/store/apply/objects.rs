@@ -1,6 +1,6 @@
 //! Secrets and configs: made once, relabelled, removed when nobody uses them.
 
-use super::{Change, Edit, Entity, Key, check_index, remnants};
+use super::{Change, Edit, Entity, Key, check_index, keyring::check_term, remnants};
 use crate::{
     crypto::seal::Sealed,
     kit::{id::ObjectId, name::ObjectName},
@@ -26,6 +26,7 @@ pub(super) fn create(
     object::check_size(kind, usize::try_from(size).unwrap_or(usize::MAX))
         .map_err(|error| Refusal::invalid(error.to_string()))?;
     check_labels(labels).map_err(|error| Refusal::invalid(error.to_string()))?;
+    check_term(edit, sealed)?;
     if edit.state.object_by_name(kind, name.as_str()).is_some()
         || edit.state.object_by_id(id).is_some()
     {
@@ -39,7 +40,7 @@ pub(super) fn create(
         name: name.clone(),
         labels: labels.clone(),
         meta: Meta::new(edit.at),
-        versions: vec![Version { number: version, created_at: edit.at, size }],
+        versions: vec![Version { number: version, created_at: edit.at, size, term: sealed.term }],
     })));
     Ok(Answer::Object { id, version })
 }

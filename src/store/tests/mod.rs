@@ -3,6 +3,7 @@
 mod answered;
 mod any_order;
 mod holders;
+mod keyring;
 mod linear;
 mod list;
 mod lookup;
@@ -144,6 +145,7 @@ fn found() -> Command {
         unlockers: Vec::new(),
         key_files: true,
         backup: None,
+        rekeying: Default::default(),
     };
     Command::Found { cluster: Box::new(cluster), node: Box::new(node(1)) }
 }

@@ -7,7 +7,9 @@ use super::{
 use crate::{
     kit::clock::Timestamp,
     model::{
-        cluster::{AuthorityRotation, BackupStatus, Cluster, ClusterSettings, Token},
+        cluster::{
+            AuthorityRotation, BackupStatus, Cluster, ClusterSettings, Rekeying, Rewrapping, Token,
+        },
         node::Role,
     },
     wire::v1,
@@ -15,11 +17,12 @@ use crate::{
 
 impl From<&ClusterSettings> for v1::ClusterSettings {
     fn from(value: &ClusterSettings) -> Self {
-        let ClusterSettings { heartbeat, certificate_life, task_history } = value;
+        let ClusterSettings { heartbeat, certificate_life, task_history, key_max_age } = value;
         Self {
             heartbeat: Some(heartbeat.into()),
             certificate_life: Some(certificate_life.into()),
             task_history: *task_history,
+            key_max_age: key_max_age.as_ref().map(Into::into),
         }
     }
 }
@@ -27,11 +30,12 @@ impl From<&ClusterSettings> for v1::ClusterSettings {
 impl TryFrom<v1::ClusterSettings> for ClusterSettings {
     type Error = Malformed;
     fn try_from(wire: v1::ClusterSettings) -> Result<Self, Malformed> {
-        let v1::ClusterSettings { heartbeat, certificate_life, task_history } = wire;
+        let v1::ClusterSettings { heartbeat, certificate_life, task_history, key_max_age } = wire;
         Ok(Self {
             heartbeat: convert(heartbeat, "heartbeat")?,
             certificate_life: convert(certificate_life, "certificate_life")?,
             task_history,
+            key_max_age: maybe(key_max_age, "key_max_age")?,
         })
     }
 }
@@ -51,6 +55,7 @@ impl From<&Cluster> for v1::Cluster {
             unlockers,
             key_files,
             backup,
+            rekeying,
         } = value;
         Self {
             id: id.to_string(),
@@ -65,6 +70,7 @@ impl From<&Cluster> for v1::Cluster {
             unlockers: wires(unlockers),
             key_files: *key_files,
             backup: backup.as_ref().map(Into::into),
+            rekeying: Some(rekeying.into()),
         }
     }
 }
@@ -85,6 +91,7 @@ impl TryFrom<v1::Cluster> for Cluster {
             unlockers,
             key_files,
             backup,
+            rekeying,
         } = wire;
         Ok(Self {
             id: parse(&id, "id")?,
@@ -99,7 +106,38 @@ impl TryFrom<v1::Cluster> for Cluster {
             unlockers: list(unlockers, "unlockers")?,
             key_files,
             backup: maybe(backup, "backup")?,
+            rekeying: maybe(rekeying, "rekeying")?.unwrap_or_default(),
         })
+    }
+}
+
+impl From<&Rekeying> for v1::Rekeying {
+    fn from(value: &Rekeying) -> Self {
+        let Rekeying { due, running } = value;
+        Self { due: *due, running: running.as_ref().map(Into::into) }
+    }
+}
+
+impl TryFrom<v1::Rekeying> for Rekeying {
+    type Error = Malformed;
+    fn try_from(wire: v1::Rekeying) -> Result<Self, Malformed> {
+        let v1::Rekeying { due, running } = wire;
+        Ok(Self { due, running: maybe(running, "running")? })
+    }
+}
+
+impl From<&Rewrapping> for v1::Rewrapping {
+    fn from(value: &Rewrapping) -> Self {
+        let Rewrapping { started_at, total, rate } = value;
+        Self { started_at_ms: started_at.0, total: *total, rate: *rate }
+    }
+}
+
+impl TryFrom<v1::Rewrapping> for Rewrapping {
+    type Error = Malformed;
+    fn try_from(wire: v1::Rewrapping) -> Result<Self, Malformed> {
+        let v1::Rewrapping { started_at_ms, total, rate } = wire;
+        Ok(Self { started_at: Timestamp(started_at_ms), total, rate })
     }
 }
 

@@ -8,7 +8,10 @@ use super::{
 use crate::{
     kit::clock::Timestamp,
     model::{
-        command::{Answer, Answered, Command, Outcome, Outcomes, Stamped, TaskChange},
+        command::{
+            Answer, Answered, Command, Outcome, Outcomes, Rewrapped, RewrappedAuthority, Stamped,
+            TaskChange,
+        },
         node::{Availability, Role},
         object::Kind,
         refusal::{Refusal, RefusalKind},
@@ -167,6 +170,23 @@ impl From<&Command> for v1::Command {
             Command::NoteBackup { backup } => {
                 c::Command::NoteBackup(c::NoteBackup { backup: Some(backup.into()) })
             }
+            Command::AddTerm { term, rate } => {
+                c::Command::AddTerm(c::AddTerm { term: Some(term.into()), rate: *rate })
+            }
+            Command::Rewrap { term, keys, authority } => c::Command::Rewrap(c::Rewrap {
+                term: *term,
+                keys: wires(keys),
+                authority: authority.as_ref().map(Into::into),
+            }),
+            Command::DropTerms { before } => {
+                c::Command::DropTerms(c::DropTerms { before: *before })
+            }
+            Command::NoteTerms { id, oldest } => {
+                c::Command::NoteTerms(c::NoteTerms { id: id.to_string(), oldest: *oldest })
+            }
+            Command::SetKeyMaxAge { age } => {
+                c::Command::SetKeyMaxAge(c::SetKeyMaxAge { age: age.as_ref().map(Into::into) })
+            }
         };
         Self { command: Some(command) }
     }
@@ -297,7 +317,52 @@ impl TryFrom<v1::Command> for Command {
             c::Command::NoteBackup(c::NoteBackup { backup }) => {
                 Self::NoteBackup { backup: convert(backup, "backup")? }
             }
+            c::Command::AddTerm(c::AddTerm { term, rate }) => {
+                Self::AddTerm { term: convert(term, "term")?, rate }
+            }
+            c::Command::Rewrap(c::Rewrap { term, keys, authority }) => Self::Rewrap {
+                term,
+                keys: list(keys, "keys")?,
+                authority: maybe(authority, "authority")?,
+            },
+            c::Command::DropTerms(c::DropTerms { before }) => Self::DropTerms { before },
+            c::Command::NoteTerms(c::NoteTerms { id, oldest }) => {
+                Self::NoteTerms { id: parse(&id, "id")?, oldest }
+            }
+            c::Command::SetKeyMaxAge(c::SetKeyMaxAge { age }) => {
+                Self::SetKeyMaxAge { age: maybe(age, "age")? }
+            }
         })
+    }
+}
+
+impl From<&Rewrapped> for c::rewrap::Key {
+    fn from(value: &Rewrapped) -> Self {
+        let Rewrapped { version, from, wrapped } = value;
+        Self { version: Some(version.into()), from: *from, wrapped: wrapped.clone() }
+    }
+}
+
+impl TryFrom<c::rewrap::Key> for Rewrapped {
+    type Error = Malformed;
+    fn try_from(wire: c::rewrap::Key) -> Result<Self, Malformed> {
+        let c::rewrap::Key { version, from, wrapped } = wire;
+        Ok(Self { version: convert(version, "version")?, from, wrapped })
+    }
+}
+
+impl From<&RewrappedAuthority> for c::rewrap::Authority {
+    fn from(value: &RewrappedAuthority) -> Self {
+        let RewrappedAuthority { was, wrapped } = value;
+        Self { was: was.clone(), wrapped: wrapped.clone() }
+    }
+}
+
+impl TryFrom<c::rewrap::Authority> for RewrappedAuthority {
+    type Error = Malformed;
+    fn try_from(wire: c::rewrap::Authority) -> Result<Self, Malformed> {
+        let c::rewrap::Authority { was, wrapped } = wire;
+        Ok(Self { was, wrapped })
     }
 }
 

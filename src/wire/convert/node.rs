@@ -97,16 +97,16 @@ impl TryFrom<v1::NodeStatus> for NodeStatus {
 
 impl From<&ManagerStatus> for v1::ManagerStatus {
     fn from(value: &ManagerStatus) -> Self {
-        let ManagerStatus { raft_id, addr } = value;
-        Self { raft_id: *raft_id, addr: addr.clone() }
+        let ManagerStatus { raft_id, addr, oldest_term } = value;
+        Self { raft_id: *raft_id, addr: addr.clone(), oldest_term: *oldest_term }
     }
 }
 
 impl TryFrom<v1::ManagerStatus> for ManagerStatus {
     type Error = Malformed;
     fn try_from(wire: v1::ManagerStatus) -> Result<Self, Malformed> {
-        let v1::ManagerStatus { raft_id, addr } = wire;
-        Ok(Self { raft_id, addr })
+        let v1::ManagerStatus { raft_id, addr, oldest_term } = wire;
+        Ok(Self { raft_id, addr, oldest_term })
     }
 }
 

@@ -24,16 +24,18 @@ pub(super) fn number(value: u64, field: &str) -> Result<VersionNumber, Malformed
 
 impl From<&Version> for v1::Version {
     fn from(value: &Version) -> Self {
-        let Version { number, created_at, size } = value;
-        Self { number: number.0, created_at_ms: created_at.0, size: *size }
+        let Version { number, created_at, size, term } = value;
+        Self { number: number.0, created_at_ms: created_at.0, size: *size, term: *term }
     }
 }
 
 impl TryFrom<v1::Version> for Version {
     type Error = Malformed;
     fn try_from(wire: v1::Version) -> Result<Self, Malformed> {
-        let v1::Version { number: n, created_at_ms, size } = wire;
-        Ok(Self { number: number(n, "number")?, created_at: Timestamp(created_at_ms), size })
+        let v1::Version { number: n, created_at_ms, size, term } = wire;
+        // Unset where it was written before there could be a second one.
+        let term = term.max(1);
+        Ok(Self { number: number(n, "number")?, created_at: Timestamp(created_at_ms), size, term })
     }
 }
 

@@ -2,7 +2,10 @@
 
 use super::Malformed;
 use crate::{
-    crypto::{keyring::WrappedTerm, seal::Sealed},
+    crypto::{
+        keyring::WrappedTerm,
+        seal::{Sealed, WrappedKey},
+    },
     kit::clock::Timestamp,
     model::{Meta, command::RequestId},
     wire::v1,
@@ -155,15 +158,30 @@ impl TryFrom<v1::Sealed> for Sealed {
 
 impl From<&WrappedTerm> for v1::WrappedTerm {
     fn from(value: &WrappedTerm) -> Self {
-        let WrappedTerm { term, wrapped } = value;
-        Self { term: *term, wrapped: wrapped.clone() }
+        let WrappedTerm { term, created_at, wrapped } = value;
+        Self { term: *term, wrapped: wrapped.clone(), created_at_ms: created_at.0 }
     }
 }
 
 impl TryFrom<v1::WrappedTerm> for WrappedTerm {
     type Error = Malformed;
     fn try_from(wire: v1::WrappedTerm) -> Result<Self, Malformed> {
-        let v1::WrappedTerm { term, wrapped } = wire;
+        let v1::WrappedTerm { term, wrapped, created_at_ms } = wire;
+        Ok(Self { term, created_at: Timestamp(created_at_ms), wrapped })
+    }
+}
+
+impl From<&WrappedKey> for v1::WrappedKey {
+    fn from(value: &WrappedKey) -> Self {
+        let WrappedKey { term, wrapped } = value;
+        Self { term: *term, wrapped: wrapped.clone() }
+    }
+}
+
+impl TryFrom<v1::WrappedKey> for WrappedKey {
+    type Error = Malformed;
+    fn try_from(wire: v1::WrappedKey) -> Result<Self, Malformed> {
+        let v1::WrappedKey { term, wrapped } = wire;
         Ok(Self { term, wrapped })
     }
 }

@@ -17,8 +17,8 @@ use crate::{
     },
     model::{
         Labels, Meta,
-        cluster::{AuthorityRotation, BackupStatus, ClusterSettings, Token},
-        command::{Answer, Command, RequestId, TaskChange},
+        cluster::{AuthorityRotation, BackupStatus, ClusterSettings, Rekeying, Rewrapping, Token},
+        command::{Answer, Command, RequestId, Rewrapped, RewrappedAuthority, TaskChange},
         constraint::{Constraint, Operator},
         node::{
             Availability, CertificateStatus, ManagerStatus, NodeDescription, NodeState, NodeStatus,
@@ -137,12 +137,14 @@ impl Draw {
             number: d.version_number(),
             created_at: d.time(),
             size: d.u64(),
+            term: d.u32().max(1),
         });
         if versions.is_empty() {
             versions.push(Version {
                 number: VersionNumber::FIRST,
                 created_at: self.time(),
                 size: 1,
+                term: 1,
             });
         }
         Object {
@@ -433,7 +435,11 @@ impl Draw {
             labels: self.labels(),
             description: self.description(),
             status: self.node_status(),
-            manager: self.maybe(|d| ManagerStatus { raft_id: d.u64(), addr: d.text() }),
+            manager: self.maybe(|d| ManagerStatus {
+                raft_id: d.u64(),
+                addr: d.text(),
+                oldest_term: d.u32(),
+            }),
             certificate: self.maybe(Self::certificate),
         }
     }
@@ -446,17 +452,36 @@ impl Draw {
                 heartbeat: self.duration(),
                 certificate_life: self.duration(),
                 task_history: self.u64(),
+                key_max_age: self.maybe(Self::duration),
             },
             ca_certificate: self.bytes(),
             ca_key: self.sealed(),
-            keyring: self.many(|d| WrappedTerm { term: d.u32(), wrapped: d.bytes() }),
+            keyring: self.many(Self::wrapped_term),
             next_raft_id: self.u64(),
             rotation: self.maybe(Self::rotation),
             tokens: self.many(Self::token),
             unlockers: self.many(Self::unlocker),
             key_files: self.below(2) == 0,
             backup: self.maybe(Self::backup),
+            rekeying: Rekeying {
+                due: self.below(2) == 0,
+                running: self.maybe(|d| Rewrapping {
+                    started_at: d.time(),
+                    total: d.u64(),
+                    rate: d.maybe(Self::u32),
+                }),
+            },
         }
+    }
+
+    fn wrapped_term(&mut self) -> WrappedTerm {
+        WrappedTerm { term: self.u32(), created_at: self.time(), wrapped: self.bytes() }
+    }
+
+    fn rewrapped(&mut self) -> Rewrapped {
+        let object = self.id(ObjectId::from_random);
+        let version = ObjectVersion { object, version: self.version_number() };
+        Rewrapped { version, from: self.u32(), wrapped: self.bytes() }
     }
 
     fn backup(&mut self) -> BackupStatus {
@@ -541,7 +566,7 @@ impl Draw {
         let object = self.id(ObjectId::from_random);
         let service = self.id(ServiceId::from_random);
         let node = self.id(NodeId::from_random);
-        match self.below(24) {
+        match self.below(29) {
             0 => Command::Found { cluster: Box::new(self.cluster()), node: Box::new(self.node()) },
             1 => Command::CreateObject {
                 kind: self.kind(),
@@ -599,6 +624,16 @@ impl Draw {
                 key_files: self.maybe(|d| d.below(2) == 0),
             },
             22 => Command::Reestablish { node: Box::new(self.node()) },
+            23 => Command::AddTerm { term: self.wrapped_term(), rate: self.maybe(Self::u32) },
+            24 => Command::Rewrap {
+                term: self.u32(),
+                keys: self.many(Self::rewrapped),
+                authority: self
+                    .maybe(|d| RewrappedAuthority { was: d.bytes(), wrapped: d.bytes() }),
+            },
+            25 => Command::DropTerms { before: self.u32() },
+            26 => Command::NoteTerms { id: node, oldest: self.u32() },
+            27 => Command::SetKeyMaxAge { age: self.maybe(Self::duration) },
             _ => Command::NoteBackup { backup: self.backup() },
         }
     }
