@@ -150,6 +150,13 @@ impl StartError {
                 "nothing was changed; start secretd and refill it from the other managers with `secretctl refill`, or restore a backup if it is the only one"
             }
             Self::Backup(error) => error.hint().unwrap_or("see the daemon's log for the cause"),
+            // What openraft was told by the disk comes back as text.
+            Self::Raft(why) if why.contains("(os error 28)") => {
+                "free some space on this disk; nothing that was stored is lost"
+            }
+            Self::Raft(why) if why.contains("(os error ") => {
+                "check the disk and the permissions of the data directory, then start secretd again"
+            }
             Self::Raft(_) => "see the daemon's log for the cause",
         }
     }

@@ -191,6 +191,10 @@ impl World {
         child.wait().unwrap();
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.daemon.as_mut().unwrap().try_wait().unwrap().is_some()
+    }
+
     /// Waits until the daemon has ended by itself, and says how.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut child = self.daemon.take().unwrap();

@@ -15,7 +15,8 @@ pub(crate) struct Kept {
 
 /// A payload that only its name gives; of several pages, so that half of it can be lost.
 fn payload(name: &str) -> String {
-    format!("the payload of {name}. ").repeat(400)
+    let times = if name.starts_with("large") { 35_000 } else { 400 };
+    format!("the payload of {name}. ").repeat(times)
 }
 
 impl Kept {
@@ -25,6 +26,12 @@ impl Kept {
         let noted = if said.code == 0 { &mut self.acknowledged } else { &mut self.unsure };
         noted.insert(name.to_owned());
         said
+    }
+
+    /// The same, with names of which nobody knows what became of them.
+    pub(crate) fn unsure_of(mut self, other: &Self) -> Self {
+        self.unsure.extend(other.acknowledged.iter().chain(&other.unsure).cloned());
+        self
     }
 
     pub(crate) fn fill(&mut self, world: &World, count: usize) {
@@ -85,4 +92,9 @@ pub(crate) fn init_if_new(world: &World) {
 pub(crate) fn codes(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim);
     lines.filter(|line| line.starts_with("SECRETD-")).map(str::to_owned).collect()
+}
+
+/// A number that `scripts/soak` sets, or what the tests take.
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }

@@ -4,8 +4,19 @@
 #![expect(clippy::unwrap_used, reason = "a step that cannot be taken is a failed test")]
 #![expect(clippy::print_stderr, reason = "a failed test shows its daemon's log")]
 
+#[expect(dead_code, reason = "a cluster has more uses in tests/cluster")]
+#[path = "../cluster/cluster.rs"]
+mod cluster;
+mod disk;
+mod flips;
 mod kept;
 mod kills;
+mod power;
+mod refusals;
+mod replay;
+mod slow;
+#[path = "../cluster/wires.rs"]
+mod wires;
 #[expect(dead_code, reason = "one machine has more uses in tests/e2e")]
 #[path = "../e2e/world.rs"]
 mod world;
