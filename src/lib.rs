@@ -38,4 +38,7 @@ pub mod manager;
 pub mod ctl;
 pub mod node;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 pub mod manual;

@@ -33,6 +33,8 @@ mod write_behind;
 
 #[cfg(test)]
 mod failpoint_test;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 #[cfg(test)]
 mod network_test;
 #[cfg(test)]

@@ -247,6 +247,14 @@ fn sum(id: UnlockerId, key: &Key<Unlock>) -> [u8; 8] {
     *hash.first_chunk().expect("32 bytes hold 8")
 }
 
+/// Reads these bytes as a key file.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    if let Ok(file) = parse(bytes) {
+        assert!(parse(print(&file).as_bytes()).is_ok(), "what we print can be read");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -64,6 +64,12 @@ impl Header {
     }
 }
 
+/// A file with this in it, whatever it is.
+#[cfg(any(test, fuzzing))]
+pub(super) fn around(body: &[u8]) -> Vec<u8> {
+    [MAGIC, &Sha256::digest(body)[..], body].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -402,6 +402,15 @@ fn with_root(dir: &Path, header: &Header, root: Key<Root>) -> Result<Unlocked, K
     Ok(Unlocked { cluster: *cluster, node: *node, root, storage })
 }
 
+/// Reads these bytes as a header, and as what stands in one under a sum that fits.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    drop(Header::parse(bytes));
+    if let Ok(header) = Header::parse(&header::around(bytes)) {
+        assert_eq!(Header::parse(&header.print()), Ok(header), "what we print can be read");
+    }
+}
+
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

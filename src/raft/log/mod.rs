@@ -16,6 +16,8 @@ mod writer;
 mod crash_test;
 #[cfg(test)]
 mod faulty;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 
 pub(super) use disk::free_space;
 pub use recover::LogError;

@@ -96,3 +96,5 @@ pub fn unbatch(batch: v1::Batch) -> Result<Vec<Stamped>, Malformed> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::samples;

@@ -674,6 +674,23 @@ impl Draw {
     }
 }
 
+/// A value of each kind as it travels: a command first, then an object.
+pub(crate) fn samples(seed: u64) -> Vec<Vec<u8>> {
+    let mut draw = Draw(seed);
+    vec![
+        encode(&draw.stamped()),
+        encode(&draw.object()),
+        encode(&draw.answered()),
+        encode(&draw.cluster()),
+        encode(&draw.node()),
+        encode(&draw.service()),
+        encode(&draw.service_spec()),
+        encode(&draw.task()),
+        encode(&draw.sealed()),
+        v1::Unlocker::from(&draw.unlocker()).encode_to_vec(),
+    ]
+}
+
 fn comes_back<T: Wire + PartialEq + std::fmt::Debug>(value: &T) {
     let bytes = encode(value);
     assert_eq!(&decode::<T>(&bytes).unwrap(), value);
