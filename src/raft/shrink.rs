@@ -2,14 +2,14 @@
 
 use super::{
     snapshot::scratch,
-    state_file::{BODIES, KEYS, META, ROWS, StateFile, StateFileError},
+    state_file::{META, StateFile, StateFileError},
 };
 use crate::store::State;
-use redb::{ReadableDatabase as _, TableDefinition};
+use redb::{ReadableDatabase as _, TableDefinition, TableHandle as _};
 use std::{fs, path::Path};
 
 /// What a payload needs beside its own bytes: its envelope, its data key, and the room that rows do not fill in their pages.
-const BODY: u64 = 1280;
+const BODY: u64 = 1536;
 /// A row with its envelope and its share of a page, if it is not large.
 const ROW: u64 = 512;
 /// Never less than this is given back.
@@ -52,8 +52,12 @@ pub(super) fn copy(
 impl StateFile {
     fn copy(&self, path: &Path, go_on: impl Fn() -> bool) -> Result<Option<Self>, StateFileError> {
         let copy = Self::create(path, self.identity.clone())?;
-        for table in [ROWS, BODIES, KEYS] {
-            if !self.copy_table(&copy, table, &go_on)? {
+        let read = |error: redb::Error| self.error("read", error);
+        let txn = self.database.begin_read().map_err(|e| read(e.into()))?;
+        // Whatever tables there are; all but this one have bytes for keys.
+        let tables = txn.list_tables().map_err(|e| read(e.into()))?;
+        for table in tables.filter(|table| table.name() != META.name()) {
+            if !self.copy_table(&copy, TableDefinition::new(table.name()), &go_on)? {
                 return Ok(None);
             }
         }
@@ -74,7 +78,7 @@ impl StateFile {
     fn copy_table(
         &self,
         copy: &Self,
-        table: TableDefinition<'static, &'static [u8], &'static [u8]>,
+        table: TableDefinition<'_, &'static [u8], &'static [u8]>,
         go_on: impl Fn() -> bool,
     ) -> Result<bool, StateFileError> {
         let read = |error: redb::Error| self.error("read", error);

@@ -37,9 +37,9 @@ use std::{
 
 pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 pub(super) const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
-pub(super) const BODIES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("bodies");
+const BODIES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("bodies");
 /// The data keys of the bodies, apart from them: a rotation of the keyring writes only these.
-pub(super) const KEYS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("keys");
+const KEYS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("keys");
 
 /// Plain: format, cluster, node. The rest is sealed.
 const FORMAT_KEY: &str = "format";
@@ -50,7 +50,7 @@ const INSTALLED_KEY: &str = "installed";
 const FORMAT: u8 = 2;
 
 /// redb's page cache; its default of 1 GiB would be most of our memory.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 16 << 20;
 /// Bodies are cut into parts of this size, each a row: pages round up to powers of two, and this leaves room for the key.
 const BODY_PART: usize = 32 * 1024 - 256;
 /// Up to this size every page of the file is checked when it is opened; rows are authenticated either way.

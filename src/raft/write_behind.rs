@@ -209,17 +209,20 @@ impl Shared {
         if shrink::is_due(before, needed, *written_anew)
             && StateFile::check_free(&self.path, needed + MARGIN).is_ok()
         {
-            self.write_anew();
+            let done = self.write_anew();
             // If it is no smaller now, it will not be soon.
             *written_anew = size();
-            tracing::info!(before, now = *written_anew, "wrote the state file anew");
+            if done {
+                tracing::info!(before, now = *written_anew, "wrote the state file anew");
+            }
         }
         give_back_memory();
     }
 
-    fn write_anew(&self) {
+    /// Says whether it was done.
+    fn write_anew(&self) -> bool {
         let mut unwritten = self.lock();
-        let Some(file) = unwritten.file.clone() else { return };
+        let Some(file) = unwritten.file.clone() else { return false };
         // Nobody may write to this file meanwhile, or put another in its place.
         unwritten.writing = Some(Arc::new(Changeset::default()));
         drop(unwritten);
@@ -230,6 +233,7 @@ impl Shared {
             None
         });
         let renamed = copy.map(|copy| copy.rename(&self.path));
+        let done = matches!(renamed, Some(Ok(_)));
         let mut unwritten = self.lock();
         match renamed {
             Some(Ok(copy)) => unwritten.file = Some(Arc::new(copy)),
@@ -246,6 +250,7 @@ impl Shared {
         drop(unwritten);
         // redb's last words to the old file need no lock.
         drop(file);
+        done
     }
 
     /// A full disk is tried again; anything else stops the store, because nobody knows what the file holds now.
