@@ -34,7 +34,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long storing may take: a proposal's deadline, and a change of leaders before it.
 const STORE: Duration = Duration::from_secs(30);
 /// How often we look whether the machine has become another.
-const DESCRIBE: Duration = Duration::from_secs(20);
+const DESCRIBE: Duration = Duration::from_secs(5);
 /// Waits before assignments are asked for again after a gap.
 const RESYNC: Duration = Duration::from_millis(100);
 

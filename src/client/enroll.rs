@@ -303,7 +303,18 @@ pub async fn admit(
 /// # Errors
 /// It is the last manager; no manager could be asked, or not now. [`EnrollError::is_removal`]: it is gone already.
 pub async fn depart(tls: &Tls, managers: &[(NodeId, String)]) -> Result<(), EnrollError> {
-    ask(tls, managers, |mut ca| async move { ca.depart(v1::DepartRequest {}).await }).await?;
+    ask(tls, managers, |mut ca| async move { ca.depart(v1::DepartRequest { wiped: false }).await })
+        .await?;
+    Ok(())
+}
+
+/// Says, after the goodbye, that nothing of this node's tasks and of their payloads is left here.
+///
+/// # Errors
+/// No manager could be asked, or not now; the node's row is gone.
+pub async fn confirm_wiped(tls: &Tls, managers: &[(NodeId, String)]) -> Result<(), EnrollError> {
+    ask(tls, managers, |mut ca| async move { ca.depart(v1::DepartRequest { wiped: true }).await })
+        .await?;
     Ok(())
 }
 

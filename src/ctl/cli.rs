@@ -169,6 +169,7 @@ Fields for --format:
   .Managers            how many there are; .RemoteManagers lists them
   .Hostname .ListenAddr .AdvertiseAddr .DataDir .Version
   .Runtime .EngineVersion .RuntimeError
+  .AgentError          why the agent gets no work from a manager, if so
   .Unlockers .Protection
                        what opens the keys, and what that protects against
   .AppliedIndex .CertificateExpiresAt

@@ -121,6 +121,7 @@ fn fields(status: &StatusResponse) -> Value {
         runtime,
         engine_version,
         runtime_error,
+        agent_error,
         hostname,
         listen_addr,
         advertise_addr,
@@ -161,6 +162,7 @@ fn fields(status: &StatusResponse) -> Value {
         "Runtime": runtime,
         "EngineVersion": engine_version,
         "RuntimeError": runtime_error,
+        "AgentError": agent_error,
         "Hostname": hostname,
         "ListenAddr": listen_addr,
         "AdvertiseAddr": advertise_addr,
@@ -217,6 +219,7 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
     let engine = [&*status.runtime, &*status.engine_version];
     row("Runtime", engine.join(" ").trim());
     row("RuntimeError", &status.runtime_error);
+    row("AgentError", &status.agent_error);
     row("DataDir", &status.data_dir);
     for (name, lines) in [("Keys at rest", &status.protection), ("Keys in memory", &status.memory)]
     {

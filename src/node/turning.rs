@@ -11,7 +11,8 @@ use super::{
 use crate::{
     client::enroll::{self, Admitted, Enrolled},
     crypto::key::Key,
-    kit::chain::chain,
+    kit::{chain::chain, id::NodeId},
+    pki::Tls,
     raft::Raft,
 };
 use std::{sync::Arc, time::Duration};
@@ -113,15 +114,20 @@ impl Active {
     /// What it stored cannot be removed.
     pub(super) async fn leave(self, around: &Surroundings) -> Result<(), ActiveError> {
         let alone = self.managing.as_ref().is_some_and(Managing::is_alone);
+        let mut listeners = None;
         if !alone {
-            match enroll::depart(&self.tls, &self.managers()).await {
-                Ok(()) => self.wait_for_retirement().await,
+            let managers = self.managers();
+            match enroll::depart(&self.tls, &managers).await {
+                Ok(()) => {
+                    self.wait_for_retirement().await;
+                    listeners = Some((self.tls.clone(), managers));
+                }
                 Err(error) => {
                     warn!(error = %chain(&error), "leaving without a goodbye; remove this node's entry on a manager");
                 }
             }
         }
-        self.forget(around).await
+        self.end(around, listeners).await
     }
 
     async fn wait_for_retirement(&self) {
@@ -140,8 +146,22 @@ impl Active {
     /// # Errors
     /// What it stored cannot be removed.
     pub(super) async fn forget(self, around: &Surroundings) -> Result<(), ActiveError> {
+        self.end(around, None).await
+    }
+
+    /// As [`Active::forget`]; those who hear of a node that leaves are told once nothing is left of its tasks.
+    async fn end(
+        self,
+        around: &Surroundings,
+        listeners: Option<(Tls, Vec<(NodeId, String)>)>,
+    ) -> Result<(), ActiveError> {
         let Self { card: _, tls: _, runtime: _, managing, damage: _, work, parts, stop } = self;
-        work.clear().await;
+        let cleared = work.clear().await;
+        if let Some((tls, managers)) = listeners.filter(|_| cleared)
+            && let Err(error) = enroll::confirm_wiped(&tls, &managers).await
+        {
+            warn!(error = %chain(&error), "no manager heard that nothing is left of the tasks here");
+        }
         stop.cancel();
         for part in parts {
             part.wait().await;

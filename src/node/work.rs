@@ -90,8 +90,8 @@ impl Work {
             Err(error) => status.runtime_error = error.to_string(),
         }
         let seen = self.handle.seen();
-        if !seen.connected && status.runtime_error.is_empty() {
-            status.runtime_error = seen.trouble.unwrap_or_default();
+        if !seen.connected {
+            status.agent_error = seen.trouble.unwrap_or_default();
         }
     }
 
@@ -100,16 +100,18 @@ impl Work {
         self.handle.clone()
     }
 
-    /// Ends the agent and all its tasks; nothing stays of them unless the runtime does not answer for so long.
-    pub(super) async fn clear(self) {
+    /// Ends the agent and all its tasks. Returns whether nothing stays of them: the runtime may not answer for so long.
+    pub(super) async fn clear(self) -> bool {
         self.handle.leave();
         tokio::select! {
-            ended = self.agent.wait() => {
-                let _: Ended = ended;
-            }
+            ended = self.agent.wait() => match ended {
+                Ended::Removed => true,
+                Ended::Stopped => false,
+            },
             () = tokio::time::sleep(CLEARING) => {
                 tracing::warn!("some tasks did not end in time; they go on without this node");
                 self.stop.cancel();
+                false
             }
         }
     }

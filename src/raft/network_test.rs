@@ -186,6 +186,54 @@ async fn three_managers_replicate_catch_up_by_snapshot_and_survive_their_leader(
     third.raft.shutdown().await;
 }
 
+/// Secrets of four kibibytes each, told apart by number and content.
+fn four_kib(number: u16) -> (ObjectVersion, Command) {
+    let [high, low] = number.to_be_bytes();
+    let mut id = [0; 17];
+    (id[0], id[1], id[16]) = (high, low, 1);
+    let object = ObjectId::from_random(id);
+    let command = Command::CreateObject {
+        kind: Kind::Secret,
+        id: object,
+        name: format!("secret-{number}").parse().unwrap(),
+        labels: Labels::new(),
+        size: 4096,
+        sealed: Sealed { term: 1, wrapped_key: vec![high], body: [high, low].repeat(2048) },
+    };
+    (ObjectVersion { object, version: VersionNumber::FIRST }, command)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_joins_thousands_of_secrets_is_sent_them_in_a_snapshot() {
+    const SECRETS: u16 = 2000;
+    let ca = authority();
+    let first = Manager::start(1, &ca).await;
+    let proposals = (0..SECRETS).map(|n| first.raft.propose(None, four_kib(n).1));
+    for done in futures::future::join_all(proposals).await {
+        done.unwrap();
+    }
+    // Purged of all of them, the log has nothing to tell a newcomer of.
+    let last = first.raft.core.raft.metrics().borrow().last_applied.unwrap().index;
+    let mut metrics = first.raft.core.raft.metrics();
+    first.raft.core.raft.trigger().snapshot().await.unwrap();
+    metrics.wait_for(|m| m.snapshot.is_some_and(|id| id.index >= last)).await.unwrap();
+    first.raft.core.raft.trigger().purge_log(last).await.unwrap();
+    metrics.wait_for(|m| m.purged.is_some_and(|id| id.index >= last)).await.unwrap();
+    let second = Manager::start(2, &ca).await;
+    assert!(second.raft.core.raft.metrics().borrow().snapshot.is_none());
+    first.raft.add_member(2, second.member.clone()).await.unwrap();
+    let received = second.raft.core.raft.metrics().borrow().snapshot;
+    assert!(received.is_some_and(|id| id.index >= last), "{received:?} of {last}");
+    assert_eq!(second.raft.state().objects().count(), usize::from(SECRETS));
+    for number in 0..SECRETS {
+        let (version, command) = four_kib(number);
+        let Command::CreateObject { sealed, .. } = command else { unreachable!() };
+        assert_eq!(second.raft.body(version).await.unwrap(), sealed, "secret {number}");
+    }
+    first.raft.shutdown().await;
+    second.raft.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_proposes_and_reads_through_the_leader_and_the_next() {
     let ca = authority();

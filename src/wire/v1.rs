@@ -1277,7 +1277,11 @@ pub struct AdmitResponse {
     pub key_files: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DepartRequest {}
+pub struct DepartRequest {
+    /// The second call of a node that has left: its tasks have ended and nothing of their payloads is left there.
+    #[prost(bool, tag = "1")]
+    pub wiped: bool,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DepartResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6606,6 +6610,9 @@ pub struct StatusResponse {
     /// The unlockers of this node alone.
     #[prost(message, repeated, tag = "24")]
     pub tpms: ::prost::alloc::vec::Vec<TpmEntry>,
+    /// Why the agent has no session with a manager, if so; what runs here goes on.
+    #[prost(string, tag = "25")]
+    pub agent_error: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TpmEntry {

@@ -35,7 +35,7 @@ fn tasks_and_their_files_outlive_all_managers_and_their_own_daemon() {
     all_read(&cluster.nodes[3], &tasks);
     cluster.start(3);
     until("the worker to miss its managers", || {
-        let said = cluster.nodes[3].ctl(["status", "--format", "{{.State}} {{.RuntimeError}}"]);
+        let said = cluster.nodes[3].ctl(["status", "--format", "{{.State}} {{.AgentError}}"]);
         (said.out.starts_with("active ") && said.out.trim() != "active").then_some(())
     });
     all_read(&cluster.nodes[3], &tasks);

@@ -16,11 +16,12 @@ use crate::{
     model::{
         Meta,
         cluster::{Cluster, Token, authority_context},
-        command::{Answer, Command},
+        command::{Answer, Command, TaskChange},
         node::{
             Availability, CertificateStatus, Node, NodeDescription, NodeState, NodeStatus, Role,
         },
         refusal::{Refusal, RefusalKind},
+        task::{TaskState, TaskStatus},
     },
     pki::{self, Authority, CaDigest, Conn, IssueError, JoinToken, Peer},
     raft::{ProposeError, Raft},
@@ -43,6 +44,8 @@ use tracing::{info, warn};
 
 /// A call has at most this many bytes: a description with its labels is the most of it.
 const MESSAGE: usize = 64 * 1024;
+/// Changes proposed in one command: it has to stay well below the size of one.
+const CHANGES: usize = 250;
 /// How often a manager that leaves lets others go before it that were quicker.
 const TURNS: u32 = 5;
 
@@ -340,6 +343,38 @@ impl Shared {
         Ok(())
     }
 
+    /// A node that has left says that it has ended its tasks and wiped all they were given. Nobody gives it tasks any more
+    /// but who has not heard of its leaving; those do not count as wiped.
+    async fn wiped(&self, addr: SocketAddr, peer: &Peer) -> Result<(), Status> {
+        if peer.cluster != self.keys.cluster() {
+            return Err(Status::permission_denied("the certificate is of another cluster"));
+        }
+        let linear = self.raft.linear().await.map_err(|error| answers::read(&error))?;
+        let (state, id) = (linear.state(), peer.node);
+        if state.node_by_id(id).is_none_or(|node| !node.status.has_left()) {
+            warn!(node = %id, %addr, "refused the last word of a node that has not left");
+            return Err(Status::failed_precondition("the node has not left"));
+        }
+        let status = TaskStatus::new(TaskState::Orphaned, self.clock.now(), "the node has left");
+        let mut changes = Vec::new();
+        for task in state.tasks_on(id).filter(|task| task.status.state >= TaskState::Assigned) {
+            if !task.status.state.is_terminal() {
+                changes.push(TaskChange::Note { id: task.id, status: status.clone() });
+            }
+            changes.push(TaskChange::Wiped { id: task.id, node: id });
+        }
+        let remnants = state.remnants_on(id);
+        changes.extend(remnants.map(|it| TaskChange::Wiped { id: it.task, node: id }));
+        while !changes.is_empty() {
+            let rest = changes.split_off(changes.len().min(CHANGES));
+            let command = Command::ChangeTasks { changes };
+            self.raft.propose(None, command).await.map_err(answers::proposed)?;
+            changes = rest;
+        }
+        info!(node = %id, "a node that left has wiped what it had");
+        Ok(())
+    }
+
     async fn demote(&self, id: NodeId) -> Result<(), Status> {
         let mut tries = 0..TURNS;
         loop {
@@ -462,8 +497,12 @@ impl v1::ca_server::Ca for CaService {
         request: Request<v1::DepartRequest>,
     ) -> Result<Response<v1::DepartResponse>, Status> {
         let (addr, peer) = (from(&request)?, Arc::clone(Conn::peer(&request)?));
-        let v1::DepartRequest {} = request.into_inner();
-        self.shared.depart(addr, &peer).await?;
+        let v1::DepartRequest { wiped } = request.into_inner();
+        if wiped {
+            self.shared.wiped(addr, &peer).await?;
+        } else {
+            self.shared.depart(addr, &peer).await?;
+        }
         Ok(Response::new(v1::DepartResponse {}))
     }
 }

@@ -62,6 +62,9 @@ impl ControlService {
         let v1::UpdateServiceRequest { request, reference, index, spec } = request;
         let request = request_id(request)?;
         let state = self.newest().await?;
+        if let Some(outcome) = request.and_then(|request| state.recall(request)) {
+            return changed_before(&state, outcome?);
+        }
         let id = state.service(&reference)?.id;
         let spec = Box::new(checked(&state, spec)?);
         self.propose(request, Command::UpdateService { id, index, spec }).await?;
@@ -74,7 +77,11 @@ impl ControlService {
     ) -> Result<v1::Service, Status> {
         let v1::RollBackServiceRequest { request, reference, index } = request;
         let request = request_id(request)?;
-        let id = self.newest().await?.service(&reference)?.id;
+        let state = self.newest().await?;
+        if let Some(outcome) = request.and_then(|request| state.recall(request)) {
+            return changed_before(&state, outcome?);
+        }
+        let id = state.service(&reference)?.id;
         self.propose(request, Command::RollBackService { id, index, failure: None }).await?;
         self.service_now(id)
     }
@@ -106,9 +113,26 @@ impl ControlService {
 
     fn service_now(&self, id: ServiceId) -> Result<v1::Service, Status> {
         let state = self.state();
-        let gone = || Refusal::not_found(format!("service {id} not found"));
-        Ok(state.service_by_id(id).ok_or_else(gone)?.as_ref().into())
+        Ok(state.service_by_id(id).ok_or_else(|| gone(id))?.as_ref().into())
     }
+}
+
+/// Answers a change that was asked for before with what came of it then, and the service as it is now.
+fn changed_before(state: &State, answer: Answer) -> Result<v1::Service, Status> {
+    match answer {
+        Answer::Service { id } => {
+            Ok(state.service_by_id(id).ok_or_else(|| gone(id))?.as_ref().into())
+        }
+        answer @ (Answer::Done | Answer::Object { .. } | Answer::Manager { .. }) => {
+            Err(mismatch(&answer))
+        }
+    }
+}
+
+/// Not "not found": that would mean that nothing was done.
+fn gone(id: ServiceId) -> Refusal {
+    let what = format!("service {id} was changed, but it is gone since");
+    Refusal::new(RefusalKind::Conflict, what)
 }
 
 /// A service with the counts of its tasks.

@@ -198,6 +198,49 @@ async fn a_request_sent_twice_is_done_once() {
 }
 
 #[tokio::test]
+async fn a_change_of_a_service_sent_twice_is_done_once_also_if_the_service_is_gone_since() {
+    let manager = Manager::start().await;
+    let client = manager.operator().await;
+    let request = |sequence| {
+        let client_id = ClientId::from_random([3; 17]).to_string();
+        Some(v1::RequestId { client_id, sequence })
+    };
+    create(&client, Kind::Secret, "a", "x").await;
+    create(&client, Kind::Secret, "b", "x").await;
+    service(&client, "web", "a").await;
+    let update = v1::UpdateServiceRequest {
+        request: request(1),
+        reference: "web".into(),
+        spec: Some(spec("web", "b")),
+        ..Default::default()
+    };
+    let back = v1::RollBackServiceRequest {
+        request: request(2),
+        reference: "web".into(),
+        ..Default::default()
+    };
+    let updated = client.control().update_service(update.clone()).await.unwrap().into_inner();
+    let again = client.control().update_service(update.clone()).await.unwrap().into_inner();
+    assert_eq!(again, updated);
+    let returned = client.control().roll_back_service(back.clone()).await.unwrap().into_inner();
+    let again = client.control().roll_back_service(back.clone()).await.unwrap().into_inner();
+    assert_eq!(again, returned);
+    // The service goes, and what it referred to.
+    client.remove_service("web").await.unwrap();
+    client.remove_object(Kind::Secret, "b").await.unwrap();
+    let done_then = [
+        client.control().update_service(update).await.unwrap_err(),
+        client.control().roll_back_service(back).await.unwrap_err(),
+    ];
+    for refused in done_then {
+        let refusal = refusal(&refused).unwrap();
+        assert_eq!(refusal.kind, RefusalKind::Conflict, "{}", refusal.message);
+        assert!(refusal.message.contains("gone since"), "{}", refusal.message);
+    }
+    manager.stop().await;
+}
+
+#[tokio::test]
 async fn a_services_references_are_found_by_what_was_typed() {
     let manager = Manager::start().await;
     let client = manager.operator().await;
