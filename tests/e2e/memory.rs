@@ -129,15 +129,25 @@ fn as_nobody(command: &mut Command) -> &mut Command {
     command
 }
 
+/// A process that ends with the test, also with one that fails.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 /// Whether another process of its user may look into it: the kernel asks the same of ptrace.
-fn can_be_looked_into(child: &Child) -> bool {
+fn can_be_looked_into(Started(child): &Started) -> bool {
     let environment = format!("/proc/{}/environ", child.id());
     let output = as_nobody(Command::new("cat").arg(environment)).output().unwrap();
     output.status.success()
 }
 
 /// Starts a program of ours by its descriptor: the user may not reach the directory it lies in.
-fn start(program: &str, args: &[&str], host: &Path) -> Child {
+fn start(program: &str, args: &[&str], host: &Path) -> Started {
     let file = File::open(program).unwrap();
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let child = as_nobody(Command::new(path).args(args))
@@ -147,7 +157,7 @@ fn start(program: &str, args: &[&str], host: &Path) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
-    child.unwrap()
+    Started(child.unwrap())
 }
 
 #[test]
@@ -161,7 +171,7 @@ fn neither_program_dumps_its_core_or_lets_its_own_user_look_into_it() {
     if rustix::process::geteuid().is_root() {
         chown(dir.path().join("mute"), Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    let control = as_nobody(Command::new("sleep").arg("1000")).spawn().unwrap();
+    let control = Started(as_nobody(Command::new("sleep").arg("1000")).spawn().unwrap());
     let (data, run) = (path("data"), path("run"));
     let args = ["--data-dir", &data, "--run-dir", &run, "--runtime", "process"];
     let daemon = start(SECRETD, &args, &dir.path().join("mute"));
@@ -169,17 +179,13 @@ fn neither_program_dumps_its_core_or_lets_its_own_user_look_into_it() {
     let ctl = start(SECRETCTL, &["ls"], &dir.path().join("mute"));
     let mut children = [control, daemon, ctl];
     for child in &mut children[1..] {
-        let limits = format!("/proc/{}/limits", child.id());
+        let limits = format!("/proc/{}/limits", child.0.id());
         until("the core limit to be zero", || {
-            assert!(child.try_wait().unwrap().is_none(), "it ended");
+            assert!(child.0.try_wait().unwrap().is_none(), "it ended");
             field(&limits, "Max core file size").starts_with("0 ").then_some(())
         });
         until("nobody to be let in", || (!can_be_looked_into(child)).then_some(()));
     }
     assert!(can_be_looked_into(&children[0]), "an ordinary process of this user is open to it");
-    for mut child in children {
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    drop(mute);
+    drop((children, mute));
 }
