@@ -23,7 +23,7 @@ pub use error::ClientError;
 pub use holders::HolderSummary;
 pub use host::{BadHost, Host};
 pub use nodes::{Joining, NodeSummary};
-pub use objects::Ensured;
+pub use objects::{Ensured, PendingRemoval};
 pub use operator::Client;
 pub use services::ServiceSummary;
 pub use streams::{LogStream, Seen, ServiceWatch};

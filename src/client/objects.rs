@@ -3,9 +3,10 @@
 use super::{Client, ClientError};
 use crate::{
     crypto::plaintext::Plaintext,
-    kit::id::ObjectId,
+    kit::id::{NodeId, ObjectId},
     model::{
         Labels,
+        destroyed::Destroyed,
         filter::Filters,
         object::{Kind, Object, VersionNumber},
     },
@@ -18,6 +19,16 @@ pub struct Ensured {
     pub id: ObjectId,
     /// It was there before, with the same payload.
     pub existed: bool,
+}
+
+/// An object that was removed, and who has not dropped it yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingRemoval {
+    pub object: Destroyed,
+    /// How many managers there are.
+    pub managers: u32,
+    /// Those it waits for, with their host names.
+    pub waiting: Vec<(NodeId, String)>,
 }
 
 impl Client {
@@ -109,6 +120,27 @@ impl Client {
         let request = v1::GetObjectRequest { kind: kind.code(), reference: reference.to_owned() };
         let send = |mut c: Control, request| async move { c.get_object(request).await };
         Ok(self.call(request, send).await?.try_into()?)
+    }
+
+    /// What was removed of a kind and is not gone from every manager's disk yet, by name.
+    ///
+    /// # Errors
+    /// No manager can say.
+    pub async fn destroyed(&self, kind: Kind) -> Result<Vec<PendingRemoval>, ClientError> {
+        let request = v1::ListDestroyedRequest { kind: kind.code() };
+        let send = |mut c: Control, request| async move { c.list_destroyed(request).await };
+        let v1::ListDestroyedResponse { objects } = self.call(request, send).await?;
+        let read = |v1::DestroyedEntry { object, managers, waiting }| {
+            let manager = |v1::destroyed_entry::Manager { node_id, hostname }| {
+                Ok((id::<NodeId>(&node_id)?, hostname))
+            };
+            Ok(PendingRemoval {
+                object: object.unwrap_or_default().try_into()?,
+                managers,
+                waiting: waiting.into_iter().map(manager).collect::<Result<_, ClientError>>()?,
+            })
+        };
+        objects.into_iter().map(read).collect()
     }
 
     /// Replaces the labels; only if the object still stands at `index`, where given.

@@ -49,6 +49,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "list", after_long_help = OBJECT_LS_HELP)]
     Ls(ListArgs),
     /// Show details of secrets; never their values
+    #[command(after_long_help = INSPECT_HELP)]
     Inspect(InspectArgs),
     /// Remove secrets
     #[command(visible_alias = "remove")]
@@ -138,11 +139,18 @@ The value is never taken from the command line, where other users could see it."
 
 const OBJECT_LS_HELP: &str = "\
 Filters: id=PREFIX, name=PREFIX, label=KEY or label=KEY=VALUE
+destroyed=pending, by itself: those that were removed and are not gone from every manager's disk yet,
+with the fields .ID .Name .CreatedAt .RemovedAt .Purged .WaitingFor
 Fields for --format: .ID .Name .CreatedAt .UpdatedAt .Labels .Label .Version .Versions .Driver
 
 Examples:
   secretctl ls --filter label=env=prod
   secretctl ls --format 'table {{.Name}}\\t{{.Label \"env\"}}'";
+
+const INSPECT_HELP: &str = "\
+One that was removed is not found, and the exit code says so; but its Destruction is shown while
+that is pending: until every manager has dropped it from its log and its state. A manager that is
+down is named, and keeps it open.";
 
 const INIT_EXAMPLES: &str = "\
 Examples:
@@ -173,6 +181,7 @@ Fields for --format:
   .Unlockers .Protection
                        what opens the keys, and what that protects against
   .AppliedIndex .CertificateExpiresAt
+  .DestructionsPending removed objects that some manager's disk still has
 
 Example:
   secretctl status --format '{{.State}} {{.Leader}}'";

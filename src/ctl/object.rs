@@ -6,13 +6,15 @@ use super::{
     exit::{Code, Failure},
     format::documents,
     input, output, parse,
-    show::{CONFIGS, ObjectView, SECRETS, object_row},
+    show::{CONFIGS, DESTROYED, DestroyedView, ObjectView, SECRETS, destroyed_row, object_row},
 };
 use crate::{
-    client::Client,
+    client::{Client, PendingRemoval},
     kit::name::ObjectName,
-    model::{filter::Filters, object::Kind},
+    model::{destroyed::Destroyed, filter::Filters, object::Kind},
 };
+use serde::Serialize;
+use std::fmt;
 
 /// Carries out one command on secrets or configs.
 ///
@@ -56,6 +58,9 @@ async fn create(kind: Kind, args: CreateArgs, context: &Context) -> Result<(), F
 
 async fn list(kind: Kind, args: &ListArgs, context: &Context) -> Result<(), Failure> {
     let client = context.connect().await?;
+    if args.filter.iter().any(|(key, _)| key == "destroyed") {
+        return list_destroyed(kind, args, &client, context).await;
+    }
     let filters: Filters = args.filter.iter().cloned().collect();
     let objects = match client.list_objects(kind, &filters).await {
         Ok(objects) => objects,
@@ -72,13 +77,45 @@ async fn list(kind: Kind, args: &ListArgs, context: &Context) -> Result<(), Fail
     output::text(listing.render(&rows, args.format.as_deref(), args.quiet)?)
 }
 
+/// What was removed and still waits for a manager to drop it.
+async fn list_destroyed(
+    kind: Kind,
+    args: &ListArgs,
+    client: &Client,
+    context: &Context,
+) -> Result<(), Failure> {
+    if !matches!(&args.filter[..], [(_, value)] if value == "pending") {
+        return Err(Failure::usage("the filter 'destroyed=pending' stands alone")
+            .hint("it lists what was removed and is not gone from every manager's disk yet"));
+    }
+    let removals = match client.destroyed(kind).await {
+        Ok(removals) => removals,
+        Err(error) => {
+            return Err(explain(client, error).await.doing(format_args!("cannot list {kind}s")));
+        }
+    };
+    let now = context.clock.now();
+    let rows: Vec<_> = removals.iter().map(|removal| destroyed_row(removal, now)).collect();
+    output::text(DESTROYED.render(&rows, args.format.as_deref(), args.quiet)?)
+}
+
 /// Shows what is found also if something else is not, as docker does; the first failure gives the exit code.
 async fn inspect(kind: Kind, args: &InspectArgs, context: &Context) -> Result<(), Failure> {
     let client = context.connect().await?;
     let (mut found, mut failures) = (Vec::new(), Failures::default());
     for name in &args.names {
         match view(&client, kind, name).await {
-            Ok(view) => found.push(view),
+            Ok(view) => found.push(View::There(view)),
+            // There is none, which scripts ask for; but of one that was removed there may be something to say.
+            Err(failure) if failure.code == Code::NotFound => {
+                match removed(&client, kind, name).await {
+                    Some(view) => {
+                        failures.add(failure.hint(view.progress()))?;
+                        found.push(View::Removed(view));
+                    }
+                    None => failures.add(failure)?,
+                }
+            }
             Err(failure) => failures.add(failure)?,
         }
     }
@@ -109,6 +146,35 @@ async fn view(client: &Client, kind: Kind, name: &str) -> Result<ObjectView, Fai
     match view.await {
         Ok(view) => Ok(view),
         Err(error) => Err(explain(client, error).await),
+    }
+}
+
+/// What was removed under this name or id last, if it still waits for a manager to drop it.
+async fn removed(client: &Client, kind: Kind, name: &str) -> Option<DestroyedView> {
+    // Only an addition to the answer that there is none: if this fails, that stands.
+    let mut removals = client.destroyed(kind).await.ok()?;
+    removals.sort_by_key(|removal| removal.object.removed_at);
+    let named = |removal: &&PendingRemoval| {
+        let Destroyed { id, name: its, .. } = &removal.object;
+        its.as_str().eq_ignore_ascii_case(name) || id.as_str() == name
+    };
+    removals.iter().rev().find(named).map(DestroyedView::new)
+}
+
+/// What `inspect` found.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum View {
+    There(ObjectView),
+    Removed(DestroyedView),
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::There(view) => view.fmt(f),
+            Self::Removed(view) => view.fmt(f),
+        }
     }
 }
 

@@ -135,6 +135,7 @@ fn fields(status: &StatusResponse) -> Value {
         backup_verified_at_ms,
         memory,
         tpms: _,
+        destructions_pending,
     } = status;
     let remote: Vec<Value> = managers
         .iter()
@@ -175,6 +176,7 @@ fn fields(status: &StatusResponse) -> Value {
         "Losses": losses,
         "BackupCreatedAt": date(*backup_created_at_ms),
         "BackupVerifiedAt": date(*backup_verified_at_ms),
+        "DestructionsPending": destructions_pending,
     })
 }
 
@@ -239,6 +241,15 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
             }
         };
         row("Last backup", &verified);
+    }
+    if status.destructions_pending > 0 {
+        row(
+            "Destruction",
+            &format!(
+                "pending for {} removed secrets and configs; see: secretctl ls --filter destroyed=pending",
+                status.destructions_pending
+            ),
+        );
     }
     if status.certificate_expires_at_ms != 0 {
         let left = Timestamp(status.certificate_expires_at_ms).since(now);

@@ -34,6 +34,9 @@ pub const ANSWERS_PER_CLIENT: usize = 32;
 pub const CLIENTS_REMEMBERED: usize = 4096;
 /// Tasks kept per slot for `service ps`, the living one included (Swarm's default history).
 pub const TASK_HISTORY: usize = 5;
+/// Removed objects that are remembered until every manager has dropped them; beyond that the oldest is forgotten. They
+/// come in one answer.
+pub const DESTROYED: usize = 4096;
 /// Join tokens that are valid at the same time: they lie in one row of the store.
 pub const JOIN_TOKENS: usize = 100;
 /// Ways to the root key that managers share: they lie in each manager's key header, which is read whole.

@@ -274,9 +274,18 @@ impl Todo {
                 }
                 Change::Put(Entity::Node(_) | Entity::Cluster(_))
                 | Change::Delete(Key::Node(_) | Key::Cluster) => self.everything = true,
-                Change::Put(Entity::Object(_) | Entity::Answered(_) | Entity::Remnant(_))
+                Change::Put(
+                    Entity::Object(_)
+                    | Entity::Answered(_)
+                    | Entity::Remnant(_)
+                    | Entity::Destroyed(_),
+                )
                 | Change::Delete(
-                    Key::Object(_) | Key::Task(_) | Key::Answered(_) | Key::Remnant(_),
+                    Key::Object(_)
+                    | Key::Task(_)
+                    | Key::Answered(_)
+                    | Key::Remnant(_)
+                    | Key::Destroyed(_),
                 )
                 | Change::PutBody { .. }
                 | Change::PutKey { .. }

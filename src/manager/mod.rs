@@ -6,6 +6,7 @@
 pub mod ca;
 pub mod chores;
 pub mod control;
+pub mod destruction;
 pub mod dispatcher;
 pub mod forget;
 pub mod group;

@@ -17,6 +17,15 @@
 //! way but one: the machine does not hibernate. Where it lets us lock nothing, the daemon says so and runs. *Price:* a fixed pool of
 //! 2048 keys, and an operator who does not read `status` may swap keys. *Change of mind:* somebody who asks for a start that fails.
 //!
+//! **2026-11. Each manager drops removed objects by itself, and the log says who has.** A manager that has cut its log proposes that
+//! it did; when all have, the record goes. So completion is a fact of the state, the same whoever is asked and whoever leads.
+//! *Price:* a segment is begun for each cut, at most every ten seconds, and a manager that was away meanwhile is sent a snapshot.
+//! *Change of mind:* removals so frequent that snapshots follow each other.
+//!
+//! **2026-11. A damaged manager gets a new Raft id, not its old one back.** It may have forgotten a vote. Its node stays what it
+//! is, so its tasks run on. *Price:* it takes a command and a whole snapshot, however small the damage. *Change of mind:* none;
+//! fetching single entries anew could save the snapshot, not the id.
+//!
 //! **2026-11. Unlockers belong to the cluster, key files to the node.** What opens the root key lies in the store and each manager
 //! copies it to its own key header, so a manager that was away learns of a new unlock key by itself. *Price:* a manager that is
 //! down during a change still needs what opened it before. *Change of mind:* nothing in sight; unlockers bound

@@ -44,6 +44,7 @@
 //! | `node.keys` | magic `secretd keys\n`, SHA-256 of the rest, `NodeKeys`: cluster and node id, the root key under each unlocker, the storage key under the root key |
 //! | `node.identity` | one record, `NodeIdentity`: certificates, private key (sealed once more), trusted CAs, addresses |
 //! | `raft/*.log` | the log, in zero-filled segments |
+//! | `damaged-TIME/` | a damaged store, kept while the manager is refilled |
 //! | `raft/` state file | rows, bodies, their data keys and the applied index, in one `redb` file |
 //!
 //! # The log
@@ -60,7 +61,8 @@
 //! ```
 //!
 //! Numbers are little-endian. The chain is SHA-256 over all frames before; it is part of what each record is sealed to, so
-//! that none can be moved, repeated or left out. A last frame with zeros where bytes should be was never acknowledged and is
+//! that none can be moved, repeated or left out. When something was removed a new segment begins early, so that those before
+//! it can go as whole files. A last frame with zeros where bytes should be was never acknowledged and is
 //! dropped; with any other damage the manager does not vote until it is refilled ([`super::recovering`]).
 //!
 //! # The state file

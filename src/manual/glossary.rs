@@ -4,6 +4,7 @@
 //! - **assignment**: what one node must hold: tasks, and the payloads they need.
 //! - **config**: a named object whose payload operators may read back.
 //! - **control**: the API that operators use.
+//! - **destruction**: what follows a removal, pending until no manager's files have the object any more.
 //! - **dispatcher**: the part of a manager that sends each agent its assignment.
 //! - **holder**: a node that may have a payload: it was given it, and has not confirmed that it is gone.
 //! - **keyring**: the cluster's terms; a **term** wraps data keys.
@@ -12,6 +13,7 @@
 //! - **outcome**: what became of a command: an answer or a refusal.
 //! - **payload**: the bytes of one version of an object.
 //! - **reference**: a service's use of an object: version, target, owner, mode.
+//! - **refill**: to give a manager whose store is damaged everything anew, from the others.
 //! - **release**: the proof that a node may get a payload now.
 //! - **remnant**: what a deleted task may have left on its node.
 //! - **runtime**: what starts a task: the Docker Engine, or a sandboxed process.

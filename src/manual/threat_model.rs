@@ -22,6 +22,27 @@
 //! Both programs switch off core dumps and ptrace for themselves, and for the memory files in `/proc`, before they read their
 //! arguments. Whoever attached before that (the same user, in that instant) stays attached.
 //!
+//! # What removing a secret or config does
+//! With the answer to `secretctl rm` nobody gets it any more: its payloads and the data keys that open them are gone from the state.
+//! What is left on the managers' disks goes next. Each manager writes its state file, begins a new log segment, and removes the
+//! files of all segments before, the one with the payload among them ([`crate::manager::destruction`]). There are no snapshot files
+//! that could keep it: a snapshot is a view of the state file, sent when it is needed. Until every manager has said that it is done the
+//! destruction is *pending*: `secretctl inspect` shows when it was removed and which managers it waits for, `secretctl status`
+//! counts. With all managers up that takes some seconds, on a quiet cluster too; one that is down is named and keeps it open
+//! until it is back or is a manager no more. Then it is *complete*, and `inspect` knows nothing of it. A manager that was
+//! refilled has dropped its damaged store before it says that it is done.
+//!
+//! Complete means: no manager can read it from its files any more. It does not mean that no block has it. The state file gives
+//! pages free and uses them again some day; removed segments are blocks that the file system gives to others some day; an SSD writes elsewhere
+//! whatever it is told to write over. secretd overwrites nothing, because it could not promise anything by it. What makes such
+//! remains worthless is that they are sealed to the node's storage key: without an unlocker of that node they are noise. Whoever
+//! has both the raw disk and an unlocker may find them. Where that counts, use full-disk encryption. Or let the managers leave one
+//! after the other, destroy each one's key file, and join it anew: it gets another storage key under another key file. (What else
+//! opened its old header, a recovery key for one, still would if the header's old block is found.)
+//!
+//! Backups that were made before still have it, sealed to what opens them: remove those too. So do copies of data directories,
+//! disks of managers that were lost or removed before they were done, and whatever a task has made of it.
+//!
 //! # Not promised
 //! - Root on a node can read what that node's tasks can read, and on a manager everything: it can read the daemon's memory
 //!   (but for the locked pages, where they are secret), have it open what it stores, or replace it.

@@ -194,6 +194,11 @@ pub enum Command {
     SetKeyMaxAge {
         age: Option<Duration>,
     },
+    /// A manager's disk holds these removed objects no more.
+    NoteDestroyed {
+        node: NodeId,
+        objects: Vec<ObjectId>,
+    },
 }
 
 /// The data key of one version, under another term.

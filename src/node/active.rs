@@ -417,8 +417,6 @@ impl Active {
                 stop.clone(),
             );
             parts.push(task::start("key header", ways));
-            let (raft, data) = (managing.raft.clone(), around.data.clone());
-            parts.push(task::start("refilled", refill::until_whole(raft, data, stop.clone())));
         }
         Ok(Self { card, tls, runtime, managing, damage: None, work, parts, stop })
     }

@@ -3,6 +3,7 @@
 use super::{
     active::{ActiveError, Surroundings},
     member::Card,
+    refill,
     switch::Switch,
 };
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
         ca::CaService,
         chores::Chores,
         control::ControlService,
+        destruction,
         dispatcher::{DispatcherService, RelayService},
         forget,
         rekey::Rekey,
@@ -163,6 +165,14 @@ impl Managing {
         parts.push(task::start("chores", chores.run(stop.clone())));
         parts.push(task::start("rekey", rekey.run(stop.clone())));
         parts.push(task::start("forget", forgetting));
+        let (raft, node, data) = (raft.clone(), card.keys.node, around.data.clone());
+        let ends = stop.clone();
+        let destroying = async move {
+            // What was removed lies in a damaged store too.
+            refill::until_whole(&raft, &data, &ends).await;
+            destruction::run(raft, node, ends).await;
+        };
+        parts.push(task::start("destruction", destroying));
         Ok((listen, keys, ControlServer::new(control)))
     }
 
@@ -214,6 +224,8 @@ impl Managing {
             status.backup_created_at_ms = backup.created_at.0;
             status.backup_verified_at_ms = backup.verified_at.0;
         }
+        let pending = self.raft.state().destroyed().count();
+        status.destructions_pending = u64::try_from(pending).unwrap_or(u64::MAX);
         status.listen_addr = self.listen.to_string();
         status.advertise_addr.clone_from(&self.advertise);
         status.applied_index = raft.applied_index;

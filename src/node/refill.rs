@@ -112,17 +112,17 @@ pub(super) fn forget(data: &Path) -> Result<(), ActiveError> {
 }
 
 /// Removes what is kept of damaged stores once this manager votes: then it has everything they had, and more.
-pub(super) async fn until_whole(raft: Raft, data: PathBuf, stop: Stop) {
-    if !kept(&data).is_ok_and(|kept| !kept.is_empty()) {
+pub(super) async fn until_whole(raft: &Raft, data: &Path, stop: &Stop) {
+    if !kept(data).is_ok_and(|kept| !kept.is_empty()) {
         return;
     }
-    while !votes(&raft) {
+    while !votes(raft) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
     }
-    match forget(&data) {
+    match forget(data) {
         Ok(()) => info!("this manager votes again; removed what was kept of its damaged store"),
         Err(error) => warn!(%error, "cannot remove what was kept of the damaged store"),
     }

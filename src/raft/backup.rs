@@ -400,7 +400,7 @@ impl<'a> Check<'a> {
             }
             Entity::Service(_) => self.services += 1,
             Entity::Node(_) => self.nodes += 1,
-            Entity::Task(_) | Entity::Answered(_) | Entity::Remnant(_) => {}
+            Entity::Task(_) | Entity::Answered(_) | Entity::Remnant(_) | Entity::Destroyed(_) => {}
         }
         Ok(())
     }

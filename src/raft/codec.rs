@@ -145,6 +145,7 @@ pub(super) fn entity_to(entity: &Entity) -> v1::Entity {
         Entity::Task(task) => Row::Task((&**task).into()),
         Entity::Answered(answered) => Row::Answered((&**answered).into()),
         Entity::Remnant(remnant) => Row::Remnant((&**remnant).into()),
+        Entity::Destroyed(destroyed) => Row::Destroyed((&**destroyed).into()),
     };
     v1::Entity { entity: Some(row) }
 }
@@ -160,6 +161,7 @@ pub(super) fn entity_from(entity: v1::Entity) -> Parsed<Entity> {
         Row::Task(task) => Entity::Task(Arc::new(task.try_into()?)),
         Row::Answered(answered) => Entity::Answered(Arc::new(answered.try_into()?)),
         Row::Remnant(remnant) => Entity::Remnant(Arc::new(remnant.try_into()?)),
+        Row::Destroyed(destroyed) => Entity::Destroyed(Arc::new(destroyed.try_into()?)),
     })
 }
 
@@ -173,6 +175,7 @@ pub(super) fn row_key(key: &Key) -> Vec<u8> {
         Key::Task(id) => (5, id.as_str()),
         Key::Answered(id) => (6, id.as_str()),
         Key::Remnant(id) => (7, id.as_str()),
+        Key::Destroyed(id) => (10, id.as_str()),
     };
     let mut bytes = vec![kind];
     bytes.extend_from_slice(id.as_bytes());

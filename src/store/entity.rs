@@ -6,6 +6,7 @@ use crate::{
     model::{
         cluster::Cluster,
         command::Answered,
+        destroyed::Destroyed,
         node::Node,
         object::{Object, VersionNumber},
         service::Service,
@@ -24,6 +25,7 @@ pub enum Entity {
     Task(Arc<Task>),
     Answered(Arc<Answered>),
     Remnant(Arc<Remnant>),
+    Destroyed(Arc<Destroyed>),
 }
 
 impl Entity {
@@ -36,6 +38,7 @@ impl Entity {
             Self::Task(task) => Key::Task(task.id),
             Self::Answered(answered) => Key::Answered(answered.client),
             Self::Remnant(remnant) => Key::Remnant(remnant.task),
+            Self::Destroyed(destroyed) => Key::Destroyed(destroyed.id),
         }
     }
 }
@@ -52,6 +55,7 @@ pub enum Key {
     Answered(ClientId),
     /// Of that task.
     Remnant(TaskId),
+    Destroyed(ObjectId),
 }
 
 /// One change to the rows or bodies; a command makes several, in an order that can be replayed.

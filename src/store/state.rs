@@ -9,6 +9,7 @@ use crate::{
     model::{
         cluster::Cluster,
         command::Answered,
+        destroyed::Destroyed,
         node::{Node, Role},
         object::{Kind, Object, Version},
         service::{Service, TaskSpec},
@@ -28,6 +29,7 @@ pub struct State {
     tasks: OrdMap<TaskId, Arc<Task>>,
     answered: OrdMap<ClientId, Arc<Answered>>,
     remnants: OrdMap<TaskId, Arc<Remnant>>,
+    destroyed: OrdMap<ObjectId, Arc<Destroyed>>,
     index: Index,
 }
 
@@ -67,7 +69,8 @@ impl State {
                 | Entity::Object(_)
                 | Entity::Service(_)
                 | Entity::Answered(_)
-                | Entity::Remnant(_)) => state.put(other),
+                | Entity::Remnant(_)
+                | Entity::Destroyed(_)) => state.put(other),
             }
         }
         for task in tasks {
@@ -87,6 +90,7 @@ impl State {
             .chain(self.tasks.values().map(|task| Entity::Task(task.clone())))
             .chain(self.answered.values().map(|answered| Entity::Answered(answered.clone())))
             .chain(self.remnants.values().map(|remnant| Entity::Remnant(remnant.clone())))
+            .chain(self.destroyed.values().map(|one| Entity::Destroyed(one.clone())))
     }
 
     /// Makes a change that another state's `apply` gave. Bodies are none of the state's business.
@@ -159,6 +163,15 @@ impl State {
     /// All tasks, by id.
     pub fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.tasks.values()
+    }
+
+    /// What was removed and is not gone from every manager's disk yet, by id.
+    pub fn destroyed(&self) -> impl Iterator<Item = &Arc<Destroyed>> {
+        self.destroyed.values()
+    }
+
+    pub fn destroyed_by_id(&self, id: ObjectId) -> Option<&Arc<Destroyed>> {
+        self.destroyed.get(&id)
     }
 
     /// The tasks of a service, dead ones included, by slot; also after the service is gone.
@@ -317,6 +330,9 @@ impl State {
                 self.index.node_remnants.insert((remnant.node, remnant.task));
                 self.remnants.insert(remnant.task, remnant);
             }
+            Entity::Destroyed(destroyed) => {
+                self.destroyed.insert(destroyed.id, destroyed);
+            }
         }
     }
 
@@ -359,6 +375,9 @@ impl State {
                 if let Some(remnant) = self.remnants.remove(&task) {
                     self.index.node_remnants.remove(&(remnant.node, task));
                 }
+            }
+            Key::Destroyed(id) => {
+                self.destroyed.remove(&id);
             }
         }
     }

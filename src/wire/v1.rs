@@ -91,6 +91,23 @@ pub struct Object {
     #[prost(message, repeated, tag = "6")]
     pub versions: ::prost::alloc::vec::Vec<Version>,
 }
+/// A secret or a config that was removed and that not every manager has dropped from its log yet.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Destroyed {
+    #[prost(enumeration = "Kind", tag = "1")]
+    pub kind: i32,
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(int64, tag = "4")]
+    pub created_at_ms: i64,
+    #[prost(int64, tag = "5")]
+    pub removed_at_ms: i64,
+    /// The managers whose disks hold it neither in the log nor in the state any more.
+    #[prost(string, repeated, tag = "6")]
+    pub done: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 /// Names one version of one object.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ObjectVersion {
@@ -1818,7 +1835,7 @@ pub struct Stamped {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33, 34"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33, 34, 40"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -2077,6 +2094,14 @@ pub mod command {
         #[prost(message, optional, tag = "1")]
         pub age: ::core::option::Option<super::Span>,
     }
+    /// This manager's disk holds these neither in the log nor in the state any more.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct NoteDestroyed {
+        #[prost(string, tag = "1")]
+        pub node_id: ::prost::alloc::string::String,
+        #[prost(string, repeated, tag = "2")]
+        pub object_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Command {
         #[prost(message, tag = "1")]
@@ -2137,6 +2162,8 @@ pub mod command {
         NoteTerms(NoteTerms),
         #[prost(message, tag = "34")]
         SetKeyMaxAge(SetKeyMaxAge),
+        #[prost(message, tag = "40")]
+        NoteDestroyed(NoteDestroyed),
     }
 }
 /// One change to one task.
@@ -2287,7 +2314,7 @@ pub struct Answered {
 /// One row of the store's metadata.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entity {
-    #[prost(oneof = "entity::Entity", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "entity::Entity", tags = "1, 2, 3, 4, 5, 6, 7, 10")]
     pub entity: ::core::option::Option<entity::Entity>,
 }
 /// Nested message and enum types in `Entity`.
@@ -2308,6 +2335,8 @@ pub mod entity {
         Answered(super::Answered),
         #[prost(message, tag = "7")]
         Remnant(super::Remnant),
+        #[prost(message, tag = "10")]
+        Destroyed(super::Destroyed),
     }
 }
 /// One sealed payload.
@@ -2752,6 +2781,37 @@ pub struct ListObjectsResponse {
     /// Empty: this was the last page.
     #[prost(string, tag = "2")]
     pub next: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDestroyedRequest {
+    #[prost(enumeration = "Kind", tag = "1")]
+    pub kind: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDestroyedResponse {
+    /// By name; at most as many as are remembered.
+    #[prost(message, repeated, tag = "1")]
+    pub objects: ::prost::alloc::vec::Vec<DestroyedEntry>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DestroyedEntry {
+    #[prost(message, optional, tag = "1")]
+    pub object: ::core::option::Option<Destroyed>,
+    /// How many managers there are, and those that have not dropped it.
+    #[prost(uint32, tag = "2")]
+    pub managers: u32,
+    #[prost(message, repeated, tag = "3")]
+    pub waiting: ::prost::alloc::vec::Vec<destroyed_entry::Manager>,
+}
+/// Nested message and enum types in `DestroyedEntry`.
+pub mod destroyed_entry {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Manager {
+        #[prost(string, tag = "1")]
+        pub node_id: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub hostname: ::prost::alloc::string::String,
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetObjectRequest {
@@ -3337,6 +3397,31 @@ pub mod control_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("secretd.v1.Control", "RemoveObject"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What was removed and is not gone from every manager's disk yet.
+        pub async fn list_destroyed(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDestroyedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDestroyedResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ListDestroyed",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ListDestroyed"));
             self.inner.unary(req, path, codec).await
         }
         /// The payload of a config. There is no such call for secrets.
@@ -3980,6 +4065,14 @@ pub mod control_server {
             &self,
             request: tonic::Request<super::RemoveObjectRequest>,
         ) -> std::result::Result<tonic::Response<super::RemoveResponse>, tonic::Status>;
+        /// What was removed and is not gone from every manager's disk yet.
+        async fn list_destroyed(
+            &self,
+            request: tonic::Request<super::ListDestroyedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDestroyedResponse>,
+            tonic::Status,
+        >;
         /// The payload of a config. There is no such call for secrets.
         async fn get_config_data(
             &self,
@@ -4434,6 +4527,51 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveObjectSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/ListDestroyed" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDestroyedSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::ListDestroyedRequest>
+                    for ListDestroyedSvc<T> {
+                        type Response = super::ListDestroyedResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDestroyedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::list_destroyed(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDestroyedSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -6613,6 +6751,9 @@ pub struct StatusResponse {
     /// Why the agent has no session with a manager, if so; what runs here goes on.
     #[prost(string, tag = "25")]
     pub agent_error: ::prost::alloc::string::String,
+    /// Objects that were removed and are not gone from every manager's disk yet.
+    #[prost(uint64, tag = "30")]
+    pub destructions_pending: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TpmEntry {

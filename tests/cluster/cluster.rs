@@ -60,6 +60,19 @@ impl Cluster {
         cluster
     }
 
+    /// A cluster of one manager that comes from a backup, opened with this key.
+    pub(crate) fn restored(backup: &str, key: &str) -> Self {
+        let mut cluster =
+            Self { nodes: Vec::new(), ids: Vec::new(), life: Vec::new(), wires: None };
+        let mut first = World::new();
+        first.start();
+        cluster.settle(first, |node, here| {
+            let args = ["backup", "restore", backup, "--key", "-"].into_iter();
+            node.ctl_with(args.chain(here.clone()), key.as_bytes())
+        });
+        cluster
+    }
+
     /// Waits until so many managers vote.
     pub(crate) fn until_voters(&self, count: usize) {
         until(&format!("{count} managers to vote"), || {

@@ -10,6 +10,7 @@ mod checker;
 mod cluster;
 mod cut;
 mod deploy;
+mod destroyed;
 mod held;
 mod keys;
 mod load;
@@ -24,6 +25,7 @@ mod removed;
 mod rotation;
 mod sizes;
 mod stopped;
+
 mod wires;
 mod workers;
 #[expect(dead_code, reason = "one machine has more uses in tests/e2e")]

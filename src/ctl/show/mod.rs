@@ -1,5 +1,6 @@
 //! How things look: rows for lists, and documents with Swarm's field names for `inspect`.
 
+mod destroyed;
 mod doc;
 mod holder;
 mod node;
@@ -7,6 +8,7 @@ mod object;
 mod service;
 mod task;
 
+pub(crate) use destroyed::{DESTROYED, DestroyedView, destroyed_row};
 pub(crate) use node::{NODES, NodeView, node_row};
 pub(crate) use object::{CONFIGS, ObjectView, SECRETS, object_row};
 pub(crate) use service::{SERVICES, ServiceView, image_name, pretty_service, service_row};

@@ -5,6 +5,7 @@
 //! not come over a Unix socket is refused here. No call returns a secret's payload.
 
 mod authority;
+mod destroyed;
 mod holders;
 mod keys;
 mod lists;
@@ -168,6 +169,13 @@ impl v1::control_server::Control for ControlService {
         request: Request<v1::RemoveObjectRequest>,
     ) -> Result<Response<v1::RemoveResponse>, Status> {
         self.drop_object(local(request)?).await.map(Response::new)
+    }
+
+    async fn list_destroyed(
+        &self,
+        request: Request<v1::ListDestroyedRequest>,
+    ) -> Result<Response<v1::ListDestroyedResponse>, Status> {
+        self.destroyed(local(request)?).await.map(Response::new)
     }
 
     async fn get_config_data(

@@ -21,7 +21,7 @@ use crate::{
 use std::sync::Arc;
 use tonic::Status;
 
-fn kind(code: i32) -> Result<Kind, Status> {
+pub(super) fn kind(code: i32) -> Result<Kind, Status> {
     Ok(Kind::from_code(code).map_err(|fault| fault.within("kind"))?)
 }
 

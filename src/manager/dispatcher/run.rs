@@ -280,13 +280,15 @@ impl Loop {
                     Entity::Object(_)
                     | Entity::Service(_)
                     | Entity::Answered(_)
-                    | Entity::Remnant(_),
+                    | Entity::Remnant(_)
+                    | Entity::Destroyed(_),
                 )
                 | Change::Delete(
                     Key::Object(_)
                     | Key::Service(_)
                     | Key::Answered(_)
                     | Key::Remnant(_)
+                    | Key::Destroyed(_)
                     | Key::Cluster,
                 )
                 | Change::PutBody { .. }

@@ -246,7 +246,8 @@ impl Ledger {
             | Command::Rewrap { .. }
             | Command::DropTerms { .. }
             | Command::NoteTerms { .. }
-            | Command::SetKeyMaxAge { .. } => {}
+            | Command::SetKeyMaxAge { .. }
+            | Command::NoteDestroyed { .. } => {}
         }
     }
 }

@@ -145,7 +145,8 @@ impl Writer {
             } else {
                 self.refused()
             };
-            let result = result.and_then(|()| if purging { self.unlink() } else { Ok(()) });
+            let unlinking = purging || turning;
+            let result = result.and_then(|()| if unlinking { self.unlink() } else { Ok(()) });
             if let Err(error) = &result {
                 self.poison(error);
             }

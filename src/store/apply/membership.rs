@@ -1,6 +1,8 @@
 //! Who may join, who belongs to the cluster, as what, and under which CA.
 
-use super::{Edit, Entity, Key, State, check_index, keyring::check_term, nodes::find, remnants};
+use super::{
+    Edit, Entity, Key, State, check_index, destroyed, keyring::check_term, nodes::find, remnants,
+};
 use crate::{
     crypto::seal::Sealed,
     kit::{id::NodeId, limits::JOIN_TOKENS},
@@ -119,6 +121,7 @@ pub(super) fn reestablish(edit: &mut Edit<'_>, node: &Node) -> Outcome {
     let rekeying = Rekeying { due: true, ..cluster.rekeying.clone() };
     let tokens = Vec::new();
     put_cluster(edit, Cluster { next_raft_id, tokens, rekeying, ..Cluster::clone(&cluster) });
+    destroyed::settle(edit);
     Ok(Answer::Done)
 }
 
@@ -160,6 +163,7 @@ pub(super) fn retire(edit: &mut Edit<'_>, id: NodeId, raft_id: u64) -> Outcome {
         let cluster = cluster(edit)?;
         let rekeying = Rekeying { due: true, ..cluster.rekeying.clone() };
         put_cluster(edit, Cluster { rekeying, ..Cluster::clone(&cluster) });
+        destroyed::settle(edit);
     }
     Ok(Answer::Done)
 }

@@ -1,6 +1,7 @@
 //! What a command does: checks first, then changes; a refusal changes nothing.
 
 mod answered;
+mod destroyed;
 mod keyring;
 mod membership;
 mod nodes;
@@ -114,6 +115,7 @@ impl Edit<'_> {
             Command::DropTerms { before } => keyring::drop_terms(self, *before),
             Command::NoteTerms { id, oldest } => keyring::note_terms(self, *id, *oldest),
             Command::SetKeyMaxAge { age } => keyring::set_max_age(self, *age),
+            Command::NoteDestroyed { node, objects } => destroyed::note(self, *node, objects),
         }
     }
 

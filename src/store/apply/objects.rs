@@ -1,6 +1,6 @@
 //! Secrets and configs: made once, relabelled, removed when nobody uses them.
 
-use super::{Change, Edit, Entity, Key, check_index, keyring::check_term, remnants};
+use super::{Change, Edit, Entity, Key, check_index, destroyed, keyring::check_term, remnants};
 use crate::{
     crypto::seal::Sealed,
     kit::{id::ObjectId, name::ObjectName},
@@ -85,6 +85,7 @@ pub(super) fn remove(edit: &mut Edit<'_>, kind: Kind, id: ObjectId) -> Outcome {
     }
     edit.delete(Key::Object(id));
     remnants::forget_object(edit, id);
+    destroyed::begin(edit, &object);
     // What was removed, so that the answer to a repetition names it too.
     Ok(Answer::Object { id, version: object.latest().number })
 }

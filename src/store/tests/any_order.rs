@@ -78,6 +78,10 @@ fn any_command() -> impl Strategy<Value = Command> {
             .prop_map(|(id, index, failure)| Command::RollBackService { id, index, failure }),
         6 => prop::collection::vec(any_change(), 1..4)
             .prop_map(|changes| Command::ChangeTasks { changes }),
+        1 => (1..4u8, object()).prop_map(|(n, object)| Command::NoteDestroyed {
+            node: node_id(n),
+            objects: vec![object],
+        }),
         1 => (1..4u8).prop_map(|n| Command::ReportNode {
             id: node_id(n),
             description: None,

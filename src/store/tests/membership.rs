@@ -1,8 +1,8 @@
 //! Managers come and go one at a time.
 
-use super::{Store, node, node_id};
+use super::{Store, node, node_id, object_id, secret};
 use crate::kit::clock::Timestamp;
-use crate::model::{cluster::Token, command::Command, node::Role};
+use crate::model::{cluster::Token, command::Command, node::Role, object::Kind};
 
 /// A founded cluster of this many managers that are members of the Raft group.
 fn managers(count: u8) -> Store {
@@ -72,4 +72,34 @@ fn only_a_worker_that_is_out_of_the_group_is_removed() {
     world.refused(remove());
     retire(&mut world, 3);
     world.done(remove());
+}
+
+#[test]
+fn what_was_removed_is_remembered_until_every_manager_has_dropped_it() {
+    let mut store = managers(3);
+    store.done(secret(1, "db"));
+    store.done(Command::RemoveObject { kind: Kind::Secret, id: object_id(1) });
+    let drops = |n: u8| Command::NoteDestroyed { node: node_id(n), objects: vec![object_id(1)] };
+    let waits = |store: &Store| {
+        let one = store.state.destroyed_by_id(object_id(1))?;
+        Some(store.state.nodes().filter(|node| one.waits_for(node)).count())
+    };
+    assert_eq!(waits(&store), Some(3));
+    // Its name is free at once.
+    store.done(secret(2, "db"));
+    store.done(drops(1));
+    store.done(drops(1));
+    assert_eq!(waits(&store), Some(2), "one manager counts once");
+    store.done(drops(2));
+    assert_eq!(waits(&store), Some(1));
+    // The last one is a manager no more.
+    retire(&mut store, 3);
+    assert_eq!(waits(&store), None);
+    store.done(Command::RemoveObject { kind: Kind::Secret, id: object_id(2) });
+    store.done(Command::NoteDestroyed { node: node_id(1), objects: vec![object_id(2)] });
+    store.done(Command::NoteDestroyed {
+        node: node_id(2),
+        objects: vec![object_id(1), object_id(2)],
+    });
+    assert_eq!(store.state.destroyed().count(), 0);
 }

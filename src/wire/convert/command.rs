@@ -187,6 +187,12 @@ impl From<&Command> for v1::Command {
             Command::SetKeyMaxAge { age } => {
                 c::Command::SetKeyMaxAge(c::SetKeyMaxAge { age: age.as_ref().map(Into::into) })
             }
+            Command::NoteDestroyed { node, objects } => {
+                c::Command::NoteDestroyed(c::NoteDestroyed {
+                    node_id: node.to_string(),
+                    object_ids: objects.iter().map(ToString::to_string).collect(),
+                })
+            }
         };
         Self { command: Some(command) }
     }
@@ -331,6 +337,13 @@ impl TryFrom<v1::Command> for Command {
             }
             c::Command::SetKeyMaxAge(c::SetKeyMaxAge { age }) => {
                 Self::SetKeyMaxAge { age: maybe(age, "age")? }
+            }
+            c::Command::NoteDestroyed(c::NoteDestroyed { node_id, object_ids }) => {
+                let objects = object_ids.iter().map(|id| parse(id, "object_ids"));
+                Self::NoteDestroyed {
+                    node: parse(&node_id, "node_id")?,
+                    objects: objects.collect::<Result<_, _>>()?,
+                }
             }
         })
     }

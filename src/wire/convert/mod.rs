@@ -23,6 +23,7 @@ use crate::{
     model::{
         cluster::Cluster,
         command::{Answered, Stamped},
+        destroyed::Destroyed,
         node::Node,
         object::Object,
         service::{Service, ServiceSpec},
@@ -48,6 +49,7 @@ macro_rules! wire {
 wire! {
     Stamped => v1::Stamped,
     Answered => v1::Answered,
+    Destroyed => v1::Destroyed,
     Cluster => v1::Cluster,
     Node => v1::NodeInfo,
     Object => v1::Object,

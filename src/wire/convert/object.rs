@@ -7,6 +7,7 @@ use super::{
 use crate::{
     kit::clock::Timestamp,
     model::{
+        destroyed::Destroyed,
         object::{Kind, Object, Version, VersionNumber},
         reference::{FileMode, OnChange, Owner, Reference, Target, VersionPick},
         task::ObjectVersion,
@@ -67,6 +68,35 @@ impl TryFrom<v1::Object> for Object {
             labels,
             meta: convert(meta, "meta")?,
             versions: list(versions, "versions")?,
+        })
+    }
+}
+
+impl From<&Destroyed> for v1::Destroyed {
+    fn from(value: &Destroyed) -> Self {
+        let Destroyed { kind, id, name, created_at, removed_at, done } = value;
+        Self {
+            kind: kind.code(),
+            id: id.to_string(),
+            name: name.to_string(),
+            created_at_ms: created_at.0,
+            removed_at_ms: removed_at.0,
+            done: done.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::Destroyed> for Destroyed {
+    type Error = Malformed;
+    fn try_from(wire: v1::Destroyed) -> Result<Self, Malformed> {
+        let v1::Destroyed { kind, id, name, created_at_ms, removed_at_ms, done } = wire;
+        Ok(Self {
+            kind: Kind::from_code(kind).at("kind")?,
+            id: parse(&id, "id")?,
+            name: parse(&name, "name")?,
+            created_at: Timestamp(created_at_ms),
+            removed_at: Timestamp(removed_at_ms),
+            done: done.iter().map(|id| parse(id, "done")).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -20,6 +20,7 @@ use crate::{
         cluster::{AuthorityRotation, BackupStatus, ClusterSettings, Rekeying, Rewrapping, Token},
         command::{Answer, Command, RequestId, Rewrapped, RewrappedAuthority, TaskChange},
         constraint::{Constraint, Operator},
+        destroyed::Destroyed,
         node::{
             Availability, CertificateStatus, ManagerStatus, NodeDescription, NodeState, NodeStatus,
             Role,
@@ -566,7 +567,7 @@ impl Draw {
         let object = self.id(ObjectId::from_random);
         let service = self.id(ServiceId::from_random);
         let node = self.id(NodeId::from_random);
-        match self.below(29) {
+        match self.below(30) {
             0 => Command::Found { cluster: Box::new(self.cluster()), node: Box::new(self.node()) },
             1 => Command::CreateObject {
                 kind: self.kind(),
@@ -634,7 +635,21 @@ impl Draw {
             25 => Command::DropTerms { before: self.u32() },
             26 => Command::NoteTerms { id: node, oldest: self.u32() },
             27 => Command::SetKeyMaxAge { age: self.maybe(Self::duration) },
-            _ => Command::NoteBackup { backup: self.backup() },
+            28 => Command::NoteBackup { backup: self.backup() },
+            _ => {
+                Command::NoteDestroyed { node, objects: self.many(|d| d.id(ObjectId::from_random)) }
+            }
+        }
+    }
+
+    fn destroyed(&mut self) -> Destroyed {
+        Destroyed {
+            kind: self.kind(),
+            id: self.id(ObjectId::from_random),
+            name: self.word().parse().unwrap(),
+            created_at: self.time(),
+            removed_at: self.time(),
+            done: self.many(|d| d.id(NodeId::from_random)).into_iter().collect(),
         }
     }
 
@@ -704,6 +719,7 @@ proptest! {
         comes_back(&draw.stamped());
         comes_back(&draw.answered());
         comes_back(&draw.remnant());
+        comes_back(&draw.destroyed());
         comes_back(&draw.cluster());
         comes_back(&draw.node());
         comes_back(&draw.object());
