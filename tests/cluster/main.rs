@@ -26,6 +26,7 @@ mod rotation;
 mod sizes;
 mod stopped;
 
+mod wiped;
 mod wires;
 mod workers;
 #[expect(dead_code, reason = "one machine has more uses in tests/e2e")]

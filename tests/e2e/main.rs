@@ -9,6 +9,7 @@ mod crash;
 mod delivery;
 mod docker;
 mod memory;
+mod stolen;
 mod swtpm;
 mod tour;
 mod tpm;
