@@ -208,9 +208,11 @@ fn of_two_new_terms_at_once_one_is_refused_and_there_are_never_many() {
 #[test]
 fn a_ca_that_was_replaced_meanwhile_keeps_its_own_key() {
     let mut world = World::new();
+    let old = world.keyring();
     world.add_term().unwrap();
     let late = world.rewrapping(9);
-    let ca_key = world.keyring().seal(&authority_context(cluster_id()), payload(7));
+    // By a manager that had not heard of the new term.
+    let ca_key = old.seal(&authority_context(cluster_id()), payload(7));
     let rotation = crate::model::cluster::AuthorityRotation {
         previous: Vec::new(),
         cross_signed: Vec::new(),
@@ -219,6 +221,10 @@ fn a_ca_that_was_replaced_meanwhile_keeps_its_own_key() {
     world.apply(Command::RotateAuthority { ca_certificate: vec![7], ca_key, rotation }).unwrap();
     world.authority = 7;
     world.apply(late).unwrap();
+    assert_eq!(world.cluster().ca_key.term, 1);
+    world.check();
+    world.apply(world.rewrapping(9)).unwrap();
+    assert_eq!(world.cluster().ca_key.term, 2);
     world.check();
 }
 
