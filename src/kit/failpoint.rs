@@ -70,6 +70,14 @@ pub const ALL: &[&str] = &[
     "restore.store",
     "restore.noted",
     "restore.saved",
+    // The keyring gets a new term, data keys move to it, and what is old goes.
+    "rotate.added",
+    "rewrap.authority",
+    "rewrap.found",
+    "rewrap.moved",
+    "rewrap.dropped",
+    "rewrap.shortened",
+    "rewrap.noted",
     // A group of one from what is left.
     "recover.voted",
     "recover.appended",

@@ -4,7 +4,7 @@
 //! long as it lies there, a term that came to light would open it.
 
 use crate::{
-    kit::{chain::chain, id::NodeId, task::Stop},
+    kit::{chain::chain, failpoint::failpoint, id::NodeId, task::Stop},
     model::command::Command,
     raft::{ProposeError, Raft, ShortenError},
     store::State,
@@ -58,7 +58,9 @@ pub async fn run(raft: Raft, node: NodeId, stop: Stop) {
 
 async fn forget(raft: &Raft, node: NodeId, oldest: u32) -> Result<(), ForgetError> {
     raft.shorten().await?;
+    failpoint("rewrap.shortened");
     raft.propose(None, Command::NoteTerms { id: node, oldest }).await?;
+    failpoint("rewrap.noted");
     info!(oldest, "nothing from before this term of the keyring is left in the log");
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::{
     kit::{
         chain::chain,
         clock::{Clock, Timestamp},
+        failpoint::failpoint,
         id::ClusterId,
         task::Stop,
     },
@@ -148,6 +149,7 @@ impl Rekey {
 
     async fn drop_terms(&self, before: u32) -> Result<(), RekeyError> {
         self.propose(Command::DropTerms { before }).await?;
+        failpoint("rewrap.dropped");
         info!(before, "the rotation of the keyring is complete: the terms before are gone");
         Ok(())
     }
@@ -164,6 +166,7 @@ impl Rekey {
         if cluster.ca_key.term < term {
             let authority = Some(authority(cluster, &keyring)?);
             self.propose(Command::Rewrap { term, keys: Vec::new(), authority }).await?;
+            failpoint("rewrap.authority");
         }
         let rate = cluster.rekeying.running.as_ref().and_then(|running| running.rate);
         let rate = rate.unwrap_or(RATE).max(1);
@@ -181,9 +184,11 @@ impl Rekey {
             let found = self.raft.data_keys(batch.to_vec()).await?;
             let keys = moved(state, cluster.id, &keyring, found);
             // Gone since, or moved by another: the state says so soon. If it does not, it is not tried without a pause.
+            failpoint("rewrap.found");
             let named: BTreeSet<_> = keys.iter().map(|key| key.version).collect();
             stuck.extend(batch.iter().filter(|version| !named.contains(version)));
             self.propose(Command::Rewrap { term, keys, authority: None }).await?;
+            failpoint("rewrap.moved");
             done = done.saturating_add(u32::try_from(batch.len()).unwrap_or(u32::MAX));
             let pace = Duration::from_secs(1).mul_f64(f64::from(done) / f64::from(rate));
             tokio::time::sleep_until(begun + pace).await;

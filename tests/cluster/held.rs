@@ -65,9 +65,9 @@ fn a_node_is_shown_as_holder_from_the_task_to_the_confirmed_removal() {
     assert_eq!(held_on(&cluster, 0), "");
     cluster.ask(["service", "rm", "web"]).ok();
     until("the removal to be confirmed", || {
-        // Looked at first: what is there after it was said to be gone would be a lie.
-        let gone = holders(&cluster.nodes[1]).is_empty();
+        // In this order: what is there after it was said to be gone is a lie, what was there before is not.
         let said = shown(&cluster).is_empty();
+        let gone = holders(&cluster.nodes[1]).is_empty();
         assert!(!said || gone, "it was confirmed too early");
         said.then_some(())
     });

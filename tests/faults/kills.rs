@@ -48,6 +48,8 @@ fn every_place_belongs_to_a_story() {
         "install.",
         "backup.",
         "restore.",
+        "rotate.",
+        "rewrap.",
         "recover.",
     ];
     let told: Vec<_> = places(&stories).collect();
@@ -260,6 +262,33 @@ fn a_leader_that_dies_while_it_sends_its_state_sends_it_again() {
         // Before the other has no quorum to answer with.
         first.kill();
         second.kill();
+    }
+}
+
+#[test]
+fn a_rotation_that_is_cut_off_anywhere_goes_on_by_itself() {
+    for place in places(&["rotate.", "rewrap."]) {
+        let mut world = World::new();
+        world.set(FAILPOINT, place);
+        world.start();
+        world.init();
+        let mut kept = Kept::default();
+        kept.fill(&world, 3);
+        // The answer may come before it dies.
+        world.ctl(["key", "rotate", "--detach"]);
+        dies(&mut world, place);
+        world.start();
+        until(&format!("nothing to be left under the old term after {place}"), || {
+            let said = world.ctl(["key", "status"]).ok();
+            let moved = said.contains("0 left, everything lies under term 2");
+            (moved && said.contains("no manager keeps log entries from before term 2"))
+                .then_some(())
+        });
+        kept.check(&world, place);
+        kept.create(&world, "after").ok();
+        world.kill();
+        world.start();
+        kept.check(&world, place);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{ControlService, request_id};
 use crate::{
+    kit::failpoint::failpoint,
     model::{
         command::{Command, RequestId},
         node::Node,
@@ -32,6 +33,7 @@ impl ControlService {
         let number = term.term;
         // Asked again with the same request's id, the term made first stays.
         self.propose(request, Command::AddTerm { term, rate }).await?;
+        failpoint("rotate.added");
         info!(term = number, "the keyring has a new term: data keys move to it");
         self.key_status().await
     }
