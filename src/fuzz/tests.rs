@@ -2,6 +2,7 @@
 //! `SECRETD_FUZZ_INPUTS` how many inputs each target gets; `scripts/soak` takes many.
 
 use super::{Decoder, TARGETS};
+use crate::kit::testing::SplitMix;
 use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,16 +13,11 @@ use std::{
 /// Longer inputs find nothing that these do not.
 const LONGEST: usize = 8192;
 
-/// SplitMix64.
-struct Draw(u64);
+struct Draw(SplitMix);
 
 impl Draw {
     fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.number()
     }
 
     fn below(&mut self, end: usize) -> usize {
@@ -165,7 +161,7 @@ fn run((name, target): &Decoder, seed: u64, inputs: u64) {
     for input in &seeds {
         target(input);
     }
-    let mut draw = Draw(seed);
+    let mut draw = Draw(SplitMix(seed));
     for n in 0..inputs {
         let input = draw.mutate(&seeds);
         if catch_unwind(AssertUnwindSafe(|| target(&input))).is_err() {

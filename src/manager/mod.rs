@@ -16,6 +16,7 @@ pub mod scheduler;
 
 mod answers;
 mod payloads;
+mod task_changes;
 
 #[cfg(test)]
 mod simulation;

@@ -6,7 +6,7 @@
 
 mod rate;
 
-use super::{answers, group::until_nobody_leaves};
+use super::{answers, group::until_nobody_leaves, task_changes};
 use crate::{
     crypto::{
         key::{Key, Root},
@@ -44,8 +44,6 @@ use tracing::{info, warn};
 
 /// A call has at most this many bytes: a description with its labels is the most of it.
 const MESSAGE: usize = 64 * 1024;
-/// Changes proposed in one command: it has to stay well below the size of one.
-const CHANGES: usize = 250;
 /// How often a manager that leaves lets others go before it that were quicker.
 const TURNS: u32 = 5;
 
@@ -365,12 +363,7 @@ impl Shared {
         }
         let remnants = state.remnants_on(id);
         changes.extend(remnants.map(|it| TaskChange::Wiped { id: it.task, node: id }));
-        while !changes.is_empty() {
-            let rest = changes.split_off(changes.len().min(CHANGES));
-            let command = Command::ChangeTasks { changes };
-            self.raft.propose(None, command).await.map_err(answers::proposed)?;
-            changes = rest;
-        }
+        task_changes::propose(&self.raft, changes).await.map_err(answers::proposed)?;
         info!(node = %id, "a node that left has wiped what it had");
         Ok(())
     }

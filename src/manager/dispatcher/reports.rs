@@ -3,8 +3,9 @@
 use super::{Shared, answers};
 use crate::{
     kit::id::{NodeId, TaskId},
+    manager::task_changes,
     model::{
-        command::{Command, TaskChange},
+        command::TaskChange,
         refusal::{Refusal, RefusalKind},
         task::{TaskState, TaskStatus},
     },
@@ -12,8 +13,6 @@ use crate::{
 };
 use tonic::Status;
 
-/// Updates proposed in one command: it has to stay well below the size of one.
-const UPDATES: usize = 250;
 /// Bytes of a message or an error that are kept; an engine can be talkative.
 const TEXT: usize = 4096;
 
@@ -46,14 +45,7 @@ pub(super) async fn take(
         // Whether the task has ended is judged when this is applied: after the statuses above.
         changes.push(TaskChange::Wiped { id, node });
     }
-    // The proposer packs what comes from all nodes into one entry.
-    while !changes.is_empty() {
-        let rest = changes.split_off(changes.len().min(UPDATES));
-        let command = Command::ChangeTasks { changes };
-        shared.raft.propose(None, command).await.map_err(answers::proposed)?;
-        changes = rest;
-    }
-    Ok(())
+    task_changes::propose(&shared.raft, changes).await.map_err(answers::proposed)
 }
 
 fn check_owner(node: NodeId, task: TaskId, owner: Option<NodeId>) -> Result<(), Status> {

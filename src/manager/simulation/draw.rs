@@ -1,6 +1,7 @@
 //! What a seed stands for: numbers, choices, and the specs made of them.
 
 use crate::{
+    kit::testing::SplitMix,
     manager::orchestrator::world,
     model::{
         node::{Availability, NodeState, Role},
@@ -11,20 +12,15 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 
-/// SplitMix64: small, and the same everywhere.
-pub(super) struct Draw(u64);
+pub(super) struct Draw(SplitMix);
 
 impl Draw {
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SplitMix(seed))
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.number()
     }
 
     /// 0 to `end` - 1.

@@ -14,6 +14,7 @@ use crate::{
     kit::{
         clock::Timestamp,
         id::{ClientId, ClusterId, NodeId, ObjectId, ServiceId, TaskId, UnlockerId},
+        testing::SplitMix,
     },
     model::{
         Labels, Meta,
@@ -40,16 +41,11 @@ use proptest::prelude::*;
 use std::{sync::Arc, time::Duration};
 
 /// Draws values of the model from one seed: every field, every variant, the ends of the ranges.
-struct Draw(u64);
+struct Draw(SplitMix);
 
 impl Draw {
     fn number(&mut self) -> u64 {
-        // splitmix64
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.number()
     }
 
     fn below(&mut self, limit: usize) -> usize {
@@ -691,7 +687,7 @@ impl Draw {
 
 /// A value of each kind as it travels: a command first, then an object.
 pub(crate) fn samples(seed: u64) -> Vec<Vec<u8>> {
-    let mut draw = Draw(seed);
+    let mut draw = Draw(SplitMix(seed));
     vec![
         encode(&draw.stamped()),
         encode(&draw.object()),
@@ -715,7 +711,7 @@ fn comes_back<T: Wire + PartialEq + std::fmt::Debug>(value: &T) {
 proptest! {
     #[test]
     fn every_value_comes_back_from_its_bytes(seed: u64) {
-        let mut draw = Draw(seed);
+        let mut draw = Draw(SplitMix(seed));
         comes_back(&draw.stamped());
         comes_back(&draw.answered());
         comes_back(&draw.remnant());
@@ -732,7 +728,7 @@ proptest! {
 
     #[test]
     fn damaged_bytes_are_an_error_or_another_value_never_a_panic(seed: u64) {
-        let mut draw = Draw(seed);
+        let mut draw = Draw(SplitMix(seed));
         let mut bytes = encode(&draw.stamped());
         for _ in 0..=draw.below(4) {
             let at = draw.below(bytes.len().max(1));
@@ -760,7 +756,7 @@ proptest! {
 
 #[test]
 fn a_fault_is_named_by_its_path() {
-    let mut draw = Draw(7);
+    let mut draw = Draw(SplitMix(7));
     let mut spec = v1::ServiceSpec::from(&draw.service_spec());
     let task = spec.task.as_mut().unwrap();
     task.references = vec![(&draw.reference()).into(), (&draw.reference()).into()];
@@ -774,7 +770,7 @@ fn a_fault_is_named_by_its_path() {
 
 #[test]
 fn what_must_be_set_and_unknown_numbers_are_refused() {
-    let mut object = v1::Object::from(&Draw(1).object());
+    let mut object = v1::Object::from(&Draw(SplitMix(1)).object());
     object.kind = 0;
     assert_eq!(Object::try_from(object.clone()).unwrap_err().to_string(), "kind: must be set");
     object.kind = 99;
