@@ -1,5 +1,11 @@
 //! Choices that are expensive to change, newest first: question, choice, price, and what would change our mind.
 //!
+//! **2026-11. A leader sends entries while its own disk still writes them.** The Raft library waits for the leader's log
+//! before it does anything else, so the leader's log answers for its own entries at once, and nothing acts on one before it
+//! is on that disk: not applying, not what followers are told. *Price:* a leader that starts again has to be elected again, and
+//! a write waits for the leader's own disk even where two others were faster. *Change of mind:* a stable release of the
+//! library that appends without waiting.
+//!
 //! **2026-11. A rotation replaces wrapped keys, not payloads.** Data keys are rows of their own beside the bodies, and the next
 //! step is read off the state. *Price:* a data key that somebody has learned stays good for its payload, until the secret is made anew.
 //! *Change of mind:* a rule that asks for payloads to be encrypted again.

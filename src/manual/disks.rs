@@ -15,7 +15,8 @@
 //! - **The disk refuses.** EIO and ENOSPC at each write, sync, rename and creation, once or from then on; and all of
 //!   it with EROFS, as ext4 does by itself after an error. No caller hears of a success that was none, no descriptor whose
 //!   sync failed is synced again, a manager that cannot write ends, and each refusal says what to do.
-//! - **The disk is slow.** Syncs of one to five seconds at one, two or all of three managers: nobody is elected.
+//! - **The disk is slow.** Syncs of one to five seconds at one, two or all of three managers: nobody is elected. And where
+//!   the leader's disk is behind the others', what only they have is shown to nobody, and the power fails just then.
 //! - **Bits turn round** in any file of a node, or in a backup.
 //! - **Decoders** take anything: the module `fuzz` has one function for each format, run on mutations in the tests and
 //!   with coverage from `fuzz/`.

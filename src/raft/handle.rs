@@ -467,7 +467,7 @@ impl Raft {
             Begin::Found(_) | Begin::Join => true,
             Begin::Open | Begin::Recover(_) => false,
         };
-        let Files { identity, mut log, machine, handle } =
+        let Files { identity, mut log, mut machine, handle } =
             tokio::task::spawn_blocking(move || open_files(&options, sizes.log, fresh))
                 .await
                 .map_err(|error| StartError::Raft(error.to_string()))??;
@@ -478,7 +478,10 @@ impl Raft {
             close(handle, log).await;
             return Err(error);
         }
-        let network = Network::new(peers, identity);
+        // The two go together.
+        log.run_ahead(raft_id);
+        machine.follow(log.progress().clone());
+        let network = Network::new(peers, identity, log.progress().clone());
         let raft =
             openraft::Raft::new(raft_id, config, network.clone(), log.clone(), machine).await;
         let raft = match raft {

@@ -4,7 +4,7 @@
 //! and reads see them there. Losing them costs nothing: the log has them, and is purged only after they are written.
 
 use super::{
-    log::LogIdentity,
+    log::{LogIdentity, Progress},
     snapshot::{self, Incoming, SnapshotData},
     state_file::{Changeset, Loaded, StateFile, StateFileError, View},
     types::{
@@ -61,6 +61,8 @@ pub enum BodyError {
 #[derive(Debug)]
 pub(super) struct Machine {
     shared: Arc<Shared>,
+    /// Of the log that the entries come from, if it runs ahead of its disk.
+    log: Option<Progress>,
     applied: Option<LogId>,
     membership: StoredMembership,
 }
@@ -119,11 +121,16 @@ impl Machine {
             })?;
         let writer = Arc::new(Mutex::new(Some(writer)));
         let handle = MachineHandle { shared: shared.clone(), writer };
-        Ok((Self { shared, applied, membership }, handle, installed))
+        Ok((Self { shared, log: None, applied, membership }, handle, installed))
     }
 
     pub(super) fn applied(&self) -> Option<LogId> {
         self.applied
+    }
+
+    /// From now on applies nothing that the log does not have on its disk ([`super::log::LogStore::run_ahead`]).
+    pub(super) fn follow(&mut self, log: Progress) {
+        self.log = Some(log);
     }
 
     fn apply_batch(state: &mut State, batch: &Batch, index: u64, to: &mut Work) -> Outcomes {
@@ -181,6 +188,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        if let (Some(log), Some(last)) = (&self.log, entries.last()) {
+            let flushed = log.reach(last.log_id.index).await;
+            flushed.map_err(|e| StorageIOError::apply(last.log_id, AnyError::new(&e)))?;
+        }
         let mut state = State::clone(&self.shared.state.load());
         let mut work = Work::default();
         let mut answers = Vec::new();

@@ -4,7 +4,7 @@
 
 use super::{
     codec,
-    log::LogIdentity,
+    log::{LogIdentity, Progress},
     snapshot::{self, Part, SnapshotData, SnapshotError},
     types::{Entry, LogId, Member, TypeConfig, Vote},
 };
@@ -49,6 +49,9 @@ const SILENT_CALLS: u32 = 8;
 const LARGE: usize = 64 * 1024;
 /// How long entries may take to be sent and written: two mebibytes at a tenth of a mebibyte a second, and a slow disk.
 const TRANSFER: Duration = Duration::from_secs(30);
+/// How long news that an entry is committed waits for this manager's disk. It doubles as the sign that the leader is there,
+/// which a slow disk must not hold up.
+const FLUSH: Duration = Duration::from_millis(50);
 /// Parts of a snapshot read ahead of the network.
 const PARTS: usize = 2;
 
@@ -89,6 +92,8 @@ pub(super) struct Network(Arc<Shared>);
 struct Shared {
     peers: Arc<dyn Peers>,
     identity: Arc<LogIdentity>,
+    /// Of this manager's log.
+    log: Progress,
     /// The way to each member by Raft id, kept: a handshake takes longer than a heartbeat may.
     ways: Mutex<BTreeMap<u64, Arc<Way>>>,
     /// When each member last answered the leader of which term.
@@ -129,9 +134,23 @@ impl CallError {
 }
 
 impl Network {
-    pub(super) fn new(peers: Arc<dyn Peers>, identity: Arc<LogIdentity>) -> Self {
+    pub(super) fn new(peers: Arc<dyn Peers>, identity: Arc<LogIdentity>, log: Progress) -> Self {
         let (ways, heard) = Default::default();
-        Self(Arc::new(Shared { peers, identity, ways, heard }))
+        Self(Arc::new(Shared { peers, identity, log, ways, heard }))
+    }
+
+    /// What others may be told to be committed, of what openraft holds for it: what this manager, the leader, has on
+    /// its disk ([`super::log::LogStore::run_ahead`]). A message that says nothing else waits a little for it.
+    async fn committed(&self, commit: Option<LogId>, alone: bool) -> Option<LogId> {
+        let log = &self.0.log;
+        if let Some(id) = commit
+            && alone
+            && log.upto() < commit
+        {
+            // If it takes longer, or fails, the others are told with a later message.
+            drop(tokio::time::timeout(FLUSH, log.reach(id.index)).await);
+        }
+        commit.min(log.upto())
     }
 
     async fn way(&self, target: u64, member: &Member) -> Result<Arc<Way>, PeerError> {
@@ -298,6 +317,7 @@ impl RaftNetwork<TypeConfig> for Connection {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RaftCallError> {
         let AppendEntriesRequest { vote, prev_log_id, entries, leader_commit } = rpc;
+        let leader_commit = self.network.committed(leader_commit, entries.is_empty()).await;
         let last = entries.last().map(|entry| entry.log_id);
         let weight: usize = entries.iter().map(weight).sum();
         let carries = |under_way: &UnderWay| {

@@ -5,7 +5,7 @@
 use super::{
     forward,
     handle::{Core, Leader},
-    types::Member,
+    types::{LogId, Member},
 };
 use crate::{kit::task::Stop, store::Linear};
 use openraft::error::{CheckIsLeaderError, RaftError};
@@ -136,16 +136,27 @@ async fn confirm(core: &Core, ask: Ask) -> Result<Confirmed, ReadError> {
 }
 
 async fn majority(core: &Core) -> Result<Confirmed, ReadError> {
-    let asked = tokio::time::timeout(DEADLINE, core.raft.ensure_linearizable()).await;
-    match asked {
-        Ok(Ok(last)) => Ok(confirmed(core, last.map_or(0, |id| id.index))),
+    let deadline = Instant::now() + DEADLINE;
+    let committed = match timeout_at(deadline, core.raft.get_read_log_id()).await {
+        Ok(Ok((committed, _applied))) => committed,
         Ok(Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward)))) => {
-            Err(ReadError::NotLeader { leader: forward.leader_node })
+            return Err(ReadError::NotLeader { leader: forward.leader_node });
         }
         Ok(Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_)))) | Err(_) => {
-            Err(ReadError::NoQuorum)
+            return Err(ReadError::NoQuorum);
         }
-        Ok(Err(RaftError::Fatal(fatal))) => Err(ReadError::Stopped(fatal.to_string())),
+        Ok(Err(RaftError::Fatal(fatal))) => return Err(ReadError::Stopped(fatal.to_string())),
+    };
+    // Nobody was told of what is not on this disk yet, once the first entry of this lead is: it need not be waited for.
+    let flushed = core.log.progress().upto();
+    let leads = |id: Option<LogId>| id.map(|id| id.leader_id);
+    let newest =
+        if leads(flushed) == leads(committed) { committed.min(flushed) } else { committed };
+    let index = newest.map_or(0, |id| id.index);
+    match timeout_at(deadline, core.machine.wait_applied(index)).await {
+        Ok(true) => Ok(confirmed(core, index)),
+        Ok(false) => Err(ReadError::Stopped(core.why_stopped())),
+        Err(_) => Err(ReadError::Behind),
     }
 }
 

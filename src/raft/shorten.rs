@@ -9,8 +9,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Why the log still holds what it held.
 #[derive(Debug, thiserror::Error)]
 pub enum ShortenError {
-    #[error("the log cannot begin a new segment")]
-    Turn(#[source] io::Error),
+    #[error("the log cannot be written")]
+    Write(#[source] io::Error),
     #[error("the store has stopped: {0}")]
     Stopped(String),
 }
@@ -23,7 +23,7 @@ impl Raft {
     /// [`ShortenError`]. It may be called again, also while another call is under way.
     pub async fn shorten(&self) -> Result<(), ShortenError> {
         let core = &self.core;
-        core.log.turn().await.map_err(ShortenError::Turn)?;
+        core.log.turn().await.map_err(ShortenError::Write)?;
         let Some(upto) = core.log.last().map(|id| id.index) else { return Ok(()) };
         let mut metrics = core.raft.metrics();
         loop {
@@ -36,7 +36,7 @@ impl Raft {
                 (reached(metrics.last_applied), reached(metrics.snapshot), reached(metrics.purged))
             };
             if purged {
-                return Ok(());
+                return core.log.settle().await.map_err(ShortenError::Write);
             }
             let trigger = core.raft.trigger();
             let asked = match (applied, snapshot) {

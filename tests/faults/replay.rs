@@ -150,6 +150,29 @@ impl Change {
 }
 
 impl Replay {
+    /// Begins with a data directory as it is, all of it synced.
+    pub(crate) fn of(dir: &Path) -> Self {
+        let mut replay = Self::default();
+        replay.take_in(dir, "");
+        replay.synced_names = replay.names.clone();
+        replay
+    }
+
+    fn take_in(&mut self, dir: &Path, prefix: &str) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                self.names.insert(path.clone(), None);
+                self.take_in(&entry.path(), &format!("{path}/"));
+            } else {
+                let synced = fs::read(entry.path()).unwrap();
+                self.files.push(Content { synced, ..Content::default() });
+                self.names.insert(path, Some(self.files.len() - 1));
+            }
+        }
+    }
+
     fn name(&mut self, naming: Naming) {
         naming.apply(&mut self.names);
         self.namings.push(naming);

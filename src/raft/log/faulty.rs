@@ -8,12 +8,12 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
 /// Clones share the disk.
 #[derive(Debug, Clone, Default)]
-pub(super) struct FaultyDisk(Arc<Mutex<Inner>>);
+pub(super) struct FaultyDisk(Arc<Mutex<Inner>>, Arc<Condvar>);
 
 #[derive(Debug, Default, Clone)]
 struct Inner {
@@ -29,6 +29,7 @@ struct Inner {
     /// Files may have so many bytes together.
     capacity: Option<u64>,
     failing_syncs: u64,
+    held: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -71,6 +72,12 @@ impl FaultyDisk {
         self.lock().failing_syncs = 1;
     }
 
+    /// Whether a sync waits until it is let go.
+    pub(super) fn hold(&self, held: bool) {
+        self.lock().held = held;
+        self.1.notify_all();
+    }
+
     /// The disk as it may be after the power failed: of what was not synced, any sectors and the first few names.
     pub(super) fn after_crash(&self, mut random: impl FnMut() -> u64) -> Self {
         let inner = self.lock();
@@ -95,7 +102,7 @@ impl FaultyDisk {
             after.files.insert(*id, Content { now: image.clone(), synced: image });
         }
         after.synced_names = after.names.clone();
-        Self(Arc::new(Mutex::new(after)))
+        Self(Arc::new(Mutex::new(after)), Arc::default())
     }
 
     /// A copy, all of it synced.
@@ -107,7 +114,7 @@ impl FaultyDisk {
         for (id, Content { now, synced: _ }) in &inner.files {
             copy.files.insert(*id, Content { now: now.clone(), synced: now.clone() });
         }
-        Self(Arc::new(Mutex::new(copy)))
+        Self(Arc::new(Mutex::new(copy)), Arc::default())
     }
 
     /// Every file by name.
@@ -259,6 +266,7 @@ impl DiskFile for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
+        drop(self.0.1.wait_while(self.0.lock(), |inner| inner.held).unwrap());
         self.0.operate(|inner| {
             if inner.failing_syncs > 0 {
                 inner.failing_syncs -= 1;

@@ -1,9 +1,11 @@
 //! Raft's log on our disk: segmented, zero-filled ahead, encrypted, one `fdatasync` per batch.
 //!
 //! Reading order: [`frame`] (one write), [`record`] (what it says), [`segment`] (one file), [`recover`] (reading it back),
-//! [`writer`] (the thread that writes), [`memory`] (what readers see), [`spare`] (the next segment), [`disk`] (the files).
+//! [`writer`] (the thread that writes), [`flushed`] (how far it is), [`memory`] (what readers see), [`spare`] (the next
+//! segment), [`disk`] (the files).
 
 mod disk;
+mod flushed;
 mod frame;
 mod memory;
 mod record;
@@ -13,6 +15,8 @@ mod spare;
 mod writer;
 
 #[cfg(test)]
+mod ahead_test;
+#[cfg(test)]
 mod crash_test;
 #[cfg(test)]
 mod faulty;
@@ -20,6 +24,7 @@ mod faulty;
 pub(super) mod fuzz;
 
 pub(super) use disk::free_space;
+pub(super) use flushed::Progress;
 pub use recover::LogError;
 
 use super::types::{Entry, LogId, StorageError, TypeConfig, Vote};
@@ -99,6 +104,9 @@ pub(super) struct LogStore {
     room: Arc<AtomicU64>,
     spare: Arc<Spare>,
     jobs: mpsc::Sender<Job>,
+    progress: Progress,
+    /// The Raft id of this manager, if it runs ahead of its disk while it leads.
+    ahead: Option<u64>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -143,6 +151,8 @@ impl LogStore {
             .map_err(spare_error)?;
         let spare = Spare::new(first);
         let filler = spare.run(disk.clone(), sizes.segment, sizes.margin).map_err(spare_error)?;
+        let last = recovered.memory.last();
+        let (flushed, progress) = flushed::begin(last);
         let memory = Arc::new(Mutex::new(recovered.memory));
         let room = Arc::new(AtomicU64::new(recovered.room));
         let writer = Writer {
@@ -154,6 +164,8 @@ impl LogStore {
             room: room.clone(),
             end: recovered.end,
             on_disk: recovered.on_disk,
+            last,
+            flushed,
         };
         let (jobs, queue) = mpsc::channel();
         let writing = std::thread::Builder::new()
@@ -161,7 +173,44 @@ impl LogStore {
             .spawn(move || writer.run(&queue))
             .map_err(spare_error)?;
         let threads = Arc::new(Mutex::new(vec![filler, writing]));
-        Ok(Self { identity, memory, sizes, room, spare, jobs, threads })
+        Ok(Self { identity, memory, sizes, room, spare, jobs, progress, ahead: None, threads })
+    }
+
+    /// From now on this clone, and those made of it, answer for entries of `raft_id`'s own lead at once, and write them
+    /// while the others do. The followers are sent them without waiting for this disk, and openraft, which waits for
+    /// every append before it does anything else, goes on calling its followers while this disk is slow.
+    ///
+    /// openraft then counts this manager among those that have an entry too early. That is made good by whoever acts on
+    /// it: nothing is applied here ([`super::machine`]), told to be committed ([`super::network`]), or written down as
+    /// committed ([`writer`]) before [`LogStore::progress`] has reached it. So whatever anybody relies on is on the disks
+    /// of a majority, this one's included.
+    ///
+    /// It is not early for anything else. While somebody else leads, an append is answered when it is on the disk; and
+    /// when the lead ends, by saving another's vote, everything asked for before is on the disk as well, for the writer
+    /// keeps the order. After a start this manager has to be elected again, even if it led: others may have entries of
+    /// its term that were lost here, and it must not give their ids to different ones. That is why its own vote, once
+    /// read back, counts as one that was never granted by a majority.
+    pub(super) fn run_ahead(&mut self, raft_id: u64) {
+        self.ahead = Some(raft_id);
+        let mut memory = self.lock();
+        if let Some(vote) = &mut memory.vote
+            && vote.leader_id.node_id == raft_id
+        {
+            vote.committed = false;
+        }
+    }
+
+    /// How much of the log is on the disk.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Waits until everything asked for so far is on the disk, and off it.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub(super) async fn settle(&self) -> io::Result<()> {
+        self.ask(Job::Settle).await
     }
 
     /// Writes the marks down and ends the log's threads; blocks until they have.
@@ -331,29 +380,43 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let failed = |e: &io::Error| StorageIOError::write_logs(AnyError::new(e));
         self.broken().map_err(|e| failed(&e))?;
         let mut list = Vec::new();
+        let mut leads = self.ahead.is_some();
         {
             let mut memory = self.lock();
+            let vote = memory.vote.filter(|vote| vote.committed).map(|vote| vote.leader_id);
+            leads &= vote.map(|leader| leader.node_id) == self.ahead;
             for entry in entries {
                 memory
                     .check_next(entry.log_id.index)
                     .map_err(|hole| failed(&io::Error::other(hole)))?;
+                leads &= vote == Some(entry.log_id.leader_id);
                 memory.insert(entry.clone(), self.sizes.cache);
                 list.push(entry);
             }
         }
-        Ok(self.send(Job::Append(list, callback)).map_err(|e| failed(&e))?)
+        let (later, now) = if leads { (None, Some(callback)) } else { (Some(callback), None) };
+        self.send(Job::Append(list, later)).map_err(|e| failed(&e))?;
+        if let Some(callback) = now {
+            callback.log_io_completed(Ok(()));
+        }
+        Ok(())
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        self.lock().truncate(log_id.index);
-        self.send(Job::Truncate(log_id.index))
+        let last = {
+            let mut memory = self.lock();
+            memory.truncate(log_id.index);
+            memory.last()
+        };
+        self.send(Job::Truncate(log_id.index, last))
             .map_err(|e| StorageIOError::write_logs(AnyError::new(&e)).into())
     }
 
+    /// Done soon after; [`LogStore::settle`] waits for it. openraft would wait for the disk, and call nobody meanwhile.
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        self.broken().map_err(|e| StorageIOError::write_logs(AnyError::new(&e)))?;
         self.lock().purge(log_id);
-        self.ask(|tx| Job::Purge(log_id, tx))
-            .await
+        self.send(Job::Purge(log_id))
             .map_err(|e| StorageIOError::write_logs(AnyError::new(&e)).into())
     }
 }

@@ -6,6 +6,7 @@
 use super::{
     LogIdentity,
     disk::Disk,
+    flushed::Flushed,
     frame::{self, Frame, SECTOR},
     memory::{Memory, Place},
     record::{Chain, Position, Record, chain_next, chain_start, encode_entry},
@@ -27,18 +28,22 @@ use std::{
         mpsc,
     },
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// A frame is closed once it holds this many bytes; a single larger record gets one alone.
 const FRAME_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the writer is asked for.
 pub(super) enum Job {
-    Append(Vec<Entry>, LogFlushed<TypeConfig>),
+    /// Unless it was answered already ([`super::LogStore::run_ahead`]), with whom to tell.
+    Append(Vec<Entry>, Option<LogFlushed<TypeConfig>>),
     Vote(Vote, oneshot::Sender<io::Result<()>>),
-    /// Goes to the disk with the next frame: what follows it carries it.
-    Truncate(u64),
-    Purge(LogId, oneshot::Sender<io::Result<()>>),
+    /// Drops entries from this index on, after which the other is the last. Goes to the disk with the next frame: what
+    /// follows it carries it.
+    Truncate(u64, Option<LogId>),
+    Purge(LogId),
+    /// Answered when everything asked for before is done.
+    Settle(oneshot::Sender<io::Result<()>>),
     /// Begins a new segment, so that the present one can go.
     Turn(oneshot::Sender<io::Result<()>>),
     Close,
@@ -72,6 +77,9 @@ pub(super) struct Writer {
     pub(super) room: Arc<AtomicU64>,
     pub(super) end: End,
     pub(super) on_disk: Marks,
+    /// The last entry once everything taken so far is written.
+    pub(super) last: Option<LogId>,
+    pub(super) flushed: watch::Sender<Flushed>,
 }
 
 /// The marks as they were last written.
@@ -111,7 +119,8 @@ impl Writer {
                             let plain = encode_entry(entry);
                             pending.push(Pending { plain, entry: Some(entry.log_id) });
                         }
-                        waiting.push(Waiting::Append(done));
+                        self.last = entries.last().map(|entry| entry.log_id).or(self.last);
+                        waiting.extend(done.map(Waiting::Append));
                         urgent = true;
                     }
                     Job::Vote(vote, done) => {
@@ -120,15 +129,17 @@ impl Writer {
                         waiting.push(Waiting::Caller(done));
                         urgent = true;
                     }
-                    Job::Truncate(index) => {
+                    Job::Truncate(index, last) => {
                         let plain = Record::Truncate(index).encode();
                         pending.push(Pending { plain, entry: None });
+                        self.last = last;
                     }
-                    Job::Purge(upto, done) => {
+                    Job::Purge(upto) => {
                         // The mark must be on the disk only before entries really go.
                         purging |= self.removable(upto) > 0;
-                        waiting.push(Waiting::Caller(done));
+                        self.last = self.last.max(Some(upto));
                     }
+                    Job::Settle(done) => waiting.push(Waiting::Caller(done)),
                     Job::Turn(done) => {
                         turning = true;
                         waiting.push(Waiting::Caller(done));
@@ -147,8 +158,9 @@ impl Writer {
             };
             let unlinking = purging || turning;
             let result = result.and_then(|()| if unlinking { self.unlink() } else { Ok(()) });
-            if let Err(error) = &result {
-                self.poison(error);
+            match &result {
+                Ok(()) => self.tell(Flushed { upto: self.last, broken: None }),
+                Err(error) => self.poison(error),
             }
             for one in waiting {
                 let result = match &result {
@@ -181,7 +193,9 @@ impl Writer {
             pending.insert(0, Pending { plain: Record::Purge(upto).encode(), entry: None });
             self.on_disk.purged = purged;
         }
+        // Not beyond the entries: a leader may commit what its own disk has yet to get.
         if committed != self.on_disk.committed
+            && committed <= self.last.max(purged)
             && let Some(upto) = committed
         {
             pending.push(Pending { plain: Record::Commit(upto).encode(), entry: None });
@@ -330,11 +344,26 @@ impl Writer {
     }
 
     fn poison(&self, error: &io::Error) {
-        let mut memory = self.memory.lock().expect("no holder of this lock panics");
-        if memory.broken.is_none() {
-            tracing::error!(%error, "the log cannot be written; nothing more will be acknowledged");
-            memory.broken = Some(format!("the log could not be written before: {error}"));
+        {
+            let mut memory = self.memory.lock().expect("no holder of this lock panics");
+            if memory.broken.is_none() {
+                tracing::error!(%error, "the log cannot be written; nothing more will be acknowledged");
+                memory.broken = Some(format!("the log could not be written before: {error}"));
+            }
         }
+        let upto = self.flushed.borrow().upto;
+        self.tell(Flushed { upto, broken: Some(error.to_string()) });
+    }
+
+    /// What was broken first stays what is said.
+    fn tell(&self, now: Flushed) {
+        self.flushed.send_if_modified(|before| {
+            let changed = before.broken.is_none() && *before != now;
+            if changed {
+                *before = now;
+            }
+            changed
+        });
     }
 }
 
