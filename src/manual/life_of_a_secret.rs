@@ -17,8 +17,8 @@
 //!    task which references it, and gets a [`crate::store::Release`]. Only that value opens the seal.
 //! 9. **Send.** The payload goes over mutual TLS to the node whose certificate the session has, and to no other.
 //! 10. **Place.** The agent ([`crate::agent`]) puts the file where the task will see it, before any process of the task runs.
-//! 11. **Take away.** When the last task that needs it has ended, the agent unlinks the file and wipes its memory, and the node is no
-//!     longer entitled to it.
+//! 11. **Take away.** As soon as the last task that needs it is to end, it is not sent again and the agent wipes its memory. When the
+//!     task has ended, the agent unlinks the file, and the node is no longer entitled to it.
 //! 12. **Confirm.** From the assignment on, the managers count the node among those that may have the version
 //!     ([`crate::store::Holder`]); nothing is written for that. Once the file is unlinked and the memory wiped, the agent says so, and
 //!     only when that is stored the node does not count any more. Until then `secretctl inspect` shows it as `removing`, or as `in

@@ -194,10 +194,15 @@ impl Task {
         (self.meta.created_at, self.spec_index, self.id)
     }
 
-    /// Whether its node must hold its payloads: assigned there, and not seen to have ended.
+    /// Whether its node may get its payloads: assigned there, and not seen to have ended.
     pub fn holds_payloads(&self) -> bool {
         self.node.is_some()
             && (TaskState::Assigned..=TaskState::Running).contains(&self.status.state)
+    }
+
+    /// Whether its node must be given its payloads: it may have to be made there. A task that is to end never is.
+    pub fn needs_payloads(&self) -> bool {
+        self.holds_payloads() && self.desired < TaskState::Shutdown
     }
 
     /// Whether payloads of it may be on its node: from its assignment until the node has confirmed that they are gone.

@@ -25,7 +25,7 @@ mod removed;
 mod rotation;
 mod sizes;
 mod stopped;
-
+mod traces;
 mod wiped;
 mod wires;
 mod workers;

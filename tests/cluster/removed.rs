@@ -2,11 +2,11 @@
 
 use crate::{
     cluster::{CANARY, Cluster, holders},
-    world::{World, files_with, until},
+    traces::traces,
+    world::{World, files_with, until, until_or_say},
 };
 use std::{
-    fs::{self, File},
-    os::unix::fs::FileExt,
+    fs,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -17,37 +17,14 @@ const CUT: Duration = Duration::from_secs(5);
 /// What makes a node a member.
 const PAPERS: [&str; 2] = ["node.keys", "node.identity"];
 
-/// How often a process's memory shows the needle; nothing where we may not look.
-fn memory_with(pid: u32, needle: &[u8]) -> Option<usize> {
-    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
-    let mut count = 0;
-    for line in maps.lines() {
-        let mut columns = line.split(' ');
-        let (range, rights) = (columns.next()?, columns.next()?);
-        if !rights.starts_with("rw") {
-            continue;
-        }
-        let (from, to) = range.split_once('-')?;
-        let number = |text| u64::from_str_radix(text, 16).unwrap();
-        let (from, to) = (number(from), number(to));
-        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
-        // Some areas have no memory behind them.
-        let Ok(()) = memory.read_exact_at(&mut bytes, from) else { continue };
-        let finder = |at: &usize| bytes[*at..].starts_with(needle);
-        let starts = bytes.iter().enumerate().filter(|(_, b)| **b == needle[0]).map(|(at, _)| at);
-        count += starts.filter(finder).count();
-    }
-    Some(count)
-}
-
 /// Waits until neither memory nor files of a node show the canary.
 fn until_forgotten(node: &World) {
     let held = rustix::process::geteuid().is_root();
-    until("the agent's memory to be clean", || {
-        let count = memory_with(node.pid(), CANARY);
-        assert!(count.is_some() || !held, "root may look");
-        (count.unwrap_or(0) == 0).then_some(())
+    until_or_say("the agent's memory to be clean", || {
+        let found = traces(node.pid(), CANARY);
+        assert!(found.is_some() || !held, "root may look");
+        let shown: Vec<String> = found.iter().flatten().map(ToString::to_string).collect();
+        if shown.is_empty() { Ok(()) } else { Err(shown.join("\n")) }
     });
     for place in ["run", "data", "log"] {
         assert_eq!(files_with(&node.path(place), CANARY), Vec::<PathBuf>::new());
@@ -64,8 +41,8 @@ fn a_removed_node_is_cut_off_at_once_and_keeps_nothing() {
     cluster.hold(1);
     cluster.until_running_on(&[1]);
     assert_eq!(holders(&cluster.nodes[1]).len(), 1);
-    if let Some(count) = memory_with(cluster.nodes[1].pid(), CANARY) {
-        assert_ne!(count, 0, "the search finds what is there");
+    if let Some(found) = traces(cluster.nodes[1].pid(), CANARY) {
+        assert!(!found.is_empty(), "the search finds what is there");
     }
     let papers = PAPERS.map(|name| fs::read(cluster.nodes[1].data_dir().join(name)).unwrap());
     let log = cluster.nodes[1].path("log");

@@ -19,12 +19,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `ready` gives a value; a state, not a moment.
 pub(crate) fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    until_or_say(what, || ready().ok_or(""))
+}
+
+/// Waits for a state; a failure says what there was instead.
+pub(crate) fn until_or_say<T, Instead: std::fmt::Display>(
+    what: &str,
+    mut ready: impl FnMut() -> Result<T, Instead>,
+) -> T {
     let start = Instant::now();
     loop {
-        if let Some(value) = ready() {
-            return value;
-        }
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        let instead = match ready() {
+            Ok(value) => return value,
+            Err(instead) => instead,
+        };
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}\n{instead}");
         #[expect(
             clippy::disallowed_methods,
             reason = "the one pause between two looks at the state"

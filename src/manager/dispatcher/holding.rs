@@ -69,7 +69,7 @@ impl Holding {
                 Some(task) => self.tasks.insert(*id, Arc::clone(task)),
                 None => self.tasks.remove(id),
             };
-            for version in before.iter().filter(|t| t.holds_payloads()).flat_map(|t| &t.versions) {
+            for version in before.iter().filter(|t| t.needs_payloads()).flat_map(|t| &t.versions) {
                 touched.entry(*version).or_insert_with(|| self.payloads.contains_key(version));
                 if let Some(users) = self.payloads.get_mut(version) {
                     users.remove(id);
@@ -78,7 +78,7 @@ impl Holding {
                     }
                 }
             }
-            for version in now.iter().filter(|t| t.holds_payloads()).flat_map(|t| &t.versions) {
+            for version in now.iter().filter(|t| t.needs_payloads()).flat_map(|t| &t.versions) {
                 touched.entry(*version).or_insert_with(|| self.payloads.contains_key(version));
                 self.payloads.entry(*version).or_default().insert(*id);
             }
@@ -232,6 +232,20 @@ mod tests {
         let step = holding.all(&both(TaskState::Complete, TaskState::Failed));
         assert_eq!(step.gone_payloads, [version(1)]);
         assert_eq!(step.tasks, []);
+    }
+
+    #[test]
+    fn a_payload_goes_when_its_last_task_is_to_end_and_is_not_given_again() {
+        for desired in [TaskState::Shutdown, TaskState::Remove] {
+            let running = task(1, node(1), TaskState::Running, &[version(1)]);
+            let ending = state(&[Task { desired, ..running.clone() }]);
+            let mut holding = Holding::new(node(1));
+            assert_eq!(holding.first(&state(&[running])).payloads, [version(1)]);
+            let step = holding.all(&ending);
+            assert_eq!((ids(&step.tasks), step.gone_payloads), (vec![1], vec![version(1)]));
+            let step = Holding::new(node(1)).first(&ending);
+            assert_eq!((ids(&step.tasks), step.payloads), (vec![1], vec![]), "{desired}");
+        }
     }
 
     #[test]

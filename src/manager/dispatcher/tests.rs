@@ -210,8 +210,13 @@ async fn a_node_gets_everything_once_then_each_change_with_its_payloads() {
     client.remove_service("web").await.unwrap();
     let told = step(&mut stream).await;
     assert!(told.tasks[0].desired >= TaskState::Shutdown, "{told:?}");
+    assert_eq!(told.gone_payloads, [a]);
+    // A payload of a task that is still ending does not come again.
+    let mut stream = agent.assignments().await;
+    let told = step(&mut stream).await;
+    assert!(told.complete && told.tasks.iter().any(|task| task.id == first), "{told:?}");
+    assert_eq!(told.payloads, []);
     agent.report(first, TaskState::Shutdown).await.unwrap();
-    assert_eq!(step(&mut stream).await.gone_payloads, [a]);
     manager.change(vec![TaskChange::Delete { id: first }]).await;
     assert_eq!(step(&mut stream).await.gone_tasks, [first.to_string()]);
     manager.stop().await;
