@@ -76,8 +76,10 @@ pub const ALL: &[&str] = &[
     "rewrap.found",
     "rewrap.moved",
     "rewrap.dropped",
-    "rewrap.shortened",
-    "rewrap.noted",
+    // What was dropped or removed leaves this manager's disk.
+    "debts.shortened",
+    "debts.terms",
+    "debts.removed",
     // A group of one from what is left.
     "recover.voted",
     "recover.appended",

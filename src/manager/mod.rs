@@ -6,9 +6,8 @@
 pub mod ca;
 pub mod chores;
 pub mod control;
-pub mod destruction;
+pub mod debts;
 pub mod dispatcher;
-pub mod forget;
 pub mod group;
 pub mod orchestrator;
 pub mod rekey;

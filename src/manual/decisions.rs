@@ -25,7 +25,8 @@
 //!
 //! **2026-11. Each manager drops removed objects by itself, and the log says who has.** A manager that has cut its log proposes that
 //! it did; when all have, the record goes. So completion is a fact of the state, the same whoever is asked and whoever leads.
-//! *Price:* a segment is begun for each cut, at most every ten seconds, and a manager that was away meanwhile is sent a snapshot.
+//! *Price:* a segment is begun for each cut, at most every ten seconds for what was removed, and a manager that was away meanwhile is sent a
+//! snapshot.
 //! *Change of mind:* removals so frequent that snapshots follow each other.
 //!
 //! **2026-11. A damaged manager gets a new Raft id, not its old one back.** It may have forgotten a vote. Its node stays what it

@@ -19,7 +19,8 @@
 //!    as it is. The CA's key moves in the same way;
 //! 3. when nothing is left, the terms before are dropped. That is judged when it is applied. What somebody sealed under a
 //!    dropped term meanwhile is refused, and nothing was stored;
-//! 4. each manager brings its state to the disk, begins a new log segment and removes the ones before, and says so in its row.
+//! 4. each manager brings its state to the disk, begins a new log segment and removes the ones before, and says so in its row
+//!    ([`crate::manager::debts`]; what was removed meanwhile goes with it).
 //!
 //! What is to do follows from the state: whatever lies under a term before the newest. So the next leader goes on where the last
 //! one stopped, whenever that was, and a rotation that is asked for during another one simply goes further.

@@ -25,7 +25,7 @@
 //! # What removing a secret or config does
 //! With the answer to `secretctl rm` nobody gets it any more: its payloads and the data keys that open them are gone from the state.
 //! What is left on the managers' disks goes next. Each manager writes its state file, begins a new log segment, and removes the
-//! files of all segments before, the one with the payload among them ([`crate::manager::destruction`]). There are no snapshot files
+//! files of all segments before, the one with the payload among them ([`crate::manager::debts`]). There are no snapshot files
 //! that could keep it: a snapshot is a view of the state file, sent when it is needed. Until every manager has said that it is done the
 //! destruction is *pending*: `secretctl inspect` shows when it was removed and which managers it waits for, `secretctl status`
 //! counts. With all managers up that takes some seconds, on a quiet cluster too; one that is down is named and keeps it open

@@ -16,9 +16,8 @@ use crate::{
         ca::CaService,
         chores::Chores,
         control::ControlService,
-        destruction,
+        debts,
         dispatcher::{DispatcherService, RelayService},
-        forget,
         rekey::Rekey,
     },
     pki::{self, Tls},
@@ -159,20 +158,18 @@ impl Managing {
         certifying.on(ca.server());
         relaying.on(dispatcher.relay());
         let rekey = Rekey::new(raft.clone(), Arc::clone(&keys), clock.clone());
-        let forgetting = forget::run(raft.clone(), card.keys.node, stop.clone());
         let chores = Chores::new(raft.clone(), clock);
         parts.push(task::start("dispatcher", dispatcher.run()));
         parts.push(task::start("chores", chores.run(stop.clone())));
         parts.push(task::start("rekey", rekey.run(stop.clone())));
-        parts.push(task::start("forget", forgetting));
         let (raft, node, data) = (raft.clone(), card.keys.node, around.data.clone());
         let ends = stop.clone();
-        let destroying = async move {
-            // What was removed lies in a damaged store too.
+        let paying = async move {
+            // What is owed lies in a damaged store too.
             refill::until_whole(&raft, &data, &ends).await;
-            destruction::run(raft, node, ends).await;
+            debts::run(raft, node, ends).await;
         };
-        parts.push(task::start("destruction", destroying));
+        parts.push(task::start("debts", paying));
         Ok((listen, keys, ControlServer::new(control)))
     }
 

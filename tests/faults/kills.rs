@@ -50,6 +50,7 @@ fn every_place_belongs_to_a_story() {
         "restore.",
         "rotate.",
         "rewrap.",
+        "debts.",
         "recover.",
     ];
     let told: Vec<_> = places(&stories).collect();
@@ -267,7 +268,7 @@ fn a_leader_that_dies_while_it_sends_its_state_sends_it_again() {
 
 #[test]
 fn a_rotation_that_is_cut_off_anywhere_goes_on_by_itself() {
-    for place in places(&["rotate.", "rewrap."]) {
+    for place in places(&["rotate.", "rewrap.", "debts.terms"]) {
         let mut world = World::new();
         world.set(FAILPOINT, place);
         world.start();
@@ -289,6 +290,28 @@ fn a_rotation_that_is_cut_off_anywhere_goes_on_by_itself() {
         world.kill();
         world.start();
         kept.check(&world, place);
+    }
+}
+
+#[test]
+fn a_destruction_that_is_cut_off_anywhere_is_completed() {
+    for place in places(&["debts."]).filter(|place| *place != "debts.terms") {
+        let mut world = World::new();
+        world.set(FAILPOINT, place);
+        world.start();
+        world.init();
+        let mut kept = Kept::default();
+        kept.fill(&world, 3);
+        world.ctl_with(["create", "gone", "-"], b"v").ok();
+        world.ctl(["rm", "gone"]).ok();
+        dies(&mut world, place);
+        world.start();
+        until(&format!("the destruction to be complete after {place}"), || {
+            let status = world.ctl(["status", "--format", "{{.DestructionsPending}}"]).ok();
+            (status.trim() == "0").then_some(())
+        });
+        kept.check(&world, place);
+        world.kill();
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     client::Client,
     crypto::{keyring::WrappedTerm, plaintext::Plaintext},
     kit::task::{Running, start},
-    manager::{forget, orchestrator::world, payloads, testing::Manager},
+    manager::{debts, orchestrator::world, payloads, testing::Manager},
     model::{
         Labels,
         cluster::{Rekeying, Rewrapping},
@@ -141,8 +141,7 @@ async fn what_was_before_leaves_the_log_and_the_manager_says_so() {
     fill(&client, 0, 5).await;
     let first = first_segment(&manager);
     let (stop, running) = rekey(&manager);
-    let forgetting = forget::run(manager.raft.clone(), manager.node, stop.clone());
-    let forgetting = start("forget", forgetting);
+    let paying = start("debts", debts::run(manager.raft.clone(), manager.node, stop.clone()));
     client.rotate_keys(None).await.unwrap();
     let noted = |state: &State| {
         let node = state.node_by_id(manager.node).unwrap();
@@ -154,7 +153,7 @@ async fn what_was_before_leaves_the_log_and_the_manager_says_so() {
     assert_eq!(check(&manager).await, 5);
     stop.cancel();
     running.wait().await;
-    forgetting.wait().await;
+    paying.wait().await;
     manager.stop().await;
 }
 
