@@ -26,6 +26,8 @@ pub struct NodeSummary {
     pub this: bool,
     /// Of a manager: whether the leader hears of it; unset if that is not known.
     pub reachable: Option<bool>,
+    /// Of a manager: it has a vote, which one that was admitted gets once it has everything.
+    pub voter: bool,
 }
 
 /// What a machine needs in order to join.
@@ -180,6 +182,6 @@ impl Client {
 }
 
 fn node(entry: v1::NodeEntry) -> Result<NodeSummary, Malformed> {
-    let v1::NodeEntry { node, leader, this, reachable } = entry;
-    Ok(NodeSummary { node: node.unwrap_or_default().try_into()?, leader, this, reachable })
+    let v1::NodeEntry { node, leader, this, reachable, voter } = entry;
+    Ok(NodeSummary { node: node.unwrap_or_default().try_into()?, leader, this, reachable, voter })
 }

@@ -144,3 +144,12 @@ pub struct Node {
     /// Unset before it was told of.
     pub certificate: Option<CertificateStatus>,
 }
+
+impl Node {
+    /// Whether it has ever taken part, as a worker or as a manager. One that was only admitted may have died before it kept
+    /// anything; then nobody is left who could be this node.
+    pub fn has_been_here(&self) -> bool {
+        self.status.dispatcher.is_some()
+            || self.manager.as_ref().is_some_and(|manager| manager.oldest_term > 0)
+    }
+}

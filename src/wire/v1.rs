@@ -3023,6 +3023,9 @@ pub struct NodeEntry {
     /// Of a manager: whether the leader hears of it. Unset: not known.
     #[prost(bool, optional, tag = "4")]
     pub reachable: ::core::option::Option<bool>,
+    /// Of a manager: it has a vote in the Raft group.
+    #[prost(bool, tag = "5")]
+    pub voter: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListNodesResponse {

@@ -7,7 +7,7 @@ use crate::{
     kit::hex::Hex,
     model::{
         Labels,
-        node::{CertificateStatus, ManagerStatus, Node, NodeDescription},
+        node::{CertificateStatus, ManagerStatus, Node, NodeDescription, Role},
     },
 };
 use serde::Serialize;
@@ -35,14 +35,14 @@ pub(crate) const NODES: Listing = Listing {
 
 /// A row of `node ls`.
 pub(crate) fn node_row(summary: &NodeSummary) -> Value {
-    let NodeSummary { node, leader, this, reachable } = summary;
+    let NodeSummary { node, leader: _, this, reachable: _, voter: _ } = summary;
     json!({
         "ID": node.id.to_string(),
         "Self": this,
         "Hostname": node.description.hostname,
         "Status": capital(&node.status.state.to_string()),
         "Availability": capital(&node.availability.to_string()),
-        "ManagerStatus": manager_status(node, *leader, *reachable),
+        "ManagerStatus": manager_status(summary),
         "EngineVersion": engine(&node.description),
         "Role": node.role.to_string(),
         "Runtime": node.description.runtime,
@@ -52,11 +52,17 @@ pub(crate) fn node_row(summary: &NodeSummary) -> Value {
     })
 }
 
-fn manager_status(node: &Node, leader: bool, reachable: Option<bool>) -> String {
+fn manager_status(summary: &NodeSummary) -> String {
+    let NodeSummary { node, leader, this: _, reachable, voter } = summary;
     match (&node.manager, leader) {
         (None, _) => String::new(),
         (Some(_), true) => "Leader".to_owned(),
-        (Some(_), false) => capital(reachability(reachable)),
+        (Some(_), false) if node.role == Role::Manager && !voter => match reachable {
+            Some(true) | None => "Joining".to_owned(),
+            // Admitted, and perhaps it never comes: it is no member that was lost.
+            Some(false) => "Not joined".to_owned(),
+        },
+        (Some(_), false) => capital(reachability(*reachable)),
     }
 }
 
@@ -152,6 +158,7 @@ struct Status {
 #[serde(rename_all = "PascalCase")]
 struct Manager {
     leader: bool,
+    voter: bool,
     reachability: &'static str,
     addr: String,
     raft_id: u64,
@@ -177,7 +184,7 @@ impl From<&CertificateStatus> for Certificate {
 impl NodeView {
     /// `holds` is what the node may have.
     pub(crate) fn new(summary: &NodeSummary, holds: &[HolderSummary]) -> Self {
-        let NodeSummary { node, leader, this: _, reachable } = summary;
+        let NodeSummary { node, leader, this: _, reachable, voter } = summary;
         let Node {
             id,
             meta,
@@ -226,6 +233,7 @@ impl NodeView {
             manager_status: manager.as_ref().map(
                 |ManagerStatus { raft_id, addr, oldest_term: _ }| Manager {
                     leader: *leader,
+                    voter: *voter,
                     reachability: reachability(*reachable),
                     addr: addr.clone(),
                     raft_id: *raft_id,
@@ -268,11 +276,12 @@ impl fmt::Display for NodeView {
         }
         writeln!(f, " Availability:          {}", capital(&spec.availability))?;
         writeln!(f, " Address:               {}", status.addr)?;
-        if let Some(Manager { leader, reachability, addr, raft_id }) = manager_status {
+        if let Some(Manager { leader, voter, reachability, addr, raft_id }) = manager_status {
             writeln!(f, "Manager Status:")?;
             writeln!(f, " Address:               {addr}")?;
             writeln!(f, " Raft Status:           {}", capital(reachability))?;
             writeln!(f, " Raft ID:               {raft_id}")?;
+            writeln!(f, " Voter:                 {}", if *voter { "Yes" } else { "No" })?;
             writeln!(f, " Leader:                {}", if *leader { "Yes" } else { "No" })?;
         }
         if let Some(Certificate { role, expires_at, issuer: _ }) = certificate {
@@ -303,7 +312,7 @@ mod tests {
         kit::{clock::Timestamp, id::NodeId},
         model::{
             Meta,
-            node::{Availability, NodeState, NodeStatus, Role},
+            node::{Availability, NodeState, NodeStatus},
         },
     };
 
@@ -339,6 +348,7 @@ mod tests {
             leader: true,
             this: true,
             reachable: Some(true),
+            voter: true,
         }
     }
 
@@ -365,6 +375,16 @@ mod tests {
             other.reachable = reachable;
             assert_eq!(node_row(&other)["ManagerStatus"], text);
         }
+        other.voter = false;
+        for (reachable, text) in
+            [(Some(true), "Joining"), (Some(false), "Not joined"), (None, "Joining")]
+        {
+            other.reachable = reachable;
+            assert_eq!(node_row(&other)["ManagerStatus"], text);
+        }
+        // On its way out it has no vote either.
+        (other.reachable, other.node.role) = (Some(false), Role::Worker);
+        assert_eq!(node_row(&other)["ManagerStatus"], "Unreachable");
         other.node.certificate = Some(CertificateStatus {
             issuer: [0xab; 32],
             role: Role::Manager,

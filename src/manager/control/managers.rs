@@ -11,7 +11,11 @@ use crate::{
     store::State,
     wire::status::status,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tonic::{Code, Status};
 
 /// A manager that was not heard of for longer is called unreachable: ten signs of life are missing then.
@@ -23,9 +27,16 @@ pub(super) struct Heard {
     pub(super) leader: Option<NodeId>,
     /// Everyone the leader sends to, by Raft id; unset if that could not be found out.
     contacts: Option<BTreeMap<u64, Contact>>,
+    /// Who decides, by Raft id.
+    voters: BTreeSet<u64>,
 }
 
 impl Heard {
+    /// Whether a manager has a vote: one that was admitted gets it once it has everything, and perhaps never comes.
+    pub(super) fn votes(&self, node: &Node) -> bool {
+        node.manager.as_ref().is_some_and(|manager| self.voters.contains(&manager.raft_id))
+    }
+
     /// Whether the leader hears of a manager; nothing for a worker, or if nobody can tell.
     pub(super) fn reaches(&self, node: &Node) -> Option<bool> {
         let manager = node.manager.as_ref()?;
@@ -39,21 +50,38 @@ impl Heard {
 
     /// Refuses to take `node` out of the group if too few of the others answer to agree on anything without it.
     ///
-    /// Those that were demoted and have not left yet count as well: until then their votes are missed.
+    /// Those that were demoted and have not left yet count as well: until then their votes are missed. Those that have
+    /// no vote yet do not: nothing waits for them.
     pub(super) fn check_quorum_without(&self, state: &State, node: &Node) -> Result<(), Refusal> {
-        let others = state.nodes().filter(|other| other.id != node.id && other.manager.is_some());
+        if !self.votes(node) {
+            return Ok(());
+        }
+        let others = state.nodes().filter(|other| other.id != node.id && self.votes(other));
         let (mut members, mut reachable) = (0, 0);
         for other in others {
             members += 1;
             reachable += usize::from(self.reaches(other) == Some(true));
         }
         let needed = members / 2 + 1;
-        if members == 0 || reachable >= needed {
+        if members == 0 {
+            let joining = |other: &Arc<Node>| {
+                other.id != node.id && other.role == Role::Manager && other.manager.is_some()
+            };
+            if !state.nodes().any(joining) {
+                // The store says what that means.
+                return Ok(());
+            }
+            let message = "attempting to demote the last manager of the cluster that votes";
+            return Err(Refusal::new(RefusalKind::Precondition, message).hint(
+                "wait until another votes: `secretctl node ls` shows it as Reachable then, no longer as Joining",
+            ));
+        }
+        if reachable >= needed {
             return Ok(());
         }
         let message = "can't remove member from the raft: this would result in a loss of quorum";
         Err(Refusal::new(RefusalKind::Precondition, message).hint(format!(
-            "of the {members} managers that would remain, {needed} must be reachable and {reachable} are: bring more of them up, demote those that will not come back first, or promote others; see them with `secretctl node ls`"
+            "of the {members} managers that would remain and vote, {needed} must be reachable and {reachable} are: bring more of them up, demote those that will not come back first, or promote others; see them with `secretctl node ls`"
         )))
     }
 }
@@ -68,7 +96,7 @@ impl ControlService {
                 None
             }
         };
-        Heard { leader: self.leader(), contacts }
+        Heard { leader: self.leader(), contacts, voters: self.raft.group().voters }
     }
 
     fn leader(&self) -> Option<NodeId> {
@@ -126,19 +154,27 @@ mod tests {
     use super::*;
     use crate::manager::orchestrator::world;
 
-    /// Managers 1 to `all`, of which 1 leads and `up` are heard of.
+    /// Managers 1 to `all`, all of whom vote, of which 1 leads and `up` are heard of.
     fn heard(all: u8, up: &[u8]) -> Heard {
         let contact = |n: u8| {
             let silent = up.contains(&n).then_some(Duration::from_millis(200));
             (u64::from(n), Contact { silent, matched: 1 })
         };
-        Heard { leader: Some(world::node_id(1)), contacts: Some((2..=all).map(contact).collect()) }
+        Heard {
+            leader: Some(world::node_id(1)),
+            contacts: Some((2..=all).map(contact).collect()),
+            voters: (1..=all.into()).collect(),
+        }
     }
 
     fn may_go(all: u8, up: &[u8], n: u8) -> bool {
+        goes(&heard(all, up), all, n).is_ok()
+    }
+
+    fn goes(heard: &Heard, all: u8, n: u8) -> Result<(), Refusal> {
         let state = world::state(all);
         let node = state.node_by_id(world::node_id(n)).unwrap();
-        heard(all, up).check_quorum_without(&state, node).is_ok()
+        heard.check_quorum_without(&state, node)
     }
 
     #[test]
@@ -152,6 +188,24 @@ mod tests {
         assert!(may_go(2, &[], 2));
         assert!(!may_go(5, &[2, 3], 3));
         assert!(may_go(5, &[2, 3], 4));
+    }
+
+    #[test]
+    fn who_was_admitted_and_never_came_holds_nobody_back_and_is_not_relied_upon() {
+        // The last of them has no vote.
+        let joining = |all: u8, up: &[u8]| {
+            let voters = (1..all.into()).collect();
+            Heard { voters, ..heard(all, up) }
+        };
+        goes(&joining(3, &[2]), 3, 1).unwrap();
+        goes(&joining(3, &[2]), 3, 2).unwrap();
+        // The one that never came.
+        goes(&joining(3, &[2]), 3, 3).unwrap();
+        assert!(goes(&joining(3, &[]), 3, 1).is_err(), "2 does not answer");
+        for up in [&[][..], &[2]] {
+            let refused = goes(&joining(2, up), 2, 1).unwrap_err();
+            assert!(refused.to_string().contains("the last manager"), "{refused}");
+        }
     }
 
     #[test]

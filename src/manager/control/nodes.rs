@@ -182,6 +182,7 @@ impl ControlService {
             leader: heard.leader == Some(node.id),
             this: node.id == self.node,
             reachable: heard.reaches(node),
+            voter: heard.votes(node),
         }
     }
 }

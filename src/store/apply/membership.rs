@@ -137,14 +137,19 @@ pub(super) fn admit(edit: &mut Edit<'_>, id: NodeId, addr: &str) -> Outcome {
         let message = format!("node {id} shall be a worker, not a manager");
         return Err(Refusal::new(RefusalKind::Denied, message));
     }
-    let taken = |other: &Arc<Node>| {
+    let taken = |other: &&Arc<Node>| {
         other.id != id && other.manager.as_ref().is_some_and(|manager| manager.addr == addr)
     };
-    if let Some(other) = edit.state.nodes().find(|other| taken(other)) {
+    let others: Vec<Arc<Node>> = edit.state.nodes().filter(taken).cloned().collect();
+    if let Some(other) = others.iter().find(|other| other.has_been_here()) {
         let message = format!("manager {} has the address {addr} already", other.id);
         return Err(Refusal::new(RefusalKind::Precondition, message).hint(
             "give another address with --advertise-addr, or demote and remove that node first",
         ));
+    }
+    // Somebody else listens there now: whoever was admitted before and never came does not come any more.
+    for other in others.iter().filter(|other| other.role == Role::Manager) {
+        put_node(edit, Node { role: Role::Worker, ..Node::clone(other) });
     }
     let cluster = cluster(edit)?;
     // A fresh one each time: whoever asks again may have lost the store that voted under the last.

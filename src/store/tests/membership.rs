@@ -2,7 +2,12 @@
 
 use super::{Store, node, node_id, object_id, secret};
 use crate::kit::clock::Timestamp;
-use crate::model::{cluster::Token, command::Command, node::Role, object::Kind};
+use crate::model::{
+    cluster::Token,
+    command::Command,
+    node::{NodeStatus, Role},
+    object::Kind,
+};
 
 /// A founded cluster of this many managers that are members of the Raft group.
 fn managers(count: u8) -> Store {
@@ -61,6 +66,30 @@ fn a_promoted_node_that_has_not_come_yet_is_no_manager_to_rely_on_and_may_be_sen
     let refused = world.refused(set(1, Role::Worker));
     assert!(refused.contains("last manager"), "{refused}");
     world.done(set(2, Role::Worker));
+}
+
+#[test]
+fn an_address_belongs_to_whoever_was_there_and_not_to_one_that_was_admitted_and_never_came() {
+    let mut world = managers(3);
+    let admit = |n: u8, addr: u8| Command::AdmitManager {
+        id: node_id(n),
+        addr: format!("10.0.0.{addr}:2390"),
+    };
+    // It ran once, so it may come back.
+    let status = NodeStatus { dispatcher: Some(node_id(1)), ..node(2).status };
+    world.done(Command::ReportNode { id: node_id(2), description: None, status, held_by: None });
+    let refused = world.refused(admit(3, 2));
+    assert!(refused.contains(&node_id(2).to_string()), "{refused}");
+
+    // A machine that died on its way in joins again, as another node at the same address.
+    world.done(Command::JoinNode { token: [1; 32], node: Box::new(node(4)) });
+    world.done(admit(4, 3));
+    let role = |world: &Store, n: u8| world.state.node_by_id(node_id(n)).unwrap().role;
+    assert_eq!((role(&world, 3), role(&world, 4)), (Role::Worker, Role::Manager));
+    // It was given the root key, so it leaves as any other manager does.
+    assert_eq!(world.state.leaving_manager(node_id(1)).map(|node| node.id), Some(node_id(3)));
+    retire(&mut world, 3);
+    assert!(world.state.cluster().unwrap().rekeying.due);
 }
 
 #[test]
