@@ -124,6 +124,11 @@ impl EnrollError {
         matches!(self, Self::Removed(_))
     }
 
+    /// Whether the same question may find another answer in a moment, perhaps at another manager.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Unreachable { .. } | Self::NotReady { .. })
+    }
+
     fn call(addr: &str, status: &Status) -> Self {
         if broken(status) {
             let refusal = TlsRefusal::find(status).cloned();

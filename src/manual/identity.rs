@@ -23,6 +23,12 @@
 //! A manager asks for more: for `Admit` both its certificate and its row must say that it is one. It gets a Raft id that was never used and the
 //! cluster's root key, so a manager's token is worth as much as the cluster.
 //!
+//! It votes once it has been sent everything. Until then `node ls` says *Joining* of it, and *Not joined* if the leader does not
+//! hear of it: a machine that died on its way in was admitted and never comes, for its key died with it. Such a row is no
+//! voter, so it counts for no quorum; its address is free for whoever is admitted there next, and it is then demoted. Else it goes
+//! with `node demote` and `node rm --force`. A machine that lives and was let in, but is sent nothing for 20 seconds,
+//! forgets what it was given, says goodbye where somebody hears it, and says which row may be left.
+//!
 //! # Renewal and coming back
 //! A node asks for the next certificate, for a new key, at a random moment between half and four fifths of the life of the
 //! one it has; a manager signs its own. Open connections go on until the certificate they were opened with ends.

@@ -24,6 +24,7 @@ use crate::{
         unlock::{Method, Unlocker, code},
     },
     kit::{
+        backoff::Backoff,
         chain::chain,
         clock::{Clock, Timestamp},
         failpoint::failpoint,
@@ -44,11 +45,18 @@ use crate::{
     raft::{self, Options, Raft},
     wire::v1::{self, LocalState, StatusResponse, control_server::ControlServer},
 };
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
 pub(super) use super::{active_error::ActiveError, turning::Turned};
+
+/// How long a node that joins asks to be admitted while nobody leads: longer than an election.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Waits between attempts.
+const WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// How long a node that could not become part of its cluster tries to say so.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What this process has been given.
 #[derive(Debug)]
@@ -206,18 +214,30 @@ impl Active {
         failpoint("join.enrolled");
         let (node, cluster, role) = (enrolled.node, enrolled.cluster, enrolled.role);
         let asked = Asked { listen, advertise };
-        let tried = Self::settle(around, enrolled, bound, asked).await;
-        match &tried {
-            Ok(_) => info!(%cluster, %node, %role, "joined a cluster"),
-            Err(_) => wipe(around)?,
-        }
-        tried
+        let roots: Vec<&[u8]> = enrolled.roots.iter().map(Vec::as_slice).collect();
+        let tls = Tls::new(cluster, &roots, around.clock.clone())?;
+        tls.set_identity(&enrolled.identity)?;
+        let managers = enrolled.managers.clone();
+        let error = match Self::settle(around, enrolled, tls.clone(), bound, asked).await {
+            Ok(joined) => {
+                info!(%cluster, %node, %role, "joined a cluster");
+                return Ok(joined);
+            }
+            Err(error) => error,
+        };
+        wipe(around)?;
+        // Nobody is left who could be this node, so the others need not keep a place for it.
+        let goodbye = tokio::time::timeout(GOODBYE, enroll::depart(&tls, &managers)).await;
+        let gone = matches!(goodbye, Ok(Ok(())));
+        warn!(%node, gone, error = %chain(&error), "could not become part of the cluster");
+        Err(ActiveError::Unsettled { node, gone, source: Box::new(error) })
     }
 
     /// Makes this node what it was taken in as.
     async fn settle(
         around: &Surroundings,
         enrolled: Enrolled,
+        tls: Tls,
         bound: Result<(TcpListener, SocketAddr), ActiveError>,
         asked: Asked<'_>,
     ) -> Result<Self, ActiveError> {
@@ -234,9 +254,6 @@ impl Active {
             advertise_addr: asked.advertise.to_owned(),
             managers: known,
         };
-        let roots: Vec<&[u8]> = member.roots.iter().map(Vec::as_slice).collect();
-        let tls = Tls::new(cluster, &roots, around.clock.clone())?;
-        tls.set_identity(&member.identity)?;
         match role {
             Role::Worker => {
                 let ways = Ways::key_file();
@@ -253,7 +270,7 @@ impl Active {
                 member.advertise_addr =
                     address::told(asked.advertise, at, &addrs).await?.to_string();
                 let Admitted { raft_id, root, unlockers: shared, key_files: key_file_too } =
-                    admit(&tls, &managers, &member.advertise_addr).await?;
+                    admit_soon(&tls, &managers, &member.advertise_addr, &around.clock).await?;
                 failpoint("join.admitted");
                 let ways = Ways { key_file: key_file_too, shared };
                 let who = (cluster, node);
@@ -599,6 +616,26 @@ pub(super) async fn admit(
         }
     }
     Err(failure)
+}
+
+/// As [`admit`], for as long as the managers cannot do it now: the one that let this node in may have died since.
+async fn admit_soon(
+    tls: &Tls,
+    managers: &[(NodeId, String)],
+    advertise: &str,
+    clock: &Clock,
+) -> Result<Admitted, ActiveError> {
+    let (started, mut backoff) = (clock.now(), Backoff::new(WAITS.0, WAITS.1));
+    loop {
+        match admit(tls, managers, advertise).await {
+            Err(ActiveError::Enroll(error))
+                if error.may_pass() && clock.now().since(started) < PATIENCE =>
+            {
+                backoff.wait().await;
+            }
+            tried => return tried,
+        }
+    }
 }
 
 /// This node's TLS, as its membership says.

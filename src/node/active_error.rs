@@ -4,7 +4,7 @@ use super::{address::BadAddress, keystore::KeyStoreError, member::MemberError, w
 use crate::{
     client::enroll::EnrollError,
     crypto::OpenError,
-    kit::chain::chain,
+    kit::{chain::chain, id::NodeId},
     pki::{AuthorityError, IdentityError, IssueError, TlsError},
     raft::{ProposeError, StartError},
     wire::status::status,
@@ -31,6 +31,10 @@ pub(super) enum ActiveError {
     Found(#[source] ProposeError),
     #[error("the store holds no cluster, and no manager sent it")]
     NoCluster,
+    #[error(
+        "this node was let in as {node} and then not made part of the cluster; it belongs to none"
+    )]
+    Unsettled { node: NodeId, gone: bool, source: Box<Self> },
     #[error(transparent)]
     Enroll(#[from] EnrollError),
     #[error("cannot remove what this node stored at {}", path.display())]
@@ -74,6 +78,20 @@ impl ActiveError {
                 "move the raft folder and node.keys out of the data directory by hand and try again"
             }
             Self::Wipe { .. } => "remove it by hand; it belongs to no cluster any more",
+            Self::Unsettled { node, gone, source } => {
+                let cause = match source.as_ref() {
+                    Self::NoCluster => {
+                        "see with `secretctl status` on the managers that they have a leader, then join again".to_owned()
+                    }
+                    other => other.hint().unwrap_or_else(|| "join again".to_owned()),
+                };
+                return Some(match gone {
+                    true => cause,
+                    false => format!(
+                        "{cause}; the managers still list it: `secretctl node demote {node}` if it was to be one, then `secretctl node rm --force {node}`"
+                    ),
+                });
+            }
             Self::NoCluster => "start more than half of the managers, then try again",
             Self::Keyring(_) | Self::Authority(_) | Self::Identity(_) => {
                 "restore data directory and key file from one backup"
@@ -95,6 +113,7 @@ impl ActiveError {
     pub(super) fn status(&self) -> Status {
         let code = match self {
             Self::Address(_) => Code::InvalidArgument,
+            Self::Unsettled { source, .. } => source.status().code(),
             Self::Enroll(_) | Self::NoCluster | Self::OnlyManager | Self::Refill(_) => {
                 Code::FailedPrecondition
             }

@@ -36,8 +36,9 @@ use tokio::net::TcpListener;
 use tonic::{Code, Status, transport::Channel};
 use tracing::error;
 
-/// How long a new manager waits for the others to send it the store.
-const ADMISSION: Duration = Duration::from_secs(60);
+/// How long a new manager waits for the others to send it the next of what the cluster stores: as long as it takes them to
+/// elect a leader and that one to change the group, several times over.
+const SUPPLY: Duration = Duration::from_secs(20);
 /// How long `status` waits to hear how the others are.
 const CONTACTS: Duration = Duration::from_secs(1);
 /// A manager that the leader has not heard of for this long counts as lost; ten heartbeats.
@@ -256,13 +257,19 @@ async fn halt(raft: &Raft, parts: Vec<Running<()>>, stop: &Stop) -> Option<Strin
 
 /// Waits until the store holds the cluster: at once where it was founded or opened.
 async fn filled(raft: &Raft) -> Result<Arc<crate::store::State>, ActiveError> {
-    let deadline = tokio::time::Instant::now() + ADMISSION;
+    let mut supply = raft.supply();
+    let mut last = tokio::time::Instant::now();
     loop {
         let state = raft.state();
         if state.cluster().is_some() {
             return Ok(state);
         }
-        if tokio::time::Instant::now() >= deadline {
+        // What has come may take its time to be written down.
+        if supply.has_changed().unwrap_or(false) || *supply.borrow() > 0 {
+            supply.mark_unchanged();
+            last = tokio::time::Instant::now();
+        }
+        if last.elapsed() >= SUPPLY {
             return Err(ActiveError::NoCluster);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -203,6 +203,8 @@ pub(super) struct Core {
     pub(super) leaving: AtomicBool,
     /// When the leader called.
     pub(super) calls: Calls,
+    /// What is being received to be kept; changes with every piece.
+    pub(super) supply: watch::Sender<usize>,
 }
 
 /// Who leads, as this manager would call it.
@@ -425,6 +427,11 @@ impl Raft {
         }
     }
 
+    /// Changes whenever another manager sends something to be kept here, of which so many calls are under way.
+    pub fn supply(&self) -> watch::Receiver<usize> {
+        self.core.supply.subscribe()
+    }
+
     /// The service that other managers call, behind `pki::listen`: only managers of this cluster get through to it.
     pub fn peer_service(&self) -> RaftServer<PeerService> {
         PeerService::server(self.core.clone(), self.proposer.clone(), self.asked.clone())
@@ -493,7 +500,9 @@ impl Raft {
         };
         let (machine, leaving) = (handle, AtomicBool::new(false));
         let calls = Calls::new();
-        let core = Core { raft, machine, log, clock, network, cluster, raft_id, leaving, calls };
+        let supply = watch::Sender::new(0);
+        let core =
+            Core { raft, machine, log, clock, network, cluster, raft_id, leaving, calls, supply };
         let core = Arc::new(core);
         if let Err(error) = first_steps(&core, raft_id, begin).await {
             core.close().await;

@@ -80,6 +80,27 @@ impl Core {
     }
 }
 
+/// A call that brings something to be kept, while it is answered.
+struct Supply<'a>(&'a Core);
+
+impl<'a> Supply<'a> {
+    fn begin(core: &'a Core) -> Self {
+        core.supply.send_modify(|under_way| *under_way += 1);
+        Self(core)
+    }
+
+    /// Another piece has come.
+    fn piece(&self) {
+        self.0.supply.send_modify(|_| ());
+    }
+}
+
+impl Drop for Supply<'_> {
+    fn drop(&mut self) {
+        self.0.supply.send_modify(|under_way| *under_way -= 1);
+    }
+}
+
 impl PeerService {
     pub(super) fn server(core: Arc<Core>, proposer: Proposer, reader: Reader) -> RaftServer<Self> {
         let service = Self { core, proposer, reader, heard: Arc::default() };
@@ -154,6 +175,7 @@ impl v1::raft_server::Raft for PeerService {
         let _call = self.core.calls.begin();
         let v1::AppendEntriesRequest { target, vote, prev, entries, commit } = request.into_inner();
         self.check_target(target)?;
+        let _supply = (!entries.is_empty()).then(|| Supply::begin(&self.core));
         let entries: Result<Vec<_>, Malformed> =
             entries.into_iter().map(codec::entry_from).collect();
         let rpc = AppendEntriesRequest {
@@ -261,8 +283,10 @@ impl v1::raft_server::Raft for PeerService {
         let applied = needed(header.applied.clone(), "applied")?;
         let (last_log_id, last_membership) = codec::applied_from(applied)?;
         let mut data = self.core.raft.begin_receiving_snapshot().await.map_err(failed)?;
+        let supply = Supply::begin(&self.core);
         data = take(data, Part::Header(header)).await?;
         while let Some(message) = stream.message().await? {
+            supply.piece();
             let part = match message.part {
                 Some(Message::Rows(rows)) => Part::Rows(rows),
                 Some(Message::End(end)) => Part::End(end),

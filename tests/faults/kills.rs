@@ -10,6 +10,7 @@ use secretd::kit::failpoint::ALL;
 use std::{
     os::unix::process::ExitStatusExt as _,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 const FAILPOINT: &str = "SECRETD_FAILPOINT";
@@ -275,6 +276,31 @@ fn a_leader_that_dies_while_it_sends_its_state_sends_it_again() {
         first.kill();
         second.kill();
     }
+}
+
+#[test]
+fn who_joins_while_the_last_leader_dies_for_good_ends_soon_and_says_what_to_do() {
+    let (_source, file, _, key) = backed_up();
+    let mut first = World::new();
+    first.start();
+    restore(&first, &file, &key).ok();
+    first.stop();
+    let place = "snapshot.send.header";
+    first.set(FAILPOINT, place);
+    first.start();
+    let mut second = World::new();
+    second.start();
+    let begun = Instant::now();
+    let asking = ask_to_join(&second, &first);
+    dies(&mut first, place);
+    let said = Said::of(&asking.wait_with_output().unwrap()).fails(5);
+    assert!(begun.elapsed() < Duration::from_secs(45), "{:?}", begun.elapsed());
+    assert!(said.contains("it belongs to none: the store holds no cluster"), "{said}");
+    assert!(said.contains("hint: ") && said.contains("secretctl node rm --force"), "{said}");
+    assert_eq!(state(&second), "inactive");
+    // It is no member, so it joins as any other node once somebody leads.
+    first.start();
+    until_joined(&second, &first, place);
 }
 
 #[test]
