@@ -117,7 +117,23 @@ fn a_backup_opens_with_a_passphrase_or_a_key_of_its_own() {
     assert!(restore(&other, one, "correct horse battery stable").fails(5).contains("wrong"));
     assert!(restore(&other, one, &key).fails(5).contains("belongs to no unlocker"));
     other.ctl_with(["backup", "verify", two, "--key", "-"], key.as_bytes()).ok();
-    restore(&other, one, words).ok();
+
+    // From a pipe as from a file.
+    let (piped, words_file) = (fs::read(one).unwrap(), other.file("words", words));
+    let verify = ["backup", "verify", "-", "--key"];
+    let said = other.ctl_with(verify.into_iter().chain([&*words_file]), &piped).ok();
+    assert!(said.starts_with("the backup on standard input is good: made "), "{said}");
+    let cut = other.ctl_with(verify.into_iter().chain([&*words_file]), &piped[..piped.len() - 9]);
+    assert!(cut.fails(5).contains("the backup on standard input is not good"));
+    let locked = other.ctl_with(["backup", "verify", "-"], &piped).fails(5);
+    assert!(locked.contains("locked") && locked.contains("passphrase"), "{locked}");
+    let both = other.ctl_with(verify.into_iter().chain(["-"]), &piped).fails(2);
+    assert!(both.contains("cannot be both the backup and its key"), "{both}");
+    let restored = ["backup", "restore", "-", "--key", &words_file].into_iter().chain(HERE);
+    let cut = other.ctl_with(restored.clone(), &piped[..piped.len() - 9]).fails(5);
+    assert!(cut.contains("cannot restore the backup on standard input"), "{cut}");
+    assert_eq!(state(&other), "inactive");
+    other.ctl_with(restored, &piped).ok();
     assert_eq!(other.ctl(["ls", "-q"]).ok().lines().count(), 1);
 }
 

@@ -37,8 +37,8 @@ pub(crate) struct CreateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The backup
-    #[arg(value_name = "FILE")]
+    /// The backup, or - for standard input
+    #[arg(value_name = "FILE|-")]
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) opened: OpenedBy,
@@ -46,8 +46,8 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
-    /// The backup
-    #[arg(value_name = "FILE")]
+    /// The backup, or - for standard input
+    #[arg(value_name = "FILE|-")]
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) opened: OpenedBy,

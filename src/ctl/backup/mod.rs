@@ -20,7 +20,7 @@ use args::{BackupCommand, CreateArgs, OpenedBy, Recipient, RestoreArgs, VerifyAr
 use std::{
     fs::{self, File},
     io::{self, BufReader, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::{fd::AsFd as _, unix::fs::OpenOptionsExt as _},
     path::Path,
 };
 
@@ -112,10 +112,10 @@ async fn next(stream: &mut BackupStream) -> Result<Option<Vec<u8>>, Failure> {
 
 async fn verify(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
     let VerifyArgs { file, opened } = args;
+    let (given, asking) = given(&file, &opened)?;
     let client = context.connect().await?;
-    let asking = opened.key.is_none() && input::is_terminal();
     let mut opening = opening(opened)?;
-    let tried = client.verify_backup(open(&file)?, &opening).await;
+    let tried = client.verify_backup(given, &opening).await;
     let verified = match tried {
         Err(error) if asking && is_locked(&error) => {
             ask(&file, &mut opening)?;
@@ -123,19 +123,20 @@ async fn verify(args: VerifyArgs, context: &Context) -> Result<(), Failure> {
         }
         tried => tried,
     };
-    let summary = verified
-        .map_err(|error| Failure::from(error).doing(format!("{} is not good", file.display())))?;
-    output::line(format_args!("{} is good: {}.", file.display(), holds(&summary)))
+    let name = name(&file);
+    let summary =
+        verified.map_err(|error| Failure::from(error).doing(format!("{name} is not good")))?;
+    output::line(format_args!("{name} is good: {}.", holds(&summary)))
 }
 
 async fn restore(args: RestoreArgs, context: &Context) -> Result<(), Failure> {
     let RestoreArgs { file, opened, listen_addr, advertise_addr } = args;
+    let (given, asking) = given(&file, &opened)?;
     let client = context.connect().await?;
-    let asking = opened.key.is_none() && input::is_terminal();
     let mut opening = opening(opened)?;
     opening.listen_addr = listen_addr.unwrap_or_default();
     opening.advertise_addr = advertise_addr.unwrap_or_default();
-    let tried = client.restore_backup(open(&file)?, &opening).await;
+    let tried = client.restore_backup(given, &opening).await;
     let restored = match tried {
         Err(error) if asking && is_locked(&error) => {
             ask(&file, &mut opening)?;
@@ -143,9 +144,8 @@ async fn restore(args: RestoreArgs, context: &Context) -> Result<(), Failure> {
         }
         tried => tried,
     };
-    let restored = restored.map_err(|error| {
-        Failure::from(error).doing(format!("cannot restore {}", file.display()))
-    })?;
+    let restored = restored
+        .map_err(|error| Failure::from(error).doing(format!("cannot restore {}", name(&file))))?;
     let summary = restored.backup.unwrap_or_default();
     output::line(format_args!(
         "Cluster {} is back, with this node ({}) as its only manager: {}.\n\
@@ -154,6 +154,33 @@ async fn restore(args: RestoreArgs, context: &Context) -> Result<(), Failure> {
         restored.node_id,
         holds(&summary)
     ))
+}
+
+/// The backup, and whether a key may be asked for: then it is read a second time.
+fn given(path: &Path, opened: &OpenedBy) -> Result<(File, bool), Failure> {
+    if path != Path::new("-") {
+        return Ok((open(path)?, opened.key.is_none() && input::is_terminal()));
+    }
+    if opened.key.as_deref() == Some(path) {
+        return Err(Failure::usage("standard input cannot be both the backup and its key")
+            .hint("give the key in a file of its own: --key FILE"));
+    }
+    if input::is_terminal() {
+        return Err(Failure::usage("standard input is a terminal, and no backup")
+            .hint("give a file, or let another program's output be the backup"));
+    }
+    let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(|error| {
+        Failure::new(Code::Other, format!("cannot read standard input: {error}"))
+    })?;
+    Ok((stdin.into(), false))
+}
+
+/// What a backup is called.
+fn name(path: &Path) -> String {
+    if path == Path::new("-") {
+        return "the backup on standard input".to_owned();
+    }
+    path.display().to_string()
 }
 
 fn open(path: &Path) -> Result<File, Failure> {
