@@ -9,7 +9,7 @@ use super::{
     frame::{self, Found, SECTOR},
     memory::{Memory, Place},
     record::{Chain, Position, Record, chain_next, chain_start},
-    segment::{self, Header, Segment},
+    segment::{self, BadHeader, Header, Segment},
     writer::{End, Marks, Written},
 };
 use crate::{kit::failpoint::failpoint, raft::types::weight};
@@ -174,8 +174,10 @@ impl Replay<'_> {
             offset: offset as u64,
             what,
         };
-        let header = Header::decode(bytes, self.identity)
-            .map_err(|what| LogError::Foreign { path: path(), what })?;
+        let header = Header::decode(bytes, self.identity).map_err(|bad| match bad {
+            BadHeader::Damaged(what) => damaged(0, what),
+            BadHeader::Foreign(what) => LogError::Foreign { path: path(), what },
+        })?;
         if header.number != segment.number {
             let what = format!("it is segment {} under another name", header.number);
             return Err(damaged(0, what));

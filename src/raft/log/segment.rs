@@ -50,6 +50,15 @@ pub(super) struct Header {
     pub(super) chain: Chain,
 }
 
+/// Why a segment is not read; each says what is wrong, in words.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum BadHeader {
+    /// It is not as it was written.
+    Damaged(String),
+    /// It was written so by somebody else.
+    Foreign(String),
+}
+
 pub(super) fn name(number: u64) -> String {
     format!("{number:016x}.log")
 }
@@ -108,22 +117,34 @@ impl Header {
     }
 
     /// # Errors
-    /// What is wrong, in words.
-    pub(super) fn decode(bytes: &[u8], identity: &LogIdentity) -> Result<Self, String> {
-        let bytes = bytes.get(..SECTOR).ok_or("it is too short to be a segment")?;
+    /// [`BadHeader`]: no single bit that turned round makes a segment one of somebody else.
+    pub(super) fn decode(bytes: &[u8], identity: &LogIdentity) -> Result<Self, BadHeader> {
+        let damaged = |what: &str| BadHeader::Damaged(what.to_owned());
+        let bytes =
+            bytes.get(..SECTOR).ok_or_else(|| damaged("it is too short to be a segment"))?;
+        // A header of ours but for the byte that tells its format has not another format.
+        let mut ours = [0; CRC];
+        ours.copy_from_slice(&bytes[..CRC]);
+        ours[7] = FORMAT;
+        let sum = bytes[CRC..END].to_vec();
+        let whole = |header: &[u8]| sum == crc32fast::hash(header).to_le_bytes();
         if bytes[..7] != MAGIC {
-            return Err("it does not start like a segment".into());
+            return Err(damaged("its header does not start like that of a segment"));
         }
-        if bytes[7] != FORMAT {
-            return Err(format!(
+        if bytes[7] != FORMAT && !whole(&ours) {
+            return Err(BadHeader::Foreign(format!(
                 "it has format {}, this version of secretd knows {FORMAT}",
                 bytes[7]
-            ));
+            )));
         }
         let u64_at =
             |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        if bytes[CRC..END] != crc32fast::hash(&bytes[..CRC]).to_le_bytes() {
-            return Err("its header does not match its checksum".into());
+        if !whole(&bytes[..CRC]) {
+            return Err(damaged("its header does not match its checksum"));
+        }
+        // It counts as well: the chain of the records begins with the whole sector.
+        if bytes[END..].iter().any(|byte| *byte != 0) {
+            return Err(damaged("there is something behind its header"));
         }
         for (what, at, ours) in [
             ("cluster", CLUSTER, identity.cluster.as_str()),
@@ -132,7 +153,8 @@ impl Header {
             let theirs = &bytes[at..at + ID_LEN];
             if theirs != ours.as_bytes() {
                 let theirs = String::from_utf8_lossy(theirs);
-                return Err(format!("it belongs to {what} {theirs}, this is {what} {ours}"));
+                let text = format!("it belongs to {what} {theirs}, this is {what} {ours}");
+                return Err(BadHeader::Foreign(text));
             }
         }
         Ok(Self {
@@ -141,5 +163,46 @@ impl Header {
             size: u64_at(24),
             chain: bytes[32..64].try_into().expect("32 bytes"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        crypto::key::Key,
+        kit::id::{ClusterId, NodeId},
+    };
+
+    fn identity(n: u8) -> LogIdentity {
+        let (cluster, node) = (ClusterId::from_random([1; 17]), NodeId::from_random([n; 17]));
+        LogIdentity { cluster, node, key: Arc::new(Key::random()) }
+    }
+
+    #[test]
+    fn a_bit_that_turns_round_in_a_header_is_damage_and_makes_it_nobody_elses() {
+        let (ours, theirs) = (identity(1), identity(2));
+        let header = Header { number: 3, first_record: 70, size: 1 << 20, chain: [9; 32] };
+        let good = header.encode(&ours);
+        assert_eq!(Header::decode(&good, &ours), Ok(header));
+        assert!(matches!(Header::decode(&good, &theirs), Err(BadHeader::Foreign(_))));
+        for bit in 0..8 * SECTOR {
+            let mut bytes = good;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let read = Header::decode(&bytes, &ours);
+            assert!(matches!(read, Err(BadHeader::Damaged(_))), "bit {bit}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_another_format_is_told_from_a_damaged_one() {
+        let header = Header { number: 1, first_record: 0, size: 4096, chain: [0; 32] };
+        let mut bytes = header.encode(&identity(1));
+        bytes[7] = FORMAT + 1;
+        let sum = crc32fast::hash(&bytes[..CRC]);
+        bytes[CRC..END].copy_from_slice(&sum.to_le_bytes());
+        let read = Header::decode(&bytes, &identity(1));
+        let Err(BadHeader::Foreign(what)) = read else { panic!("{read:?}") };
+        assert!(what.contains("format 2"), "{what}");
     }
 }
