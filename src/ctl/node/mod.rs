@@ -222,22 +222,24 @@ async fn remove(nodes: &NodeNames, force: bool, context: &Context) -> Result<(),
     failures.result()
 }
 
-/// Names the secrets that went with a node. Configs are left out: whoever reaches the control socket can read them.
+/// Names the secrets and configs that went with a node.
 fn lost(node: &str, left: &[HolderSummary]) -> Option<String> {
-    let secrets: BTreeSet<String> = left
-        .iter()
-        .map(|holder| &holder.payload)
-        .filter(|payload| payload.kind == Kind::Secret)
-        .map(|payload| payload.name.to_string())
-        .collect();
-    if secrets.is_empty() {
-        return None;
-    }
-    let names = secrets.into_iter().collect::<Vec<_>>().join(", ");
+    let of = |kind: Kind| {
+        let named = left.iter().map(|holder| &holder.payload).filter(|one| one.kind == kind);
+        let names: BTreeSet<String> = named.map(|one| one.name.to_string()).collect();
+        names.into_iter().collect::<Vec<_>>().join(", ")
+    };
+    let (secrets, configs) = (of(Kind::Secret), of(Kind::Config));
+    let (what, names) = match (secrets.is_empty(), configs.is_empty()) {
+        (true, true) => return None,
+        (false, true) => ("secrets", secrets),
+        (true, false) => ("configs", configs),
+        (false, false) => ("secrets and configs", format!("{secrets}; configs: {configs}")),
+    };
     Some(format!(
-        "node {node} has not confirmed that it has wiped these secrets and may still have them: {names}\n\
-         hint: replace them if the machine is lost or no longer trusted; `secretctl inspect` names the node until the \
-         secret is removed"
+        "node {node} has not confirmed that it has wiped these {what} and may still have them: {names}\n\
+         hint: replace what must stay secret if the machine is lost or no longer trusted; `secretctl inspect` and \
+         `secretctl config inspect` name the node until the object is removed"
     ))
 }
 
@@ -252,5 +254,51 @@ pub(crate) async fn host_names(client: &Client) -> Result<BTreeMap<NodeId, Strin
             .map(|summary| (summary.node.id, summary.node.description.hostname))
             .collect()),
         Err(error) => Err(explain(client, error).await.doing("cannot list nodes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kit::{clock::Timestamp, id::ObjectId},
+        model::{
+            object::VersionNumber,
+            task::{ObjectVersion, Payload},
+        },
+    };
+
+    #[test]
+    fn what_a_lost_node_may_have_taken_along_is_named_secrets_and_configs_alike() {
+        let held = |kind, name: &str| HolderSummary {
+            payload: Payload {
+                kind,
+                name: name.parse().unwrap(),
+                version: ObjectVersion {
+                    object: ObjectId::random(),
+                    version: VersionNumber::FIRST,
+                },
+            },
+            node: NodeId::random(),
+            hostname: String::new(),
+            node_state: None,
+            in_use: false,
+            since: Timestamp(0),
+            services: Vec::new(),
+        };
+        let (key, page) = (held(Kind::Secret, "key"), held(Kind::Config, "page"));
+        let first = |left: &[HolderSummary]| {
+            lost("n1", left).map(|text| text.lines().next().unwrap_or_default().to_owned())
+        };
+        assert_eq!(first(&[]), None);
+        let said = first(&[key.clone(), key.clone()]).unwrap();
+        assert!(said.ends_with("these secrets and may still have them: key"), "{said}");
+        let said = first(std::slice::from_ref(&page)).unwrap();
+        assert!(said.ends_with("these configs and may still have them: page"), "{said}");
+        let said = first(&[page, key]).unwrap();
+        assert!(
+            said.ends_with("these secrets and configs and may still have them: key; configs: page"),
+            "{said}"
+        );
     }
 }
