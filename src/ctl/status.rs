@@ -136,6 +136,7 @@ fn fields(status: &StatusResponse) -> Value {
         memory,
         tpms: _,
         destructions_pending,
+        set_aside,
     } = status;
     let remote: Vec<Value> = managers
         .iter()
@@ -177,6 +178,7 @@ fn fields(status: &StatusResponse) -> Value {
         "BackupCreatedAt": date(*backup_created_at_ms),
         "BackupVerifiedAt": date(*backup_verified_at_ms),
         "DestructionsPending": destructions_pending,
+        "SetAside": set_aside,
     })
 }
 
@@ -223,6 +225,12 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
     row("RuntimeError", &status.runtime_error);
     row("AgentError", &status.agent_error);
     row("DataDir", &status.data_dir);
+    for path in &status.set_aside {
+        row(
+            "Set aside",
+            &format!("{path}: found here before an init or join; remove it if nothing is missing"),
+        );
+    }
     for (name, lines) in [("Keys at rest", &status.protection), ("Keys in memory", &status.memory)]
     {
         for (at, line) in lines.lines().enumerate() {
@@ -303,6 +311,16 @@ mod tests {
         );
         assert_eq!(fields(&status)["Leader"], false);
         assert_eq!(fields(&status)["Managers"], 0);
+    }
+
+    #[test]
+    fn what_was_set_aside_is_named_until_it_is_removed() {
+        let mut status = StatusResponse::default();
+        assert!(!text(&status, Timestamp(0)).contains("Set aside"));
+        status.set_aside = vec!["/var/lib/secretd/set-aside-7".into()];
+        let shown = text(&status, Timestamp(0));
+        assert!(shown.contains("Set aside:      /var/lib/secretd/set-aside-7: "), "{shown}");
+        assert_eq!(fields(&status)["SetAside"][0], "/var/lib/secretd/set-aside-7");
     }
 
     #[test]

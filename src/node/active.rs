@@ -51,6 +51,8 @@ use tracing::{error, info, warn};
 
 pub(super) use super::{active_error::ActiveError, turning::Turned};
 
+/// Begins the names of the folders that keep what was found before an init or a join; the rest says when.
+const ASIDE: &str = "set-aside-";
 /// How long a node that joins asks to be admitted while nobody leads: longer than an election.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Waits between attempts.
@@ -672,7 +674,7 @@ pub(super) async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), 
 /// Clears the way for an init. What is there without an identity is most likely what an unfinished init left; but if the
 /// identity or the header was lost, it is the whole store, so it is kept.
 pub(super) fn clear(around: &Surroundings) -> Result<(), ActiveError> {
-    let aside = around.data.join(format!("set-aside-{}", around.clock.now().0));
+    let aside = around.data.join(format!("{ASIDE}{}", around.clock.now().0));
     let left = [around.raft_dir(), keystore::path(&around.data)];
     let moved = files::set_aside(&left, &aside)
         .map_err(|source| ActiveError::Leftovers { path: aside.clone(), source })?;
@@ -680,6 +682,20 @@ pub(super) fn clear(around: &Surroundings) -> Result<(), ActiveError> {
         warn!(path = %aside.display(), "kept what was found in the data directory; remove it if nothing is missing");
     }
     Ok(())
+}
+
+/// The folders in which [`clear`] kept something. They stay until the operator removes them: nobody else can tell whether
+/// anything is missing.
+pub(super) fn kept(around: &Surroundings) -> Vec<String> {
+    // A status is no place for a disk that fails; whoever writes next says so.
+    let entries = std::fs::read_dir(&around.data).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut kept: Vec<String> = names
+        .filter(|name| name.starts_with(ASIDE))
+        .map(|name| around.data.join(name).display().to_string())
+        .collect();
+    kept.sort_unstable();
+    kept
 }
 
 pub(super) fn options(around: &Surroundings, keys: &Unlocked, raft_id: u64) -> Options {

@@ -138,6 +138,7 @@ pub(super) async fn run(settings: Settings, stop: Stop) -> Result<(), DaemonErro
         clock: Clock::system(),
         fatal: Stop::new(),
     };
+    keystore::sweep(&around.settings.key_file);
     let part = match Active::resume(&around).await? {
         Resumed::Nothing => Part::Inactive,
         Resumed::Locked(locked) => Part::Locked(Box::new(locked)),
@@ -638,6 +639,7 @@ impl Daemon {
             data_dir: settings.data_dir.display().to_string(),
             role: Role::Unspecified.into(),
             error: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            set_aside: active::kept(&self.around),
             ..StatusResponse::default()
         };
         // While a cluster is being founded, the lock is held.

@@ -6757,6 +6757,9 @@ pub struct StatusResponse {
     /// Objects that were removed and are not gone from every manager's disk yet.
     #[prost(uint64, tag = "30")]
     pub destructions_pending: u64,
+    /// Folders of the data directory that keep what was found there before an init or a join.
+    #[prost(string, repeated, tag = "31")]
+    pub set_aside: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TpmEntry {

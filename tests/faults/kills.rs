@@ -71,6 +71,11 @@ fn an_init_that_is_cut_off_anywhere_is_whole_or_can_be_done_again() {
             broken(&world.ctl(["init"].into_iter().chain(HERE)), &place);
             dies(&mut world, &place);
             world.start();
+            let beside = world.path("data.key").parent().unwrap().read_dir().unwrap();
+            let staged = beside.filter(|one| {
+                one.as_ref().unwrap().file_name().to_str().unwrap().starts_with("data.key.")
+            });
+            assert_eq!(staged.count(), 0, "{place}: half a key file stays");
             init_if_new(&world);
             let mut kept = Kept::default();
             kept.fill(&world, 2);

@@ -30,6 +30,8 @@ const NOTE: &str = "\
 # This key opens the data directory of a secretd node. Keep it readable by secretd alone (0600), keep a copy in a
 # safe place, and keep it away from backups of the data directory: together they are every secret in the clear.
 ";
+/// Ends the name of a key file that is being made: `NAME.ID.new`.
+const STAGED: &str = ".new";
 /// A key file with many comments is far below this many bytes; a wrong file may be anything.
 const SIZE: u64 = 16 * 1024;
 
@@ -109,7 +111,7 @@ pub fn create(path: &Path) -> Result<KeyFile, KeyFileError> {
     };
     // Complete under a name of its own first: a crash leaves no half-written key where one is looked for.
     let mut staged = path.as_os_str().to_owned();
-    staged.push(format!(".{}.new", made.id));
+    staged.push(format!(".{}{STAGED}", made.id));
     let staged = PathBuf::from(staged);
     let written = write(&staged, &print(&made)).and_then(|()| {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -126,6 +128,33 @@ pub fn create(path: &Path) -> Result<KeyFile, KeyFileError> {
         return Err(failed(err));
     }
     Ok(made)
+}
+
+/// Removes what a [`create`] of `path` left beside it when it was cut off: keys that nothing was ever put under. Returns
+/// how many there were.
+///
+/// # Errors
+/// The directory cannot be read, or a file in it not removed.
+pub fn sweep(path: &Path) -> io::Result<usize> {
+    let Some(name) = path.file_name() else { return Ok(0) };
+    let mut swept = 0;
+    let entries = match fs::read_dir(parent(path)) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let found = entry.file_name();
+        let rest = found.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
+        let id = rest
+            .and_then(|rest| rest.strip_prefix(b".")?.strip_suffix(STAGED.as_bytes()))
+            .and_then(|id| std::str::from_utf8(id).ok());
+        if id.is_some_and(|id| id.parse::<UnlockerId>().is_ok()) {
+            fs::remove_file(entry.path())?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
 }
 
 /// Reads the key file at `path`.
@@ -282,6 +311,28 @@ mod tests {
         assert!(matches!(create(&at(&dir)), Err(KeyFileError::Exists { .. })));
         assert_eq!(fs::read_to_string(at(&dir)).unwrap(), "precious");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no staged file stays");
+    }
+
+    #[test]
+    fn what_a_creation_that_was_cut_off_left_is_swept_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(sweep(&dir.path().join("no/such/dir/node.key")).unwrap(), 0);
+        let made = create(&at(&dir)).unwrap();
+        let id = UnlockerId::random();
+        let others = [
+            "node.key.new".to_owned(),
+            "node.key.old.new".to_owned(),
+            format!("other.key.{id}.new"),
+            format!("node.key.{id}"),
+        ];
+        for other in &others {
+            fs::write(dir.path().join(other), "").unwrap();
+        }
+        fs::write(dir.path().join(format!("node.key.{id}.new")), "half a key").unwrap();
+        assert_eq!(sweep(&at(&dir)).unwrap(), 1);
+        assert_eq!(sweep(&at(&dir)).unwrap(), 0);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), others.len() + 1);
+        assert_eq!(load(&at(&dir)).unwrap().id, made.id);
     }
 
     #[test]

@@ -149,6 +149,19 @@ impl Ways {
     }
 }
 
+/// Removes what a creation of the key file that was cut off left beside it. It opens nothing, so a failure is only told.
+pub fn sweep(key_file: &Path) {
+    match file::sweep(key_file) {
+        Ok(0) => {}
+        Ok(count) => {
+            tracing::info!(count, key_file = %key_file.display(), "removed what unfinished creations of the key file left");
+        }
+        Err(error) => {
+            tracing::warn!(%error, key_file = %key_file.display(), "cannot remove what an unfinished creation of the key file left");
+        }
+    }
+}
+
 /// Whether `dir` belongs to a node that was set up, or whose set-up was cut off.
 pub fn exists(dir: &Path) -> bool {
     dir.join(NAME).exists()
