@@ -1,25 +1,14 @@
 //! What tests of every floor need: what is logged on their thread, and numbers from a seed.
 
+mod split_mix;
+
+pub(crate) use split_mix::SplitMix;
 use std::{
     io,
     sync::{Arc, Mutex},
 };
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
-
-/// SplitMix64: small, and the same everywhere, so that a seed says all.
-#[derive(Debug, Clone)]
-pub(crate) struct SplitMix(pub(crate) u64);
-
-impl SplitMix {
-    pub(crate) fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
 
 /// What was logged since it was made.
 pub(crate) struct Log {

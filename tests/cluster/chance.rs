@@ -8,6 +8,7 @@
 use crate::{
     cluster::{Cluster, holders},
     load::{Load, sockets},
+    split_mix::SplitMix,
     world::until,
 };
 use std::{collections::BTreeMap, fmt::Display, str::FromStr, time::Duration};
@@ -36,16 +37,11 @@ enum Fault {
 const FAULTS: [Fault; 5] =
     [Fault::Killed, Fault::Drained, Fault::Frozen, Fault::Cut, Fault::Parted];
 
-/// SplitMix64.
-struct Draw(u64);
+struct Draw(SplitMix);
 
 impl Draw {
     fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
+        self.0.number() % end
     }
 }
 
@@ -129,7 +125,7 @@ fn whatever_happens_at_random_what_clients_saw_has_an_explanation() {
     let managers = sockets(&cluster.nodes[..WORKER]);
     load.around(&managers, || {
         load.until_more(20);
-        shake(&mut cluster, &mut Draw(seed), steps);
+        shake(&mut cluster, &mut Draw(SplitMix(seed)), steps);
         for n in 0..WORKER {
             cluster.until_serving(n);
         }

@@ -24,6 +24,8 @@ mod refill;
 mod removed;
 mod rotation;
 mod sizes;
+#[path = "../../src/kit/testing/split_mix.rs"]
+mod split_mix;
 mod stopped;
 mod traces;
 mod wiped;

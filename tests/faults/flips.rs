@@ -40,7 +40,7 @@ fn a_flipped_bit_is_told_or_does_no_harm() {
     kept.fill(&world, 6);
     world.ctl(["unlocker", "add", "recovery"]).ok();
     world.stop();
-    let mut draw = Draw(seed);
+    let mut draw = Draw::from(seed);
     let whole = files(&world);
     assert!(whole.len() >= 5, "log, state, keys, identity and key file: {whole:?}");
     let mut refused = 0;
@@ -95,7 +95,7 @@ fn a_flipped_bit_in_a_backup_is_found_before_anything_is_restored() {
     let said = world.ctl(["backup", "create", name, "--recipient", "recovery"]);
     assert_eq!(said.code, 0, "{}", said.err);
     let good = fs::read(&file).unwrap();
-    let mut draw = Draw(seed);
+    let mut draw = Draw::from(seed);
     for _ in 0..3 * setting("SECRETD_CRASH_FLIPS", 6) {
         let (at, flipped) = flip(&good, &mut draw);
         fs::write(&file, flipped).unwrap();

@@ -15,6 +15,8 @@ mod power;
 mod refusals;
 mod replay;
 mod slow;
+#[path = "../../src/kit/testing/split_mix.rs"]
+mod split_mix;
 #[path = "../cluster/wires.rs"]
 mod wires;
 #[expect(dead_code, reason = "one machine has more uses in tests/e2e")]

@@ -59,7 +59,7 @@ fn whenever_the_power_fails_everything_acknowledged_is_there() {
     let moments: Vec<usize> = (0..steps.len())
         .filter(|n| !matches!(&steps[*n].1, Step::Write { bytes, .. } if is_zero(bytes)))
         .collect();
-    let mut draw = Draw(seed);
+    let mut draw = Draw::from(seed);
     let mut chosen = BTreeSet::new();
     while chosen.len() < usize::try_from(images).unwrap().min(moments.len()) {
         chosen.insert(moments[draw.below(moments.len())]);

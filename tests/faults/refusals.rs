@@ -129,7 +129,7 @@ fn judge(what: &str, refusal: Refusal) -> bool {
 fn whatever_the_disk_refuses_nothing_acknowledged_is_lost() {
     let seed = setting("SECRETD_CRASH_SEED", 1);
     let moments = usize::try_from(setting("SECRETD_CRASH_MOMENTS", 4)).unwrap();
-    let mut draw = Draw(seed);
+    let mut draw = Draw::from(seed);
     let mut world = World::new();
     let disk = Disk::under(&mut world);
     assert_eq!(live(&mut world, &mut Kept::default()), <[String; 0]>::default());

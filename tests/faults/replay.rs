@@ -1,6 +1,6 @@
 //! What a disk may hold after the power failed: everything synced, and of the rest any part.
 
-use crate::disk::Step;
+use crate::{disk::Step, split_mix::SplitMix};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -18,17 +18,16 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     bytes.chunks(ZEROS.len()).all(|part| *part == ZEROS[..part.len()])
 }
 
-/// SplitMix64.
 #[derive(Debug, Clone)]
-pub(crate) struct Draw(pub(crate) u64);
+pub(crate) struct Draw(SplitMix);
 
 impl Draw {
+    pub(crate) fn from(seed: u64) -> Self {
+        Self(SplitMix(seed))
+    }
+
     pub(crate) fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % end as u64).unwrap()
+        usize::try_from(self.0.number() % end as u64).unwrap()
     }
 
     fn coin(&mut self) -> bool {
