@@ -132,7 +132,7 @@ static int opens(int dir, const char *path, int flags, mode_t mode) {
   int fd = -1, writing = (flags & O_ACCMODE) != O_RDONLY;
   struct stat64 found;
   int there = REAL(fstatat64, dir, path, &found, 0) == 0;
-  if (!(writing && (!there || control->error == EROFS) && refuses(CREATE, name)))
+  if (!(!there && writing && refuses(CREATE, name)))
     fd = REAL(openat64, dir, path, flags, mode);
   if (fd >= 0 && fd < 4096) {
     struct stat64 now;

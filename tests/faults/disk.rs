@@ -17,7 +17,6 @@ pub(crate) const UNLINK: u32 = 16;
 pub(crate) const RESIZE: u32 = 32;
 pub(crate) const MKDIR: u32 = 64;
 pub(crate) const SYNCDIR: u32 = 128;
-pub(crate) const EVERYTHING: u32 = 255;
 const OPEN: u32 = 256;
 const SYNCED: u32 = 512;
 const SYNCFAILED: u32 = 1024;
@@ -25,7 +24,6 @@ const DIRSYNCED: u32 = 2048;
 
 pub(crate) const EIO: u32 = 5;
 pub(crate) const ENOSPC: u32 = 28;
-pub(crate) const EROFS: u32 = 30;
 
 const RECORD: usize = 24;
 const CONTROL: u64 = 128;

@@ -28,6 +28,13 @@ impl Kept {
         said
     }
 
+    /// The same, with what somebody else was told.
+    pub(crate) fn with(mut self, other: Self) -> Self {
+        self.acknowledged.extend(other.acknowledged);
+        self.unsure.extend(other.unsure);
+        self
+    }
+
     /// The same, with names of which nobody knows what became of them.
     pub(crate) fn unsure_of(mut self, other: &Self) -> Self {
         self.unsure.extend(other.acknowledged.iter().chain(&other.unsure).cloned());

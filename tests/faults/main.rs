@@ -12,6 +12,7 @@ mod flips;
 mod kept;
 mod kills;
 mod power;
+mod read_only;
 mod refusals;
 mod replay;
 mod slow;

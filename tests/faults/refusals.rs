@@ -1,15 +1,15 @@
-//! Disks that refuse: an error of the disk, a full disk, one that may only be read any more; at each write, sync, rename
-//! and creation of a node's life. The daemon says so, tells nobody that something was kept which was not, tries no
-//! sync again, and has everything when the disk is well again.
+//! Disks that refuse: an error of the disk, a full disk; at each write, sync, rename and creation of a node's life. The
+//! daemon says so, tells nobody that something was kept which was not, tries no sync again, and has everything when the
+//! disk is well again.
 //!
 //! `SECRETD_CRASH_SEED` chooses the moments, `SECRETD_CRASH_MOMENTS` how many of each kind.
 
 use crate::{
     disk::{
-        CREATE, Disk, EIO, ENOSPC, EROFS, EVERYTHING, MKDIR, RENAME, RESIZE, Refusal, SYNC,
-        SYNCDIR, Step, UNLINK, WRITE,
+        CREATE, Disk, EIO, ENOSPC, MKDIR, RENAME, RESIZE, Refusal, SYNC, SYNCDIR, Step, UNLINK,
+        WRITE,
     },
-    kept::{HERE, Kept, init_if_new, setting, state},
+    kept::{HERE, Kept, init_if_new, setting},
     replay::Draw,
     world::{World, until},
 };
@@ -153,32 +153,4 @@ fn whatever_the_disk_refuses_nothing_acknowledged_is_lost() {
     }
     // Two lives are not the same to the last write.
     assert!(refused * 4 > tried * 3, "only {refused} of {tried} refusals were reached");
-}
-
-#[test]
-fn a_disk_that_turns_read_only_is_told_and_loses_nothing() {
-    let mut world = World::new();
-    let disk = Disk::under(&mut world);
-    world.start();
-    world.init();
-    let mut kept = Kept::default();
-    kept.fill(&world, 3);
-    disk.refuse(Refusal { operations: EVERYTHING, pass: 0, error: EROFS, forever: true });
-    let refused = kept.create(&world, "refused");
-    assert_ne!(refused.code, 0, "{}", refused.out);
-    assert!(refused.err.contains("hint: "), "{}", refused.err);
-    // A manager that cannot write must not look alive.
-    let ended = world.ended();
-    assert!(ended.code().is_some_and(|code| code != 0), "{ended}");
-    let log = fs::read_to_string(world.path("log")).unwrap();
-    assert!(log.contains("Read-only file system"), "{log}");
-    let again = world.start_fails();
-    assert!(again.err.contains("Read-only file system"), "{}", again.err);
-    assert!(again.err.contains("hint: "), "{}", again.err);
-    assert!(disk.refused() > 0);
-    disk.heal();
-    world.start();
-    assert_eq!(state(&world), "active");
-    kept.check(&world, "writable again");
-    kept.create(&world, "after").ok();
 }
