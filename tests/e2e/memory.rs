@@ -1,11 +1,16 @@
 //! What keeps keys out of swap, core dumps and other programs of the same user.
 
 use crate::world::{SECRETCTL, SECRETD, World, until};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},
     os::{
         fd::AsRawFd as _,
-        unix::{fs::chown, net::UnixListener, process::CommandExt as _},
+        unix::{
+            fs::chown,
+            net::UnixListener,
+            process::{CommandExt as _, ExitStatusExt as _},
+        },
     },
     path::Path,
     process::{Child, Command, Stdio},
@@ -146,6 +151,27 @@ fn can_be_looked_into(Started(child): &Started) -> bool {
     output.status.success()
 }
 
+/// Whether another process of its user may debug it: the kernel asks the same of whoever opens its memory.
+fn can_be_debugged(Started(child): &Started) -> bool {
+    let memory = format!("/proc/{}/mem", child.id());
+    as_nobody(Command::new("head").args(["-c", "0", &memory])).output().unwrap().status.success()
+}
+
+/// Ends it by a signal that dumps a core, and says whether there was one, though its user raised the limit before.
+fn dumps_core(Started(child): &mut Started, signal: Signal) -> bool {
+    let pid = Pid::from_child(child);
+    let raise = ["--core=unlimited", "--pid", &child.id().to_string()];
+    let raised = as_nobody(Command::new("prlimit").args(raise)).output().unwrap();
+    assert!(raised.status.success(), "{raised:?}");
+    let ended = until("it to end", || {
+        // The first SIGSEGV that comes from outside only removes std's handler.
+        kill_process(pid, signal).unwrap();
+        child.try_wait().unwrap()
+    });
+    assert_eq!(ended.signal(), Some(signal.as_raw()), "{ended}");
+    ended.core_dumped()
+}
+
 /// Starts a program of ours by its descriptor: the user may not reach the directory it lies in.
 fn start(program: &str, args: &[&str], host: &Path) -> Started {
     let file = File::open(program).unwrap();
@@ -153,6 +179,7 @@ fn start(program: &str, args: &[&str], host: &Path) -> Started {
     let child = as_nobody(Command::new(path).args(args))
         .env_clear()
         .env("SECRETD_HOST", format!("unix://{}", host.display()))
+        .current_dir(host.parent().unwrap())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -171,21 +198,32 @@ fn neither_program_dumps_its_core_or_lets_its_own_user_look_into_it() {
     if rustix::process::geteuid().is_root() {
         chown(dir.path().join("mute"), Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    let control = Started(as_nobody(Command::new("sleep").arg("1000")).spawn().unwrap());
+    let sleep = as_nobody(Command::new("sleep").arg("1000")).current_dir(dir.path()).spawn();
+    let mut control = Started(sleep.unwrap());
     let (data, run) = (path("data"), path("run"));
     let args = ["--data-dir", &data, "--run-dir", &run, "--runtime", "process"];
     let daemon = start(SECRETD, &args, &dir.path().join("mute"));
     // It waits for a manager that never answers.
     let ctl = start(SECRETCTL, &["ls"], &dir.path().join("mute"));
-    let mut children = [control, daemon, ctl];
-    for child in &mut children[1..] {
+    let mut children = [daemon, ctl];
+    for child in &mut children {
         let limits = format!("/proc/{}/limits", child.0.id());
         until("the core limit to be zero", || {
             assert!(child.0.try_wait().unwrap().is_none(), "it ended");
             field(&limits, "Max core file size").starts_with("0 ").then_some(())
         });
         until("nobody to be let in", || (!can_be_looked_into(child)).then_some(()));
+        assert!(!can_be_debugged(child));
     }
-    assert!(can_be_looked_into(&children[0]), "an ordinary process of this user is open to it");
-    drop((children, mute));
+    assert!(can_be_looked_into(&control), "an ordinary process of this user is open to it");
+    // Some kernels let nobody debug but parents.
+    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    assert!(can_be_debugged(&control) || !["", "0"].contains(&scope.trim()));
+
+    let [mut daemon, mut ctl] = children;
+    assert!(!dumps_core(&mut daemon, Signal::SEGV));
+    assert!(!dumps_core(&mut ctl, Signal::ABORT));
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    assert!(dumps_core(&mut control, Signal::ABORT), "nobody's core comes to {pattern}");
+    drop(mute);
 }
