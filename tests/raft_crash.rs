@@ -336,6 +336,9 @@ async fn damaged_missing_and_foreign_files_are_named_and_left_alone() {
     }
 
     fs::remove_dir_all(home.dir().join("log")).unwrap();
+    let error = home.refuses().await;
+    assert!(matches!(error, StartError::NoLog(_)), "{error}");
+    fs::create_dir(home.dir().join("log")).unwrap();
     let error = home.open().await.unwrap_err();
     assert!(matches!(error, StartError::LogBehind { .. }), "{error}");
     restore();

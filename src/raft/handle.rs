@@ -107,6 +107,9 @@ pub enum StartError {
     Exists(PathBuf),
     #[error("there is no Raft store in {}", .0.display())]
     Empty(PathBuf),
+    /// It holds the votes: what is left may be of a store that was just begun, and must not be taken for one.
+    #[error("the Raft log is missing: there is no {}", .0.display())]
+    NoLog(PathBuf),
     /// The log ends before what the state file has already applied.
     #[error(
         "part of the Raft log is missing: the state file has applied entry {applied}, the log ends at {last}"
@@ -130,7 +133,9 @@ impl StartError {
         match self {
             Self::Log(error) => error.is_damage(),
             Self::StateFile(error) => error.is_damage(),
-            Self::Empty(_) | Self::LogBehind { .. } | Self::StateBehind { .. } => true,
+            Self::Empty(_) | Self::NoLog(_) | Self::LogBehind { .. } | Self::StateBehind { .. } => {
+                true
+            }
             Self::Exists(_) | Self::Backup(_) | Self::Raft(_) => false,
         }
     }
@@ -146,7 +151,7 @@ impl StartError {
             Self::Empty(_) => {
                 "start secretd and refill it from the other managers with `secretctl refill`, or restore a backup if it is the only one"
             }
-            Self::LogBehind { .. } | Self::StateBehind { .. } => {
+            Self::NoLog(_) | Self::LogBehind { .. } | Self::StateBehind { .. } => {
                 "nothing was changed; start secretd and refill it from the other managers with `secretctl refill`, or restore a backup if it is the only one"
             }
             Self::Backup(error) => error.hint().unwrap_or("see the daemon's log for the cause"),
@@ -607,9 +612,14 @@ struct Files {
 fn open_files(options: &Options, sizes: LogSizes, fresh: bool) -> Result<Files, StartError> {
     let Options { dir, cluster, node, raft_id: _, key, clock: _ } = options;
     let log_dir = dir.join("log");
-    let exists = log_dir.exists() || dir.join(STATE_FILE).exists();
-    if !fresh && !exists {
-        return Err(StartError::Empty(dir.clone()));
+    // The log's directory is made first, and durably.
+    if !fresh && !log_dir.exists() {
+        let state = dir.join(STATE_FILE).exists();
+        return Err(if state {
+            StartError::NoLog(log_dir)
+        } else {
+            StartError::Empty(dir.clone())
+        });
     }
     let identity = Arc::new(LogIdentity { cluster: *cluster, node: *node, key: key.clone() });
     let log = LogStore::open(&log_dir, identity.clone(), sizes)?;
