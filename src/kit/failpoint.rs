@@ -59,6 +59,14 @@ pub const ALL: &[&str] = &[
     "join.keys",
     "join.store",
     "join.saved",
+    // A manager whose store is damaged gets another, under another id.
+    "refill.admitted",
+    "refill.aside",
+    "rekey.written",
+    "refill.saved",
+    "refill.store",
+    "refill.voted",
+    "refill.forgotten",
     // A whole cluster in one file, and back.
     "backup.create.begun",
     "backup.create.sent",

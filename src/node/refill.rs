@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     client::enroll::Admitted,
-    kit::{clock::Clock, id::NodeId, task::Stop},
+    kit::{clock::Clock, failpoint::failpoint, id::NodeId, task::Stop},
     raft::Raft,
 };
 use std::{
@@ -46,6 +46,7 @@ impl Active {
             let (listener, _) = bind(address::listen(&listen)?).await?;
             let admitted = admit(&self.tls, &others, &advertise).await;
             let admitted = admitted.map_err(|error| ActiveError::Refill(Box::new(error)))?;
+            failpoint("refill.admitted");
             Ok((listener, admitted))
         };
         let (listener, admitted) = match prepared.await {
@@ -57,14 +58,17 @@ impl Active {
             let (keys, mut member) = card.into_parts();
             let Admitted { raft_id, root, unlockers: shared, key_files: key_file } = admitted;
             set_aside(&around.data, &around.raft_dir(), &around.clock)?;
+            failpoint("refill.aside");
             let ways = Ways { key_file, shared };
             let key_file = &around.settings.key_file;
             let keys = keystore::rekey(&around.data, key_file, &keys, root, &ways)?;
             // Before there is a store: an empty one must never be opened under the id whose votes are forgotten.
             member.raft_id = Some(raft_id);
             member.save(&around.data, &keys)?;
+            failpoint("refill.saved");
             let dial = Arc::new(Dial(tls.clone()));
             let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
+            failpoint("refill.store");
             info!(raft_id, "begins with an empty store, which the other managers fill");
             let card = Card::new(&around.data, keys, member);
             Self::start(around, card, tls, Some((raft, listener)), runtime).await
@@ -122,7 +126,10 @@ pub(super) async fn until_whole(raft: &Raft, data: &Path, stop: &Stop) {
             () = tokio::time::sleep(EVERY) => {}
         }
     }
-    match forget(data) {
+    failpoint("refill.voted");
+    let forgotten = forget(data);
+    failpoint("refill.forgotten");
+    match forgotten {
         Ok(()) => info!("this manager votes again; removed what was kept of its damaged store"),
         Err(error) => warn!(%error, "cannot remove what was kept of the damaged store"),
     }

@@ -27,6 +27,10 @@ mod sizes;
 #[path = "../../src/kit/testing/split_mix.rs"]
 mod split_mix;
 mod stopped;
+#[expect(dead_code, reason = "a TPM has more uses in tests/e2e")]
+#[path = "../e2e/swtpm.rs"]
+mod swtpm;
+mod tpm;
 mod traces;
 mod wiped;
 mod wires;

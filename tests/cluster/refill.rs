@@ -10,7 +10,6 @@ use std::{
     fs,
     net::TcpStream,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 /// Three managers, each with a task that holds a secret.
@@ -172,46 +171,6 @@ fn a_refill_needs_a_majority_of_the_others_and_changes_nothing_without() {
     assert!(!store(&cluster.nodes[2]).exists());
     cluster.until_voters(2);
     cluster.until_running_on(&[0, 1, 2]);
-}
-
-#[test]
-fn a_refill_that_was_cut_off_can_be_begun_again() {
-    let mut cluster = three();
-    let held = holders(&cluster.nodes[2]);
-    // How far it had come: as seen in the data directory.
-    let moments: [fn(&World) -> bool; 3] = [
-        |node| kept(node) > 0,
-        |node| kept(node) > 0 && store(node).join("log").exists(),
-        |node| kept(node) > 0 && store(node).join("state.redb").exists(),
-    ];
-    for moment in moments {
-        cluster.kill(2);
-        hurt_log(&store(&cluster.nodes[2]));
-        start_damaged(&mut cluster, 2, "Raft log is damaged");
-        let mut refilling = Command::new(crate::world::SECRETCTL)
-            .args(["refill", "-H", &cluster.nodes[2].socket()])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        // Looked at as often as can be: it is over soon.
-        while !moment(&cluster.nodes[2]) {
-            assert!(refilling.try_wait().unwrap().is_none(), "what was damaged was not kept");
-        }
-        cluster.kill(2);
-        refilling.wait().unwrap();
-        cluster.start(2);
-        // Cut off late, it goes on by itself.
-        until("the manager to be filled", || {
-            let damaged = status(&cluster.nodes[2])["State"] == "damaged";
-            (!damaged || cluster.nodes[2].ctl(["refill"]).code == 0).then_some(())
-        });
-        cluster.until_serving(2);
-        cluster.until_voters(3);
-        assert!(cluster.nodes[2].ctl(["config", "ls", "-q"]).ok().lines().count() >= 30);
-        assert_eq!(holders(&cluster.nodes[2]), held, "its task was touched");
-        until("what was damaged to go", || (kept(&cluster.nodes[2]) == 0).then_some(()));
-    }
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Daemons that die at every named place outside the log's own: while a node is set up, backed up, restored, recovered,
-//! given another key header or another's whole state. The places of log, vote and state file are in
+//! refilled, given another key header or another's whole state. The places of log, vote and state file are in
 //! `src/raft/failpoint_test.rs`.
 
 use crate::{
+    cluster::{CANARY, Cluster, HOLDER, holders},
     kept::{HERE, Kept, codes, init_if_new, state},
     world::{SECRETCTL, Said, World, until},
 };
 use secretd::kit::failpoint::ALL;
 use std::{
+    fs,
     os::unix::process::ExitStatusExt as _,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -47,6 +49,8 @@ fn every_place_belongs_to_a_story() {
         "join.",
         "snapshot.",
         "install.",
+        "refill.",
+        "rekey.",
         "backup.",
         "restore.",
         "rotate.",
@@ -382,5 +386,47 @@ fn a_recovery_that_is_cut_off_anywhere_is_done_again() {
         first.start();
         kept.check(&first, place);
         kept.create(&first, "after").ok();
+    }
+}
+
+/// What a manager keeps of damaged stores.
+fn damaged_stores(world: &World) -> usize {
+    let names = fs::read_dir(world.data_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_str().unwrap().starts_with("damaged-")).count()
+}
+
+#[test]
+fn a_refill_that_is_cut_off_anywhere_goes_on_or_is_done_again() {
+    let mut cluster = Cluster::new(&[true, true]);
+    let mut kept = Kept::default();
+    kept.fill(&cluster.nodes[0], 5);
+    cluster.nodes[0].ctl_with(["create", "s", "-"], CANARY).ok();
+    let service = ["service", "create", "--name", "web", "--mode", "global", "--secret", "s"];
+    cluster.nodes[0].ctl(service.iter().chain(&["busybox", "sh", "-c", HOLDER])).ok();
+    cluster.until_running_on(&[0, 1, 2]);
+    let held = holders(&cluster.nodes[2]);
+    assert_eq!(held.len(), 1);
+    for place in places(&["refill.", "rekey."]) {
+        cluster.kill(2);
+        let node = &mut cluster.nodes[2];
+        fs::remove_dir_all(node.data_dir().join("raft/log")).unwrap();
+        node.set(FAILPOINT, place);
+        node.start();
+        assert_eq!(state(node), "damaged", "{place}");
+        // The last places come after the answer.
+        node.ctl(["refill"]);
+        dies(node, place);
+        kept.create(&cluster.nodes[0], place).ok();
+        cluster.start(2);
+        if state(&cluster.nodes[2]) == "damaged" {
+            cluster.nodes[2].ctl(["refill"]).ok();
+        }
+        cluster.until_serving(2);
+        cluster.until_voters(3);
+        kept.check(&cluster.nodes[2], place);
+        assert_eq!(holders(&cluster.nodes[2]), held, "{place}: its task was touched");
+        until(&format!("what was damaged to go after {place}"), || {
+            (damaged_stores(&cluster.nodes[2]) == 0).then_some(())
+        });
     }
 }

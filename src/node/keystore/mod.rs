@@ -188,10 +188,12 @@ pub fn create(
     if path.exists() {
         return Err(KeyStoreError::Exists { path });
     }
-    write(dir, key_file, (cluster, node), root, Key::<Storage>::random(), ways)
+    let (root, storage) = (root.into(), Arc::new(Key::<Storage>::random()));
+    write(dir, key_file, Unlocked { cluster, node, root, storage }, Vec::new(), ways)
 }
 
-/// Puts the node's storage key under another root key: what was written with it stays readable.
+/// Puts the node's storage key under another root key: what was written with it stays readable, and what the node's TPMs
+/// have sealed opens the new one. Blocks for seconds if there are any.
 ///
 /// # Errors
 /// The key file cannot be used, the disk fails; then the header is as it was.
@@ -203,9 +205,11 @@ pub fn rekey(
     ways: &Ways,
 ) -> Result<Unlocked, KeyStoreError> {
     let Unlocked { cluster, node, root: _, storage } = keys;
-    let before = tpms(dir);
-    let written = write(dir, key_file, (*cluster, *node), root, Arc::clone(storage), ways)?;
-    tpms::carry_over(dir, &written, before);
+    let (root, storage) = (Arc::new(root), Arc::clone(storage));
+    let keys = Unlocked { cluster: *cluster, node: *node, root, storage };
+    let tpms = tpms::carried_over(&keys, tpms(dir));
+    let written = write(dir, key_file, keys, tpms, ways)?;
+    failpoint("rekey.written");
     if !ways.key_file {
         forget_key_file(key_file, None);
     }
@@ -215,17 +219,16 @@ pub fn rekey(
 fn write(
     dir: &Path,
     key_file: &Path,
-    (cluster, node): (ClusterId, NodeId),
-    root: impl Into<Arc<Key<Root>>>,
-    storage: impl Into<Arc<Key<Storage>>>,
+    keys: Unlocked,
+    tpms: Vec<Unlocker>,
     ways: &Ways,
 ) -> Result<Unlocked, KeyStoreError> {
-    let (root, storage) = (root.into(), storage.into());
-    let keys = Unlocked { cluster, node, root, storage };
-    let mut unlockers = ways.shared.clone();
+    let mut unlockers = Vec::new();
     if ways.key_file {
-        unlockers.insert(0, own(dir, key_file, &keys)?);
+        unlockers.push(own(dir, key_file, &keys)?);
     }
+    unlockers.extend(tpms);
+    unlockers.extend(ways.shared.iter().cloned());
     save(dir, &keys, unlockers)?;
     Ok(keys)
 }

@@ -70,15 +70,11 @@ pub fn add_tpm(
     let key = Key::random();
     let method = Method::Tpm2(Tpm2::seal(device, pcrs, &key)?);
     let unlocker = Unlocker::new(keys.cluster, UnlockerId::random(), method, &key, &keys.root);
-    add(dir, keys, unlocker.clone())?;
-    Ok(unlocker)
-}
-
-fn add(dir: &Path, keys: &Unlocked, unlocker: Unlocker) -> Result<(), KeyStoreError> {
     let _writing = writing();
     let Header { mut unlockers, .. } = load(dir)?;
-    unlockers.push(unlocker);
-    save(dir, keys, unlockers)
+    unlockers.push(unlocker.clone());
+    save(dir, keys, unlockers)?;
+    Ok(unlocker)
 }
 
 /// Removes one: by its id, the start of it, or its kind if there is only one.
@@ -106,15 +102,17 @@ pub fn remove_tpm(dir: &Path, keys: &Unlocked, which: &str) -> Result<Unlocker, 
     Ok(removed)
 }
 
-/// Puts another root key under what the TPMs of a node have sealed.
-pub(super) fn carry_over(dir: &Path, keys: &Unlocked, before: Vec<Unlocker>) {
-    for Unlocker { id, method, wrapped_root: _ } in before {
-        let Method::Tpm2(tpm) = &method else { continue };
-        let carried = tpm.key().map_err(KeyStoreError::Tpm).and_then(|key| {
-            add(dir, keys, Unlocker::new(keys.cluster, id, method.clone(), &key, &keys.root))
-        });
-        if let Err(error) = carried {
-            tracing::warn!(unlocker = %id, error = %chain(&error), "the TPM opens this node no more; add it anew");
+/// What the TPMs of a node have sealed, with the root key of `keys` under it.
+pub(super) fn carried_over(keys: &Unlocked, before: Vec<Unlocker>) -> Vec<Unlocker> {
+    let carry = |Unlocker { id, method, wrapped_root: _ }| {
+        let Method::Tpm2(tpm) = &method else { return None };
+        match tpm.key() {
+            Ok(key) => Some(Unlocker::new(keys.cluster, id, method, &key, &keys.root)),
+            Err(error) => {
+                tracing::warn!(unlocker = %id, error = %chain(&error), "the TPM opens this node no more; add it anew");
+                None
+            }
         }
-    }
+    };
+    before.into_iter().filter_map(carry).collect()
 }
