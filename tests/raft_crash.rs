@@ -216,7 +216,7 @@ async fn what_was_proposed_is_applied_announced_readable_and_there_after_a_resta
     assert!(linear.state().object_by_id(id).is_some());
     let heard = changes.recv().await.unwrap();
     assert!(matches!(&heard.changes[..], [Change::Put(_)]), "{heard:?}");
-    assert!(heard.state.object_by_id(id).is_some());
+    assert!(raft.state().object_by_id(id).is_some());
     assert!(raft.leadership().borrow().is_leading());
     raft.shutdown().await;
     let error = raft.propose(None, create(2, 10).1).await.unwrap_err();

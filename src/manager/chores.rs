@@ -335,12 +335,7 @@ mod tests {
             let mut state = self.0.state.lock().unwrap();
             let applied = state.apply(&Stamped { request: None, at: self.0.clock.now(), command });
             if !applied.changes.is_empty() {
-                let changes = Changes {
-                    index: 0,
-                    state: Arc::new(state.clone()),
-                    changes: applied.changes,
-                    replaced: false,
-                };
+                let changes = Changes { index: 0, changes: applied.changes, replaced: false };
                 let _nobody = self.0.feed.send(Arc::new(changes));
             }
             applied.outcome.map_err(ProposeError::Refused)
@@ -479,8 +474,7 @@ mod tests {
     fn changes_to_secrets_give_nothing_to_do() {
         let mut todo = Todo::default();
         let changes = vec![Change::Delete(Key::Object(crate::kit::id::ObjectId::random()))];
-        let state = Arc::new(State::default());
-        todo.hear(&Changes { index: 1, state, changes, replaced: false });
+        todo.hear(&Changes { index: 1, changes, replaced: false });
         assert!(!todo.is_due());
     }
 }

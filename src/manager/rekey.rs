@@ -118,20 +118,30 @@ impl Rekey {
 
     /// Returns only when the store has stopped.
     async fn lead(&self) {
-        let mut changes = self.raft.changes();
         let mut stuck = BTreeSet::new();
         loop {
+            // Given up for work, which takes its time: the store keeps what a listener has not read.
+            let changes = self.raft.changes();
             let state = self.raft.state();
             let done = match next_step(&state, self.clock.now()) {
                 Step::Wait(wait) => {
-                    if quiet(&mut changes, wait).await {
+                    if quiet(changes, wait).await {
                         continue;
                     }
                     return;
                 }
-                Step::Add => self.add(&state).await,
-                Step::Rewrap => self.rewrap(&state, &mut stuck).await,
-                Step::Drop { before } => self.drop_terms(before).await,
+                Step::Add => {
+                    drop(changes);
+                    self.add(&state).await
+                }
+                Step::Rewrap => {
+                    drop(changes);
+                    self.rewrap(&state, &mut stuck).await
+                }
+                Step::Drop { before } => {
+                    drop(changes);
+                    self.drop_terms(before).await
+                }
             };
             if let Err(error) = done {
                 warn!(error = %chain(&error), "the rotation of the keyring waits");
@@ -211,7 +221,7 @@ impl Rekey {
 }
 
 /// Waits until the cluster's row changes, at most so long; says no if the store has stopped.
-async fn quiet(changes: &mut broadcast::Receiver<Arc<Changes>>, wait: Duration) -> bool {
+async fn quiet(mut changes: broadcast::Receiver<Arc<Changes>>, wait: Duration) -> bool {
     let concerns = |changes: &Changes| {
         let cluster = |change: &Change| matches!(change, Change::Put(Entity::Cluster(_)));
         changes.replaced || changes.changes.iter().any(cluster)

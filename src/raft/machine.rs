@@ -36,13 +36,13 @@ const FEED: usize = 1024;
 const MARGIN: u64 = 2 << 20;
 const CLOSED: &str = "the store is closed";
 
-/// What one entry changed, in the order of the log. Bodies are not part of it.
+/// What one entry changed, in the order of the log, without bodies and remembered answers. Whoever hears of it finds it, or
+/// what came of it since, in [`MachineHandle::state`]; with a state of its own, each entry that a listener leaves unread
+/// would keep its share of the maps.
 #[derive(Debug, Clone)]
 pub struct Changes {
     /// The entry's index in the log.
     pub index: u64,
-    /// The state after it.
-    pub state: Arc<State>,
     pub changes: Vec<Change>,
     /// Everything may have changed: a snapshot took the state's place.
     pub replaced: bool,
@@ -142,12 +142,7 @@ impl Machine {
             heard.extend(changes.into_iter().filter_map(|change| to.changeset.take(change)));
         }
         if !heard.is_empty() {
-            to.feed.push(Changes {
-                index,
-                state: Arc::new(state.clone()),
-                changes: heard,
-                replaced: false,
-            });
+            to.feed.push(Changes { index, changes: heard, replaced: false });
         }
         Outcomes(outcomes)
     }
@@ -411,13 +406,14 @@ mod tests {
         crypto::key::Key,
         kit::{
             clock::Timestamp,
-            id::{ClusterId, NodeId, ObjectId},
+            id::{ClientId, ClusterId, NodeId, ObjectId},
         },
         model::{
             Labels,
-            command::{Command, Stamped},
+            command::{Command, RequestId, Stamped},
             object::{Kind, VersionNumber},
         },
+        store::Entity,
     };
     use openraft::{LeaderId, LogId as Id};
     use std::{sync::atomic::Ordering, time::Duration};
@@ -524,6 +520,34 @@ mod tests {
         .unwrap();
         assert_eq!(seen, [(version, Sealed::new(key(3), vec![1; 100]))]);
         drop(view);
+        handle.close();
+    }
+
+    #[tokio::test]
+    async fn what_a_listener_has_not_read_keeps_neither_states_nor_answers() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("state.redb");
+        let identity = Arc::new(LogIdentity {
+            cluster: ClusterId::random(),
+            node: NodeId::random(),
+            key: Arc::new(Key::random()),
+        });
+        let (mut machine, handle, _) = Machine::open(&path, identity).unwrap();
+        let mut unread = handle.changes();
+        let (version, mut entry) = create(1);
+        let EntryPayload::Normal(batch) = &mut entry.payload else { panic!() };
+        let request = Some(RequestId { client: ClientId::random(), sequence: 1 });
+        let asked = batch.commands().iter().map(|one| Stamped { request, ..one.clone() });
+        *batch = Batch::new(asked.collect(), 100);
+        machine.apply([entry]).await.unwrap();
+        let then = Arc::downgrade(&handle.state());
+        machine.apply([create(2).1]).await.unwrap();
+        assert!(then.upgrade().is_none());
+        let heard = unread.recv().await.unwrap();
+        match &heard.changes[..] {
+            [Change::Put(Entity::Object(object))] => assert_eq!(object.id, version.object),
+            other => panic!("{other:?}"),
+        }
         handle.close();
     }
 

@@ -116,7 +116,8 @@ pub(super) struct Changeset {
 }
 
 impl Changeset {
-    /// Takes a change in; returns it if others may want to hear of it.
+    /// Takes a change in; returns it if others may want to hear of it: remembered answers are the store's own, and as large
+    /// as all the rest.
     pub(super) fn take(&mut self, change: Change) -> Option<Change> {
         const ROW: usize = 1024;
         self.dirty = true;
@@ -124,11 +125,11 @@ impl Changeset {
             Change::Put(entity) => {
                 self.bytes += ROW;
                 self.rows.insert(entity.key(), Some(entity.clone()));
-                Some(Change::Put(entity))
+                (!matches!(entity, Entity::Answered(_))).then_some(Change::Put(entity))
             }
             Change::Delete(key) => {
                 self.rows.insert(key, None);
-                Some(Change::Delete(key))
+                (!matches!(key, Key::Answered(_))).then_some(Change::Delete(key))
             }
             Change::PutBody { object, version, sealed } => {
                 self.put_body(ObjectVersion { object, version }, sealed);

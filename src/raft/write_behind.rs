@@ -292,10 +292,10 @@ impl Shared {
         failpoint("install.renamed");
         unwritten.pending = Changeset::default();
         unwritten.has_snapshot = true;
-        self.state.store(state.clone());
+        self.state.store(state);
         drop(unwritten);
         let index = meta.last_log_id.map_or(0, |id| id.index);
-        let changes = Changes { index, state, changes: Vec::new(), replaced: true };
+        let changes = Changes { index, changes: Vec::new(), replaced: true };
         // Nobody may be listening.
         let _nobody = self.feed.send(Arc::new(changes));
         failpoint("install.done");

@@ -297,7 +297,7 @@ impl Reading {
 
     fn changed(&mut self, changes: &Changes) {
         if changes.replaced {
-            return self.look(&changes.state);
+            return self.look(&self.raft.state());
         }
         for change in &changes.changes {
             match change {

@@ -85,27 +85,22 @@ impl Watch {
         let mut touched = BTreeSet::new();
         let mut all = false;
         let mut concerned = self.shown.touch(&first, &mut touched, &mut all);
-        let mut state = first.state.clone();
         for _ in 1..MERGED {
             match self.changes.try_recv() {
                 Ok(changes) => {
                     concerned |= self.shown.touch(&changes, &mut touched, &mut all);
-                    state = changes.state.clone();
                 }
-                Err(TryRecvError::Lagged(_)) => {
-                    all = true;
-                    state = self.raft.state();
-                }
+                Err(TryRecvError::Lagged(_)) => all = true,
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
         if all {
-            return self.shown.all(&state);
+            return self.shown.all(&self.raft.state());
         }
         if !concerned {
             return None;
         }
-        self.shown.some(&state, &touched)
+        self.shown.some(&self.raft.state(), &touched)
     }
 }
 

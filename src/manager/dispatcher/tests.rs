@@ -16,6 +16,7 @@ use crate::{
         object::Kind,
         task::{Task, TaskState},
     },
+    store::{Change as StoreChange, Entity},
     wire::v1::{
         assigned_payload::Content, assignment_change::Change, dispatcher_client::DispatcherClient,
         session_response::Event,
@@ -336,8 +337,15 @@ async fn a_node_that_moved_is_down_only_with_the_manager_it_moved_to() {
         held_by,
     };
     manager.raft.propose(None, late).await.unwrap();
-    while let Ok(change) = changes.try_recv() {
-        assert_eq!(change.state.node_by_id(manager.node).unwrap().status.state, NodeState::Ready);
+    while let Ok(heard) = changes.try_recv() {
+        for change in &heard.changes {
+            match change {
+                StoreChange::Put(Entity::Node(node)) if node.id == manager.node => {
+                    assert_eq!(node.status.state, NodeState::Ready);
+                }
+                _ => {}
+            }
+        }
     }
     // Nobody there to say that the node is silent: the leader does, once the manager is none any more.
     let id = other.node;
