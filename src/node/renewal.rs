@@ -18,7 +18,7 @@ use crate::{
         node::{CertificateStatus, Role},
     },
     pki::{Authority, Identity, KeyId, PrivateKey, Tls},
-    raft::Raft,
+    raft::{ProposeError, Raft},
     store::{Change, Entity},
 };
 use std::{sync::Arc, time::Duration};
@@ -54,18 +54,24 @@ impl Renewal {
     /// when the cluster has another CA.
     pub(super) async fn run(self, stop: Stop) {
         let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
+        let mut unnoted = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.due() => {}
+                () = self.note(unnoted.as_ref()), if unnoted.is_some() => {
+                    unnoted = None;
+                    continue;
+                }
             }
             let renewed = tokio::select! {
                 () = stop.cancelled() => return,
                 renewed = self.renew() => renewed,
             };
             match renewed {
-                Ok(()) => {
+                Ok(certificate) => {
                     info!("renewed this node's certificate");
+                    unnoted = certificate;
                     if !self.is_superseded() {
                         backoff.reset();
                         continue;
@@ -120,7 +126,8 @@ impl Renewal {
         present.is_some() && present != ours
     }
 
-    async fn renew(&self) -> Result<(), ActiveError> {
+    /// Returns what the store is to be told: a manager that signs for itself may do so while nobody leads.
+    async fn renew(&self) -> Result<Option<CertificateStatus>, ActiveError> {
         match &self.signer {
             Signer::Own { raft, keys } => {
                 let cluster = raft.state().cluster().cloned().ok_or(ActiveError::NoCluster)?;
@@ -128,19 +135,35 @@ impl Renewal {
                 let keyring = keys.keyring(&cluster.keyring).map_err(ActiveError::Keyring)?;
                 let (identity, certificate) = sign(&cluster, &keyring, node, now)?;
                 self.card.take(&self.tls, identity, None)?;
-                // For `node inspect`: the certificate is good without it.
-                let id = self.card.keys.node;
-                let noted = raft.propose(None, Command::NoteCertificate { id, certificate }).await;
-                if let Err(error) = noted {
-                    info!(%error, "could not note the new certificate");
-                }
+                Ok(Some(certificate))
             }
             Signer::Managers => {
                 let enrolled = ask(&self.card, &self.tls, &self.clock).await?;
                 self.card.take(&self.tls, enrolled.identity, Some(enrolled.roots))?;
+                Ok(None)
             }
         }
-        Ok(())
+    }
+
+    /// Tells the store of this manager's certificate, for `node inspect` and for the progress of a new CA; tries again
+    /// until it is told. The certificate is good without it.
+    async fn note(&self, certificate: Option<&CertificateStatus>) {
+        let (Signer::Own { raft, keys: _ }, Some(certificate)) = (&self.signer, certificate) else {
+            return;
+        };
+        let id = self.card.keys.node;
+        let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
+        loop {
+            let certificate = certificate.clone();
+            match raft.propose(None, Command::NoteCertificate { id, certificate }).await {
+                Ok(_) => return,
+                Err(ProposeError::Refused(refusal)) => {
+                    return info!(%refusal, "the new certificate was not noted");
+                }
+                Err(error) => info!(%error, "could not note the new certificate yet"),
+            }
+            backoff.wait().await;
+        }
     }
 }
 
