@@ -149,8 +149,10 @@ Examples:
 
 const INSPECT_HELP: &str = "\
 One that was removed is not found, and the exit code says so; but its Destruction is shown while
-that is pending: until every manager has dropped it from its log and its state. A manager that is
-down is named, and keeps it open.";
+that is pending: until every manager has removed the log entries that brought it and written its
+state file anew. That takes seconds in a small store; in one of 1 GiB some minutes, and up to 2 h 17
+min after the last time (`secretctl key rotate` does it at once). A manager that is down is named,
+and keeps it open.";
 
 const INIT_EXAMPLES: &str = "\
 Examples:

@@ -86,6 +86,8 @@ pub const ALL: &[&str] = &[
     "rewrap.dropped",
     // What was dropped or removed leaves this manager's disk.
     "debts.shortened",
+    "debts.copied",
+    "debts.rewritten",
     "debts.terms",
     "debts.removed",
     // A group of one from what is left.

@@ -35,7 +35,7 @@ pub const CLIENTS_REMEMBERED: usize = 4096;
 /// Tasks kept per slot for `service ps`, the living one included (Swarm's default history).
 pub const TASK_HISTORY: usize = 5;
 /// Removed objects that are remembered until every manager has dropped them; beyond that the oldest is forgotten. They
-/// come in one answer.
+/// come in one answer. At half of it managers pay without a pause (`manager::debts`).
 pub const DESTROYED: usize = 4096;
 /// Join tokens that are valid at the same time: they lie in one row of the store.
 pub const JOIN_TOKENS: usize = 100;

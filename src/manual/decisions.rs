@@ -6,6 +6,14 @@
 //! a write waits for the leader's own disk even where two others were faster. *Change of mind:* a stable release of the
 //! library that appends without waiting.
 //!
+//! **2026-11. A destruction is complete when the state file was written anew, too.** `redb` wipes nothing, so a file keeps what it gave
+//! free until a page is used again, for months in a quiet store; and it cannot be told to write over it. So the whole file is copied.
+//! An operator who removes one secret an hour from 1 GiB would not want 9 TB a year written for it, nor three managers busy at once: removals
+//! gather, pauses are in proportion to the file, managers take turns, and a small store notices nothing. Log and state file go
+//! together, as one without the other is worth nothing. Whoever cannot wait rotates the keyring, which pays everything. *Price:* a
+//! destruction in a large store is pending for hours, up to 128 KiB/s are written for it, and for a moment the disk
+//! needs room for the file twice. *Change of mind:* a store that wipes its free pages, or a rule that names a time.
+//!
 //! **2026-11. A rotation replaces wrapped keys, not payloads.** Data keys are rows of their own beside the bodies, and the next
 //! step is read off the state. *Price:* a data key that somebody has learned stays good for its payload, until the secret is made anew.
 //! *Change of mind:* a rule that asks for payloads to be encrypted again.

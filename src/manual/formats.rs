@@ -70,7 +70,8 @@
 //! are cut into parts below 32 KiB, because the file rounds up to powers of two; the data key of each, with its term, is a row of its
 //! own, which is all that a rotation of the keyring writes. The format is 2; 1 had both in one.
 //! What removed rows leave is used again; when it is more than a third of the file, and 16 MiB, the file is written anew beside
-//! itself in the next quiet second.
+//! itself in the next quiet second. That also happens when debts are paid ([`crate::manager::debts`]), because what a page had stays in it until
+//! it is used again.
 //!
 //! # A backup
 //! ```text

@@ -4,7 +4,7 @@
 //! - **assignment**: what one node must hold: tasks, and the payloads they need.
 //! - **config**: a named object whose payload operators may read back.
 //! - **control**: the API that operators use.
-//! - **debt**: what a manager's disk still has of dropped terms or of removed objects; paid when it is gone.
+//! - **debt**: what a manager's disk still has of dropped terms or of removed objects; paid with a shorter log and a new state file.
 //! - **destruction**: what follows a removal, pending until no manager's files have the object any more.
 //! - **dispatcher**: the part of a manager that sends each agent its assignment.
 //! - **holder**: a node that may have a payload: it was given it, and has not confirmed that it is gone.

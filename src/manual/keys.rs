@@ -19,12 +19,13 @@
 //!    as it is. The CA's key moves in the same way;
 //! 3. when nothing is left, the terms before are dropped. That is judged when it is applied. What somebody sealed under a
 //!    dropped term meanwhile is refused, and nothing was stored;
-//! 4. each manager brings its state to the disk, begins a new log segment and removes the ones before, and says so in its row
-//!    ([`crate::manager::debts`]; what was removed meanwhile goes with it).
+//! 4. each manager brings its state to the disk, begins a new log segment and removes the ones before, puts a copy in the place of its
+//!    state file, whose free pages still had the old wrapped keys, and says so in its row ([`crate::manager::debts`]). Managers
+//!    begin one after the other, half a minute apart with 1 GiB, and what was removed goes with it.
 //!
 //! What is to do follows from the state: whatever lies under a term before the newest. So the next leader goes on where the last
 //! one stopped, whenever that was, and a rotation that is asked for during another one simply goes further.
-//! `secretctl key status` shows terms, what lies under them, the pace, and the managers that may still have log entries from before.
+//! `secretctl key status` shows terms, what lies under them, the pace, and the managers that may still have something from before on their disks.
 //!
 //! # Who needs an old term
 //! Nobody, as soon as nothing lies under it. A manager that lags behind, or applies its log again after a crash, opens nothing
@@ -39,4 +40,5 @@
 //!
 //! *What it does not do.* The root key stays: who has it and gets hold of a newer copy of the cluster's row opens the newer
 //! terms too. A removed unlocker, or a manager that was removed, knew it. Blocks of a disk that were freed are not overwritten: what
-//! was removed from the log and the state file may be found there for a while, encrypted with the node's storage key.
+//! lay in files that were removed, segments of the log and old state files, may be found there for a while, encrypted with the
+//! node's storage key.

@@ -24,8 +24,8 @@
 //!     only when that is stored the node does not count any more. Until then `secretctl inspect` shows it as `removing`, or as `in
 //!     use` as long as nobody has heard of the end, and `secretctl node inspect` shows what a node has, also when task, service and
 //!     secret have been removed meanwhile.
-//! 13. **Destroy.** `secretctl rm` takes it out of the state. Then each manager drops the part of its log that brought it, and says
-//!     so; until all have, the destruction is pending ([`crate::manual::threat_model`] says what that is worth).
+//! 13. **Destroy.** `secretctl rm` takes it out of the state. Then each manager drops the part of its log that brought it, writes
+//!     its state file anew, and says so; until all have, the destruction is pending ([`crate::manual::threat_model`] says what that is worth).
 //!
 //! # Why a confirmation cannot be wrong
 //!

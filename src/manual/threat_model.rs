@@ -25,20 +25,42 @@
 //! # What removing a secret or config does
 //! With the answer to `secretctl rm` nobody gets it any more: its payloads and the data keys that open them are gone from the state.
 //! What is left on the managers' disks goes next. Each manager writes its state file, begins a new log segment, and removes the
-//! files of all segments before, the one with the payload among them ([`crate::manager::debts`]). There are no snapshot files
-//! that could keep it: a snapshot is a view of the state file, sent when it is needed. Until every manager has said that it is done the
+//! files of all segments before, the one with the payload among them. Then it copies what the state file has now to a new one and
+//! removes the old, because rows that were removed stay legible in free pages until those are used again
+//! ([`crate::manager::debts`]). There are no snapshot files
+//! that could keep it: a snapshot is a view of the state file, sent when it is needed; one that is being sent keeps the old file
+//! open, without a name, until it is sent. Until every manager has said that it is done the
 //! destruction is *pending*: `secretctl inspect` shows when it was removed and which managers it waits for, `secretctl status`
-//! counts. With all managers up that takes some seconds, on a quiet cluster too; one that is down is named and keeps it open
-//! until it is back or is a manager no more. Then it is *complete*, and `inspect` knows nothing of it. A manager that was
+//! counts. With all managers up that takes some seconds in a small store, on a quiet cluster too; one that is down is named and
+//! keeps it open until it is back or is a manager no more. Then it is *complete*, and `inspect` knows nothing of it. A manager that was
 //! refilled has dropped its damaged store before it says that it is done.
 //!
-//! Complete means: no manager can read it from its files any more. It does not mean that no block has it. The state file gives
-//! pages free and uses them again some day; removed segments are blocks that the file system gives to others some day; an SSD writes elsewhere
+//! That copy costs as much as the store is large, so each manager waits in proportion to its state file. It gathers removals for
+//! 1 s and 1 s more for each 4 MiB; the next ones wait until, since the last time, 1 s has passed for each 128 KiB, at least
+//! 10 s; and managers begin one after the other, 1 s apart for each 32 MiB:
+//!
+//! | state file | after the first removal | at the latest after the last time |
+//! |---|---|---|
+//! | 1 MiB | 1 s | 10 s |
+//! | 10 MiB | 4 s | 80 s |
+//! | 100 MiB | 26 s | 13 min |
+//! | 1 GiB | 4 min | 2 h 17 min |
+//!
+//! Two things do not wait: half as many removals as the store remembers (2048 of 4096), and terms of the keyring that were dropped.
+//! So `secretctl key rotate` is how to hurry, and after a manager was removed, which rotates the keyring, all is paid
+//! as soon as the data keys have moved. A manager that starts does not know of its last time and only gathers. While the copy is made
+//! reads and writes go on; writes gather in memory, and wait beyond 64 MiB. The disk needs room for both files, and a
+//! manager that lacks it says so in its log, tries again, and is named as one that is waited for.
+//!
+//! Complete means: neither the log nor the state file of any manager has it, in use or free. It does not mean that no block of a disk has
+//! it. Removed segments and old state files are blocks that the file system gives to others some day; an SSD writes elsewhere
 //! whatever it is told to write over. secretd overwrites nothing, because it could not promise anything by it. What makes such
 //! remains worthless is that they are sealed to the node's storage key: without an unlocker of that node they are noise. Whoever
-//! has both the raw disk and an unlocker may find them. Where that counts, use full-disk encryption. Or let the managers leave one
+//! has both the raw disk and an unlocker may find them; whoever has a copy of the files and an unlocker does not. Where that counts, use
+//! full-disk encryption, and a file system that discards freed blocks. Or let the managers leave one
 //! after the other, destroy each one's key file, and join it anew: it gets another storage key under another key file. (What else
-//! opened its old header, a recovery key for one, still would if the header's old block is found.)
+//! opened its old header, a recovery key for one, still would if the header's old block is found.) The name and the id of what
+//! was removed may stay in log and free pages after that: they tell which removals were noted.
 //!
 //! Backups that were made before still have it, sealed to what opens them: remove those too. So do copies of data directories,
 //! disks of managers that were lost or removed before they were done, and whatever a task has made of it.

@@ -1,4 +1,4 @@
-//! What was removed and may still lie in a log: remembered until every manager has dropped it.
+//! What was removed and may still lie on a disk: remembered until every manager has dropped it.
 
 use super::{
     node::Node,
@@ -12,7 +12,7 @@ use crate::kit::{
 use std::collections::BTreeSet;
 
 /// A secret or a config that was removed. Its payloads are gone from the state; the entries that brought them go from
-/// each manager's log soon after.
+/// each manager's log later, and with a new state file what the old one had of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destroyed {
     pub kind: Kind,
@@ -20,7 +20,7 @@ pub struct Destroyed {
     pub name: ObjectName,
     pub created_at: Timestamp,
     pub removed_at: Timestamp,
-    /// The managers that hold it neither in the log nor in the state file any more.
+    /// The managers that hold it neither in the log nor among the free pages of the state file any more.
     pub done: BTreeSet<NodeId>,
 }
 

@@ -60,7 +60,7 @@ pub enum BodyError {
 /// The state machine openraft applies to.
 #[derive(Debug)]
 pub(super) struct Machine {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Of the log that the entries come from, if it runs ahead of its disk.
     log: Option<Progress>,
     applied: Option<LogId>,
@@ -70,7 +70,7 @@ pub(super) struct Machine {
 /// The same for everyone else. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct MachineHandle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -103,6 +103,7 @@ impl Machine {
                 full: None,
                 broken: None,
                 has_snapshot: false,
+                rewrites: Vec::new(),
             }),
             wake: Condvar::new(),
             written: Condvar::new(),

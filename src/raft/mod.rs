@@ -53,5 +53,6 @@ pub use propose::{COMMAND_SIZE, ProposeError};
 pub use read::ReadError;
 pub use service::PeerService;
 pub use shorten::ShortenError;
+pub use shrink::RewriteError;
 pub use state_file::StateFileError;
 pub use types::Member;

@@ -1,6 +1,8 @@
-//! Writes a state file anew when much of it is empty: redb reuses what removed rows leave, and gives back only its end.
+//! Writes a state file anew when much of it is empty, or when somebody wants what it gave free to be gone: redb reuses
+//! what removed rows leave, wipes nothing, and gives back only its end.
 
 use super::{
+    handle::Raft,
     snapshot::scratch,
     state_file::{META, StateFile, StateFileError},
 };
@@ -16,6 +18,32 @@ const ROW: u64 = 512;
 const WORTHWHILE: u64 = 16 << 20;
 /// So many bytes are copied in one transaction.
 const STEP: usize = 8 << 20;
+
+/// Why a state file still is the one that it was.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RewriteError {
+    #[error("the state file cannot be written anew: {why}")]
+    Failed { why: String },
+    #[error("the store has stopped")]
+    Stopped,
+}
+
+impl Raft {
+    /// Bytes of the state file on the disk.
+    pub fn state_file_bytes(&self) -> u64 {
+        self.core.machine.shared.size()
+    }
+
+    /// Puts a copy in the place of the state file, so that it has no trace of what left it before this call; waits for
+    /// as long as that takes. Everything is read and written once; what is applied meanwhile waits in memory, and goes on
+    /// being read.
+    ///
+    /// # Errors
+    /// [`RewriteError`]: the disk is full or fails, or the store is shut down. The file is as it was then.
+    pub async fn rewrite_state_file(&self) -> Result<(), RewriteError> {
+        self.core.machine.shared.rewrite().await.unwrap_or(Err(RewriteError::Stopped))
+    }
+}
 
 /// About how many bytes a file needs for this state.
 pub(super) fn needed(state: &State) -> u64 {
@@ -115,13 +143,17 @@ mod tests {
     use super::super::{
         log::LogIdentity,
         machine::Machine,
+        state_file::Changeset,
         types::{Batch, Entry},
     };
     use crate::{
-        crypto::{key::Key, seal::Sealed},
+        crypto::{
+            key::Key,
+            seal::{Sealed, WrappedKey},
+        },
         kit::{
             clock::Timestamp,
-            id::{ClusterId, NodeId, ObjectId},
+            id::{ClusterId, ID_LEN, NodeId, ObjectId},
         },
         model::{
             Labels,
@@ -129,8 +161,10 @@ mod tests {
             object::{Kind, VersionNumber},
             task::ObjectVersion,
         },
+        store::Change,
     };
     use openraft::{EntryPayload, LeaderId, LogId, storage::RaftStateMachine as _};
+    use redb::{ReadableDatabase as _, TableDefinition};
     use std::sync::Arc;
 
     const BYTES: usize = 200_000;
@@ -157,6 +191,73 @@ mod tests {
             size: BYTES as u64,
             sealed: Sealed { term: 1, wrapped_key: vec![1], body: vec![number; BYTES] },
         }
+    }
+
+    /// The sealed values of these rows, bodies and keys that belong to an object.
+    fn sealed_of(machine: &Machine, object: ObjectId, tables: &[&str]) -> Vec<Vec<u8>> {
+        let file = machine.shared.lock().file.clone().unwrap();
+        let txn = file.database.begin_read().unwrap();
+        let mut found = Vec::new();
+        for name in tables {
+            let table = TableDefinition::<&[u8], &[u8]>::new(name);
+            for row in txn.open_table(table).unwrap().range::<&[u8]>(..).unwrap() {
+                let (key, value) = row.unwrap();
+                if key.value().windows(ID_LEN).any(|part| part == object.as_str().as_bytes()) {
+                    found.push(value.value().to_vec());
+                }
+            }
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn what_left_the_state_is_in_the_file_until_it_is_written_anew_and_then_not() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("state.redb");
+        let (cluster, node) = (ClusterId::random(), NodeId::random());
+        let identity = Arc::new(LogIdentity { cluster, node, key: Arc::new(Key::random()) });
+        let (mut machine, handle, _) = Machine::open(&path, identity).unwrap();
+        let small = |number: u8| match create(number) {
+            Command::CreateObject { kind, id, name, labels, size: _, sealed } => {
+                let sealed = Sealed { body: vec![number; 300], ..sealed };
+                Command::CreateObject { kind, id, name, labels, size: 300, sealed }
+            }
+            other => panic!("{other:?}"),
+        };
+        machine.apply((1..4).map(|n| entry(n.into(), vec![small(n)]))).await.unwrap();
+        drop(handle.view().await.unwrap());
+        // One goes, and the data key of another is wrapped by another term.
+        let mut gone = sealed_of(&machine, id(2), &["rows", "bodies", "keys"]);
+        gone.extend(sealed_of(&machine, id(3), &["keys"]));
+        assert_eq!(gone.len(), 4);
+        let kept = sealed_of(&machine, id(1), &["rows", "bodies", "keys"]);
+        machine
+            .apply([entry(4, vec![Command::RemoveObject { kind: Kind::Config, id: id(2) }])])
+            .await
+            .unwrap();
+        let version = ObjectVersion { object: id(3), version: VersionNumber::FIRST };
+        let key = WrappedKey { term: 2, wrapped: vec![2; 40] };
+        let mut rewrapped = Changeset::default();
+        let ObjectVersion { object, version: number } = version;
+        rewrapped.take(Change::PutKey { object, version: number, key: key.clone() });
+        rewrapped.applied = machine.applied();
+        let state = handle.state();
+        machine.shared.add(rewrapped, state).unwrap();
+        drop(handle.view().await.unwrap());
+        let has = |sealed: &[u8]| {
+            let file = std::fs::read(&path).unwrap();
+            file.windows(sealed.len()).any(|part| part == sealed)
+        };
+        assert!(gone.iter().any(|sealed| has(sealed)), "free pages keep what they had");
+
+        machine.shared.rewrite().await.unwrap().unwrap();
+        assert!(!gone.iter().any(|sealed| has(sealed)));
+        assert!(kept.iter().all(|sealed| has(sealed)));
+        assert_eq!(handle.key(&version).unwrap(), key);
+        assert_eq!(handle.body(&version).unwrap().body, vec![3; 300]);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        handle.close();
+        assert!(machine.shared.rewrite().await.is_err(), "nobody waits for what will not be");
     }
 
     #[tokio::test]

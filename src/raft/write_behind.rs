@@ -3,7 +3,7 @@
 use super::{
     log::LogIdentity,
     machine::Changes,
-    shrink,
+    shrink::{self, RewriteError},
     snapshot::{self, Incoming, SnapshotData, SnapshotError},
     state_file::{Changeset, Loaded, StateFile, StateFileError},
     types::SnapshotMeta,
@@ -21,7 +21,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 /// A change reaches the state file at the latest this long after it was applied, if the disk keeps up.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -70,6 +70,8 @@ pub(super) struct Unwritten {
     pub(super) broken: Option<String>,
     /// A snapshot was taken or installed since the start.
     pub(super) has_snapshot: bool,
+    /// Whoever wants the file to be written anew. Nobody any more once the writer has ended.
+    pub(super) rewrites: Vec<oneshot::Sender<Result<(), RewriteError>>>,
 }
 
 impl Shared {
@@ -112,14 +114,30 @@ impl Shared {
         }
     }
 
+    /// Asks for the file to be written anew. Who waits hears of an error if it is closed before.
+    pub(super) fn rewrite(&self) -> oneshot::Receiver<Result<(), RewriteError>> {
+        let (done, wait) = oneshot::channel();
+        let mut unwritten = self.lock();
+        if !unwritten.closing && unwritten.broken.is_none() {
+            unwritten.rewrites.push(done);
+            self.wake.notify_all();
+        }
+        wait
+    }
+
     /// The writer thread.
     pub(super) fn write_behind(&self) {
+        self.write_until_closed();
+        self.lock().rewrites.clear();
+    }
+
+    fn write_until_closed(&self) {
         let poisoned = "no holder of this lock panics";
         let mut unwritten = self.lock();
         // Counted from the first, because starting is much work too.
         let (mut since_tidied, mut quiet, mut written_anew) = (LOAD_BYTES, false, 0);
         loop {
-            let idle = |u: &mut Unwritten| !u.pending.dirty && !u.closing;
+            let idle = |u: &mut Unwritten| !u.pending.dirty && !u.closing && u.rewrites.is_empty();
             if since_tidied >= LOAD_BYTES {
                 let waited = self.wake.wait_timeout_while(unwritten, FLUSH_EVERY, idle);
                 let (now, waited) = waited.expect(poisoned);
@@ -131,6 +149,17 @@ impl Shared {
                 }
             }
             unwritten = self.wake.wait_while(unwritten, idle).expect(poisoned);
+            if !unwritten.rewrites.is_empty() && !unwritten.closing {
+                let asked = std::mem::take(&mut unwritten.rewrites);
+                drop(unwritten);
+                let done = self.write_anew(&mut written_anew);
+                for one in asked {
+                    // Nobody may wait any more.
+                    drop(one.send(done.clone()));
+                }
+                (unwritten, since_tidied) = (self.lock(), LOAD_BYTES);
+                continue;
+            }
             if !unwritten.pending.dirty {
                 return;
             }
@@ -204,47 +233,65 @@ impl Shared {
     /// For quiet moments after much work: frees the disk and the memory of what nothing needs any more. `written_anew` is how
     /// large the file was when it was written anew last.
     fn tidy(&self, written_anew: &mut u64) {
-        let size = || std::fs::metadata(&self.path).map_or(0, |file| file.len());
-        let (before, needed) = (size(), shrink::needed(&self.state.load()));
-        if shrink::is_due(before, needed, *written_anew)
+        let needed = shrink::needed(&self.state.load());
+        if shrink::is_due(self.size(), needed, *written_anew)
             && StateFile::check_free(&self.path, needed + MARGIN).is_ok()
+            && let Err(error) = self.write_anew(written_anew)
         {
-            let done = self.write_anew();
-            // If it is no smaller now, it will not be soon.
-            *written_anew = size();
-            if done {
-                tracing::info!(before, now = *written_anew, "wrote the state file anew");
-            }
+            let error = chain(&error);
+            tracing::warn!(%error, "the state file stays larger than it need be");
         }
         give_back_memory();
     }
 
-    /// Says whether it was done.
-    fn write_anew(&self) -> bool {
+    /// Bytes of the state file; 0 if it cannot be asked.
+    pub(super) fn size(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    /// Writes the file anew; notes how large it is then, also if it could not be done: it will not be smaller soon.
+    fn write_anew(&self, written_anew: &mut u64) -> Result<(), RewriteError> {
+        let before = self.size();
+        let done = self.replace_by_copy();
+        *written_anew = self.size();
+        if done.is_ok() {
+            tracing::info!(before, now = *written_anew, "wrote the state file anew");
+        }
+        done
+    }
+
+    fn replace_by_copy(&self) -> Result<(), RewriteError> {
+        let failed =
+            |error: StateFileError| RewriteError::Failed { why: chain(&error).to_string() };
+        let needed = shrink::needed(&self.state.load()) + MARGIN;
+        StateFile::check_free(&self.path, needed).map_err(failed)?;
         let mut unwritten = self.lock();
-        let Some(file) = unwritten.file.clone() else { return false };
+        let file = unwritten.file.clone().ok_or(RewriteError::Stopped)?;
         // Nobody may write to this file meanwhile, or put another in its place.
         unwritten.writing = Some(Arc::new(Changeset::default()));
         drop(unwritten);
         let copied = shrink::copy(&file, &self.path, || !self.lock().closing);
-        let copy = copied.unwrap_or_else(|error| {
-            let error = chain(&error);
-            tracing::warn!(%error, "the state file stays larger than it need be");
-            None
-        });
-        let renamed = copy.map(|copy| copy.rename(&self.path));
-        let done = matches!(renamed, Some(Ok(_)));
+        failpoint("debts.copied");
+        let renamed = match copied {
+            Ok(Some(copy)) => Ok(copy.rename(&self.path)),
+            Ok(None) => Err(RewriteError::Stopped),
+            Err(error) => Err(failed(error)),
+        };
         let mut unwritten = self.lock();
-        match renamed {
-            Some(Ok(copy)) => unwritten.file = Some(Arc::new(copy)),
-            Some(Err(error)) => {
+        let done = match renamed {
+            Ok(Ok(copy)) => {
+                unwritten.file = Some(Arc::new(copy));
+                Ok(())
+            }
+            Ok(Err(error)) => {
                 // Nobody knows which of the two has the name.
                 let text = chain(&error).to_string();
                 tracing::error!(error = text, "the state file cannot be written");
                 unwritten.broken = Some(text);
+                Err(failed(error))
             }
-            None => {}
-        }
+            Err(error) => Err(error),
+        };
         unwritten.writing = None;
         self.written.notify_all();
         drop(unwritten);

@@ -91,7 +91,7 @@ pub struct Object {
     #[prost(message, repeated, tag = "6")]
     pub versions: ::prost::alloc::vec::Vec<Version>,
 }
-/// A secret or a config that was removed and that not every manager has dropped from its log yet.
+/// A secret or a config that was removed and that not every manager has dropped from its disk yet.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Destroyed {
     #[prost(enumeration = "Kind", tag = "1")]

@@ -1,17 +1,22 @@
-//! A removed secret is destroyed once every manager has dropped it from its log; until then `inspect` says whom it waits for.
+//! A removed secret is destroyed once every manager has dropped it from log and state file; until then `inspect` says whom it waits for.
 
 use crate::{
     cluster::{CANARY, Cluster},
     world::{World, until},
 };
 use serde_json::Value;
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt as _};
 
 /// The names of a manager's log segments.
 fn segments(node: &World) -> Vec<String> {
     let names = fs::read_dir(node.data_dir().join("raft/log")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name != "spare").collect()
+}
+
+/// Which file a manager's state is in.
+fn state_file(node: &World) -> u64 {
+    fs::metadata(node.data_dir().join("raft/state.redb")).unwrap().ino()
 }
 
 /// What one manager says of something that is not there any more.
@@ -34,6 +39,7 @@ fn a_destruction_is_pending_until_every_manager_has_dropped_it() {
     let id = cluster.nodes[0].ctl_with(["create", "gone", "-"], CANARY).ok().trim().to_owned();
     cluster.nodes[0].ctl_with(["config", "create", "old", "-"], b"v").ok();
     let before: Vec<_> = cluster.nodes.iter().map(segments).collect();
+    let state_files: Vec<_> = cluster.nodes.iter().map(state_file).collect();
     cluster.kill(2);
     cluster.ask(["rm", "gone"]).ok();
     cluster.ask(["config", "rm", "old"]).ok();
@@ -52,8 +58,11 @@ fn a_destruction_is_pending_until_every_manager_has_dropped_it() {
     for (node, before) in cluster.nodes.iter().zip(&before).take(2) {
         assert!(before.iter().all(|name| !segments(node).contains(name)), "{before:?} stayed");
     }
+    for (node, before) in cluster.nodes.iter().zip(&state_files).take(2) {
+        assert_ne!(state_file(node), *before, "free pages stayed");
+    }
     let (by_id, _) = inspect(&cluster, ["inspect", "--pretty", &id]);
-    assert!(by_id.contains("log purged on 2 of 3 managers"), "{by_id}");
+    assert!(by_id.contains("purged on 2 of 3 managers"), "{by_id}");
     let (config, _) = inspect(&cluster, ["config", "inspect", "--pretty", "old"]);
     assert!(config.contains("pending") && !config.contains("Data"), "{config}");
     let format = "{{.Name}} {{.Purged}}";

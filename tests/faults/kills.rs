@@ -328,7 +328,7 @@ fn a_rotation_that_is_cut_off_anywhere_goes_on_by_itself() {
         until(&format!("nothing to be left under the old term after {place}"), || {
             let said = world.ctl(["key", "status"]).ok();
             let moved = said.contains("0 left, everything lies under term 2");
-            (moved && said.contains("no manager keeps log entries from before term 2"))
+            (moved && said.contains("no manager's disk has anything from before term 2"))
                 .then_some(())
         });
         kept.check(&world, place);

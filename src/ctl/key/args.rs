@@ -19,7 +19,8 @@ What is stored from now on is sealed under the new term at once. Of what is ther
 leader moves the key of each payload and of the CA; payloads themselves are not written again, and
 everything goes on meanwhile. A manager that dies, or another leader, changes nothing: the rest is
 moved then. When nothing is left under an old term, that term is forgotten, and each manager removes
-its log entries from before.
+its log entries from before and writes its state file anew; with what was removed from the store, so
+that waits no longer. `key status` names the managers that have not done so yet.
 
 Terms are also renewed when they are too old (secretctl update --key-max-age) and when a manager
 was removed or demoted.

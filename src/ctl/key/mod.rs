@@ -177,12 +177,12 @@ fn text(keys: &KeysResponse, now: Timestamp) -> String {
     let oldest = keys.terms.first().map_or(0, |term| term.term);
     let behind = behind(keys);
     if oldest > 1 && behind.is_empty() {
-        say(format!("Disks:    no manager keeps log entries from before term {oldest}"));
+        say(format!("Disks:    no manager's disk has anything from before term {oldest}"));
     }
     for manager in behind {
         let keys_response::Manager { node_id, hostname, oldest_term: _ } = manager;
         say(format!(
-            "Disks:    {hostname} ({node_id}) may still have log entries from before term {oldest}"
+            "Disks:    {hostname} ({node_id}) may still have something from before term {oldest}"
         ));
     }
     let KeysResponse { log_from, applied, .. } = keys;
@@ -290,7 +290,7 @@ mod tests {
         };
         let said = text(&keys, NOW);
         assert!(said.contains("Rotation: 0 left, everything lies under term 3\n"), "{said}");
-        assert!(said.contains("m1 (id1) may still have log entries from before term 3"), "{said}");
+        assert!(said.contains("m1 (id1) may still have something from before term 3"), "{said}");
         assert!(!said.contains("m3"), "{said}");
         assert_eq!(fields(&keys)["Managers"][0]["Clean"], true);
     }

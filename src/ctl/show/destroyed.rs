@@ -87,7 +87,7 @@ impl DestroyedView {
         let Destruction { state: _, removed_at, managers, purged, waiting_for } = &self.destruction;
         let waiting = waiting_for.join(", ");
         format!(
-            "it was removed at {removed_at}; log purged on {purged} of {managers} managers, waiting for {waiting}"
+            "it was removed at {removed_at}; purged on {purged} of {managers} managers, waiting for {waiting}"
         )
     }
 }
@@ -100,7 +100,7 @@ impl fmt::Display for DestroyedView {
         writeln!(f, "Name:            {}", self.spec.name)?;
         writeln!(f, "Created at:      {}", self.created_at)?;
         writeln!(f, "Removed at:      {removed_at}")?;
-        writeln!(f, "Destruction:     pending; log purged on {purged} of {managers} managers")?;
+        writeln!(f, "Destruction:     pending; purged on {purged} of {managers} managers")?;
         writeln!(f, "Waiting for:     {}", waiting_for.join(", "))
     }
 }
@@ -150,12 +150,12 @@ mod tests {
              Name:            db-password\n\
              Created at:      2001-09-09T01:46:40.123Z\n\
              Removed at:      2001-09-09T01:48:20.123Z\n\
-             Destruction:     pending; log purged on 2 of 3 managers\n\
+             Destruction:     pending; purged on 2 of 3 managers\n\
              Waiting for:     0000000000000000000000000\n"
         );
         assert_eq!(
             view.progress(),
-            "it was removed at 2001-09-09T01:48:20.123Z; log purged on 2 of 3 managers, waiting for 0000000000000000000000000"
+            "it was removed at 2001-09-09T01:48:20.123Z; purged on 2 of 3 managers, waiting for 0000000000000000000000000"
         );
         let json = serde_json::to_value(&view).unwrap();
         assert_eq!(json["Destruction"]["WaitingFor"], json!(["0000000000000000000000000"]));
