@@ -6,24 +6,18 @@ use super::{
     Alone, Leadership,
     handle::{Begin, Options, Raft, Sizes, StartError},
     log::LogSizes,
+    testing::{create, sealed},
     types::Member,
 };
 use crate::{
     crypto::{
         key::{Key, Root, Storage},
         plaintext::Plaintext,
-        seal::Sealed,
     },
     kit::{
         clock::Clock,
         failpoint,
-        id::{ClusterId, NodeId, ObjectId},
-    },
-    model::{
-        Labels,
-        command::Command,
-        object::{Kind, VersionNumber},
-        task::ObjectVersion,
+        id::{ClusterId, NodeId},
     },
 };
 use std::{
@@ -86,26 +80,6 @@ async fn take_up(base: &Path) -> Raft {
     raft
 }
 
-fn create(number: u64) -> (ObjectVersion, Command) {
-    let mut random = [0; 17];
-    random[9..].copy_from_slice(&number.to_be_bytes());
-    let id = ObjectId::from_random(random);
-    let command = Command::CreateObject {
-        kind: Kind::Secret,
-        id,
-        name: format!("secret-{number}").parse().unwrap(),
-        labels: Labels::new(),
-        size: 10,
-        sealed: sealed(number),
-    };
-    (ObjectVersion { object: id, version: VersionNumber::FIRST }, command)
-}
-
-fn sealed(number: u64) -> Sealed {
-    let body = number.to_be_bytes().into_iter().cycle().take(BYTES).collect();
-    Sealed { term: 1, wrapped_key: vec![9; 60], body }
-}
-
 /// Not a test of its own: the process that is killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_that_writes_and_opens_again_until_it_is_killed() {
@@ -117,7 +91,7 @@ async fn child_that_writes_and_opens_again_until_it_is_killed() {
             let raft = raft.clone();
             async move {
                 for number in (first + lane..first + ROUND).step_by(4) {
-                    raft.propose(None, create(number).1).await.unwrap();
+                    raft.propose(None, create(number, BYTES).1).await.unwrap();
                     println!("acked {number}");
                 }
             }
@@ -161,16 +135,16 @@ async fn killed_at_any_place_the_store_opens_with_everything_acknowledged() {
             let acked = die_at(base.path(), place, times);
             let raft = take_up(base.path()).await;
             for number in &acked {
-                let (version, _) = create(*number);
+                let (version, _) = create(*number, BYTES);
                 assert!(raft.state().object_by_id(version.object).is_some(), "{place}: {number}");
             }
             // Whether it was acknowledged or not, what is there is whole.
             for object in raft.state().objects() {
                 let number = object.name.as_str().strip_prefix("secret-").unwrap().parse().unwrap();
-                let body = raft.body(create(number).0).await.unwrap();
-                assert_eq!(body, sealed(number), "{place}: {number}");
+                let body = raft.body(create(number, BYTES).0).await.unwrap();
+                assert_eq!(body, sealed(number, BYTES), "{place}: {number}");
             }
-            raft.propose(None, create(999_999).1).await.unwrap();
+            raft.propose(None, create(999_999, BYTES).1).await.unwrap();
             raft.shutdown().await;
             died += 1;
         }

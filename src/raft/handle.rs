@@ -729,15 +729,13 @@ async fn lead_alone(core: &Core, raft_id: u64) -> Result<(), StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        kit::id::ObjectId,
-        model::{
-            Labels,
-            object::{Kind, VersionNumber},
-        },
-        raft::network::Alone,
+    use crate::raft::{
+        network::Alone,
+        testing::{create, sealed},
     };
     use tempfile::TempDir;
+
+    const BYTES: usize = 20_000;
 
     fn options(dir: &TempDir) -> Options {
         Options {
@@ -748,20 +746,6 @@ mod tests {
             key: Arc::new(Key::random()),
             clock: Clock::system(),
         }
-    }
-
-    fn create(number: u8) -> (ObjectVersion, Command) {
-        let id = ObjectId::from_random([number; 17]);
-        let sealed = Sealed { term: 1, wrapped_key: vec![1], body: vec![number; 20_000] };
-        let command = Command::CreateObject {
-            kind: Kind::Config,
-            id,
-            name: format!("config-{number}").parse().unwrap(),
-            labels: Labels::new(),
-            size: 10,
-            sealed,
-        };
-        (ObjectVersion { object: id, version: VersionNumber::FIRST }, command)
     }
 
     #[tokio::test]
@@ -777,7 +761,7 @@ mod tests {
             async |founder| Raft::start(options.clone(), sizes, founder, Arc::new(Alone)).await;
         let raft = start(Begin::Found(member)).await.unwrap();
         for number in 0..50 {
-            raft.propose(None, create(number).1).await.unwrap();
+            raft.propose(None, create(number, BYTES).1).await.unwrap();
         }
         let mut metrics = raft.core.raft.metrics();
         metrics.wait_for(|m| m.purged.is_some_and(|id| id.index > 5)).await.unwrap();
@@ -786,8 +770,8 @@ mod tests {
 
         let raft = start(Begin::Open).await.unwrap();
         for number in 0..50 {
-            let body = raft.body(create(number).0).await.unwrap().body;
-            assert_eq!(body, vec![number; 20_000]);
+            let body = raft.body(create(number, BYTES).0).await.unwrap();
+            assert_eq!(body, sealed(number, BYTES));
         }
         raft.shutdown().await;
 

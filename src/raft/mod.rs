@@ -41,6 +41,8 @@ mod network_test;
 mod snapshot_test;
 #[cfg(test)]
 mod suite_test;
+#[cfg(test)]
+mod testing;
 
 pub use forward::Contact;
 pub use handle::{Options, Raft, StartError, Status};

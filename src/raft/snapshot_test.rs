@@ -4,56 +4,21 @@ use super::{
     log::LogIdentity,
     machine::Machine,
     snapshot::{self, Incoming, Part, SnapshotData, SnapshotError},
-    types::{Batch, Entry, Member, TypeConfig},
-};
-use crate::{
-    crypto::{key::Key, seal::Sealed},
-    kit::{
-        clock::Timestamp,
-        id::{ClusterId, NodeId, ObjectId},
-    },
-    model::{
-        Labels,
-        command::{Command, Stamped},
-        object::{Kind, VersionNumber},
-        task::ObjectVersion,
-    },
+    testing::{batch, create, entry, identity, sealed},
+    types::{Entry, Member, TypeConfig},
 };
 use openraft::{
-    EntryPayload, LeaderId, LogId, Membership, RaftSnapshotBuilder, Snapshot,
-    storage::RaftStateMachine,
+    EntryPayload, Membership, RaftSnapshotBuilder, Snapshot, storage::RaftStateMachine,
 };
 use std::{collections::BTreeSet, sync::Arc};
 use tempfile::TempDir;
 
-fn identity(cluster: u8) -> Arc<LogIdentity> {
-    Arc::new(LogIdentity {
-        cluster: ClusterId::from_random([cluster; 17]),
-        node: NodeId::random(),
-        key: Arc::new(Key::random()),
-    })
+/// What creates one object.
+fn creating(index: u64, number: u64, bytes: usize) -> Entry {
+    entry(index, batch(vec![create(number, bytes).1]))
 }
 
-fn entry(index: u64, payload: EntryPayload<TypeConfig>) -> Entry {
-    Entry { log_id: LogId::new(LeaderId::new(3, 1), index), payload }
-}
-
-fn create(number: u8, bytes: usize) -> (ObjectVersion, EntryPayload<TypeConfig>) {
-    let object = ObjectId::from_random([number; 17]);
-    let command = Command::CreateObject {
-        kind: Kind::Secret,
-        id: object,
-        name: format!("secret-{number}").parse().unwrap(),
-        labels: Labels::from([("k".into(), "v".into())]),
-        size: 1,
-        sealed: Sealed { term: 1, wrapped_key: vec![number; 50], body: vec![number; bytes] },
-    };
-    let stamped = Stamped { request: None, at: Timestamp(7), command };
-    let version = ObjectVersion { object, version: VersionNumber::FIRST };
-    (version, EntryPayload::Normal(Batch::new(vec![stamped], bytes)))
-}
-
-const SIZES: [(u8, usize); 4] = [(1, 10), (2, 40_000), (3, 300_000), (4, 900_000)];
+const SIZES: [(u64, usize); 4] = [(1, 10), (2, 40_000), (3, 300_000), (4, 900_000)];
 
 async fn snapshot_of_a_leader(dir: &TempDir) -> (Snapshot<TypeConfig>, Arc<LogIdentity>) {
     let identity = identity(1);
@@ -66,12 +31,11 @@ async fn snapshot_of_a_leader(dir: &TempDir) -> (Snapshot<TypeConfig>, Arc<LogId
     );
     machine.apply([entry(1, EntryPayload::Membership(membership))]).await.unwrap();
     for (number, bytes) in SIZES {
-        let index = u64::from(number) + 1;
-        machine.apply([entry(index, create(number, bytes).1)]).await.unwrap();
+        machine.apply([creating(number + 1, number, bytes)]).await.unwrap();
     }
     let snapshot = machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
     // Later changes are not part of it.
-    machine.apply([entry(9, create(9, 10).1)]).await.unwrap();
+    machine.apply([creating(9, 9, 10)]).await.unwrap();
     handle.close();
     (snapshot, identity)
 }
@@ -94,7 +58,7 @@ async fn a_snapshot_takes_the_place_of_another_managers_state_and_stays() {
     let path = dir.path().join("follower.redb");
     let follower = identity(1);
     let (mut machine, handle, _) = Machine::open(&path, follower.clone()).unwrap();
-    machine.apply([entry(1, create(77, 100).1)]).await.unwrap();
+    machine.apply([creating(1, 77, 100)]).await.unwrap();
     let mut changes = handle.changes();
 
     let mut data = machine.begin_receiving_snapshot().await.unwrap();
@@ -111,8 +75,8 @@ async fn a_snapshot_takes_the_place_of_another_managers_state_and_stays() {
         let names: Vec<String> = handle.state().objects().map(|o| o.name.to_string()).collect();
         assert_eq!(names.len(), 4, "{names:?}");
         for (number, bytes) in SIZES {
-            let body = handle.body(&create(number, 0).0).unwrap().body;
-            assert_eq!(body, vec![number; bytes]);
+            let body = handle.body(&create(number, 0).0).unwrap();
+            assert_eq!(body, sealed(number, bytes));
         }
         handle.body(&create(77, 0).0).unwrap_err();
         handle.body(&create(9, 0).0).unwrap_err();
@@ -120,7 +84,7 @@ async fn a_snapshot_takes_the_place_of_another_managers_state_and_stays() {
     check(&handle);
     let applied = machine.applied_state().await.unwrap();
     assert_eq!(applied, (snapshot.meta.last_log_id, snapshot.meta.last_membership.clone()));
-    machine.apply([entry(6, create(5, 10).1)]).await.unwrap();
+    machine.apply([creating(6, 5, 10)]).await.unwrap();
     handle.close();
 
     let (machine, handle, installed) = Machine::open(&path, follower).unwrap();

@@ -1,0 +1,63 @@
+//! What tests of this floor begin with: a manager's files, and entries that store something of a known content.
+
+use super::{
+    log::LogIdentity,
+    types::{Batch, Entry, LogId, TypeConfig},
+};
+use crate::{
+    crypto::{key::Key, seal::Sealed},
+    kit::{
+        clock::Timestamp,
+        id::{ClusterId, NodeId, ObjectId},
+    },
+    model::{
+        Labels,
+        command::{Command, Stamped},
+        object::{Kind, VersionNumber},
+        task::ObjectVersion,
+    },
+};
+use openraft::{EntryPayload, LeaderId};
+use std::sync::Arc;
+
+/// A new manager of the cluster that this number stands for.
+pub(super) fn identity(cluster: u8) -> Arc<LogIdentity> {
+    Arc::new(LogIdentity {
+        cluster: ClusterId::from_random([cluster; 17]),
+        node: NodeId::random(),
+        key: Arc::new(Key::random()),
+    })
+}
+
+/// The first version of `secret-NUMBER`, and the command that creates it with a body of so many bytes.
+pub(super) fn create(number: u64, bytes: usize) -> (ObjectVersion, Command) {
+    let mut random = [0; 17];
+    random[9..].copy_from_slice(&number.to_be_bytes());
+    let object = ObjectId::from_random(random);
+    let command = Command::CreateObject {
+        kind: Kind::Secret,
+        id: object,
+        name: format!("secret-{number}").parse().unwrap(),
+        labels: Labels::from([("k".into(), "v".into())]),
+        size: 10,
+        sealed: sealed(number, bytes),
+    };
+    (ObjectVersion { object, version: VersionNumber::FIRST }, command)
+}
+
+/// A body that says whose it is, all over.
+pub(super) fn sealed(number: u64, bytes: usize) -> Sealed {
+    let body = number.to_be_bytes().into_iter().cycle().take(bytes).collect();
+    Sealed { term: 1, wrapped_key: vec![9; 60], body }
+}
+
+/// An entry of the first term.
+pub(super) fn entry(index: u64, payload: EntryPayload<TypeConfig>) -> Entry {
+    Entry { log_id: LogId::new(LeaderId::new(1, 1), index), payload }
+}
+
+/// What an entry with these commands carries.
+pub(super) fn batch(commands: Vec<Command>) -> EntryPayload<TypeConfig> {
+    let stamp = |command| Stamped { request: None, at: Timestamp(1), command };
+    EntryPayload::Normal(Batch::new(commands.into_iter().map(stamp).collect(), 1))
+}
