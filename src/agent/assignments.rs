@@ -2,6 +2,7 @@
 
 use super::shelf::Content;
 use crate::{
+    crypto::transit::{Offer, Transit},
     kit::id::TaskId,
     model::task::{ObjectVersion, Task},
     wire::{Malformed, v1},
@@ -33,8 +34,11 @@ pub(super) enum Broken {
 }
 
 /// The chain of revisions of one stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Chain {
+    /// Until the manager has answered it.
+    offer: Option<Offer>,
+    transit: Option<Transit>,
     revision: Option<u64>,
     collecting: Option<(Span, Update)>,
 }
@@ -48,12 +52,22 @@ struct Span {
 }
 
 impl Chain {
+    /// Of a stream that was asked for with this offer.
+    pub(super) fn new(offer: Offer) -> Self {
+        Self { offer: Some(offer), transit: None, revision: None, collecting: None }
+    }
+
     /// Takes in a message; a whole step comes out with its last.
     pub(super) fn push(
         &mut self,
         message: v1::AssignmentsResponse,
     ) -> Result<Option<Update>, Broken> {
-        let v1::AssignmentsResponse { r#type, applies_to, results_in, changes, more } = message;
+        let v1::AssignmentsResponse { r#type, applies_to, results_in, changes, more, key_share } =
+            message;
+        if let Some(offer) = self.offer.take() {
+            let agreed = offer.agree(&key_share);
+            self.transit = Some(agreed.map_err(|e| Malformed::new(e).within("key_share"))?);
+        }
         let complete = match v1::AssignmentType::try_from(r#type) {
             Ok(v1::AssignmentType::Complete) => true,
             Ok(v1::AssignmentType::Incremental) => false,
@@ -71,7 +85,7 @@ impl Chain {
             None => return Err(Broken::Gap { have: self.revision, applies_to }),
         };
         for change in changes {
-            update.take(change)?;
+            update.take(change, self.transit.as_mut())?;
         }
         if more {
             self.collecting = Some((span, update));
@@ -88,7 +102,11 @@ impl Update {
         Self { complete: true, last: true, ..Self::default() }
     }
 
-    fn take(&mut self, change: v1::AssignmentChange) -> Result<(), Malformed> {
+    fn take(
+        &mut self,
+        change: v1::AssignmentChange,
+        transit: Option<&mut Transit>,
+    ) -> Result<(), Malformed> {
         use v1::assignment_change::Change;
         let v1::AssignmentChange { change } = change;
         match change.ok_or_else(|| Malformed::new("must be set").within("change"))? {
@@ -106,8 +124,12 @@ impl Update {
                 let version =
                     version.ok_or_else(|| Malformed::new("must be set").within("version"))?;
                 let content = match content {
-                    Some(Sent::Payload(payload)) => {
-                        Content::Payload(Arc::new(payload.into_plaintext()))
+                    Some(Sent::Sealed(sealed)) => {
+                        let transit = transit
+                            .ok_or_else(|| Malformed::new("must be set").within("key_share"))?;
+                        let opened = transit.open(&sealed);
+                        let payload = opened.map_err(|e| Malformed::new(e).within("sealed"))?;
+                        Content::Payload(Arc::new(payload))
                     }
                     Some(Sent::Unavailable(why)) => Content::Unavailable(why),
                     None => return Err(Malformed::new("must be set").within("content")),
@@ -127,7 +149,10 @@ impl Update {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{agent::testing, kit::id::ObjectId, model::object::VersionNumber};
+    use crate::{
+        agent::testing, crypto::plaintext::Plaintext, kit::id::ObjectId,
+        model::object::VersionNumber,
+    };
     use v1::assignment_change::Change;
 
     fn message(
@@ -148,7 +173,13 @@ mod tests {
                 .map(|change| v1::AssignmentChange { change: Some(change) })
                 .collect(),
             more,
+            // Of no key that anybody has.
+            key_share: vec![9; 32],
         }
+    }
+
+    fn asked() -> Chain {
+        Chain::new(Offer::new())
     }
 
     fn task() -> Change {
@@ -157,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_large_step_comes_out_whole() {
-        let mut chain = Chain::default();
+        let mut chain = asked();
         assert!(chain.push(message(true, 0, 1, true, vec![task()])).unwrap().is_none());
         let update = chain.push(message(true, 0, 1, false, vec![task()])).unwrap().unwrap();
         assert!(update.complete);
@@ -169,8 +200,8 @@ mod tests {
     #[test]
     fn a_gap_is_seen() {
         let incremental = |from| message(false, from, from + 1, false, vec![]);
-        Chain::default().push(incremental(1)).unwrap_err();
-        let mut chain = Chain::default();
+        asked().push(incremental(1)).unwrap_err();
+        let mut chain = asked();
         chain.push(message(true, 0, 5, false, vec![])).unwrap();
         assert!(matches!(
             chain.push(incremental(6)),
@@ -184,7 +215,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_task_is_set_apart_and_anything_else_breaks_the_stream() {
-        let mut chain = Chain::default();
+        let mut chain = asked();
         let Change::Task(mut odd) = task() else { unreachable!() };
         odd.desired = 4711;
         let id = odd.id.clone();
@@ -193,11 +224,29 @@ mod tests {
         assert_eq!(update.unreadable[0].0.to_string(), id);
         assert_eq!(update.tasks.len(), 1);
         let bad = vec![Change::RemovedTaskId("x".into())];
-        assert!(matches!(
-            Chain::default().push(message(true, 0, 1, false, bad)),
-            Err(Broken::Malformed(_))
-        ));
-        Chain::default().push(v1::AssignmentsResponse::default()).unwrap_err();
+        assert!(matches!(asked().push(message(true, 0, 1, false, bad)), Err(Broken::Malformed(_))));
+        asked().push(v1::AssignmentsResponse::default()).unwrap_err();
+    }
+
+    #[test]
+    fn a_payload_that_does_not_open_breaks_the_stream() {
+        let version = ObjectVersion { object: ObjectId::random(), version: VersionNumber::FIRST };
+        let payload = |sealed| {
+            let content = Some(v1::assigned_payload::Content::Sealed(sealed));
+            Change::Payload(v1::AssignedPayload { version: Some((&version).into()), content })
+        };
+        let offer = Offer::new();
+        let (mut transit, key_share) = Offer::answer(offer.share()).unwrap();
+        let sealed = transit.seal(&Plaintext::new(b"abc".to_vec()));
+        let mut chain = Chain::new(offer);
+        let first = message(true, 0, 1, false, vec![payload(sealed.clone())]);
+        chain.push(v1::AssignmentsResponse { key_share, ..first }).unwrap();
+        let twice = chain.push(message(false, 1, 2, false, vec![payload(sealed)])).unwrap_err();
+        assert!(twice.to_string().contains("sealed: "), "{twice}");
+        let none =
+            v1::AssignmentsResponse { key_share: Vec::new(), ..message(true, 0, 1, false, vec![]) };
+        let none = asked().push(none).unwrap_err();
+        assert!(none.to_string().contains("key_share: must be a share of a key"), "{none}");
     }
 
     #[test]
@@ -210,15 +259,18 @@ mod tests {
                 content: Some(content),
             })
         };
-        let payload = v1::Payload { data: b"abc".to_vec() };
+        let offer = Offer::new();
+        let (mut transit, key_share) = Offer::answer(offer.share()).unwrap();
+        let payload = transit.seal(&Plaintext::new(b"abc".to_vec()));
         let id = TaskId::random();
         let changes = vec![
-            content(v1::assigned_payload::Content::Payload(payload)),
+            content(v1::assigned_payload::Content::Sealed(payload)),
             content(v1::assigned_payload::Content::Unavailable("locked".into())),
             Change::RemovedTaskId(id.to_string()),
             Change::RemovedPayload(wire.clone()),
         ];
-        let update = Chain::default().push(message(true, 0, 1, false, changes)).unwrap().unwrap();
+        let message = v1::AssignmentsResponse { key_share, ..message(true, 0, 1, false, changes) };
+        let update = Chain::new(offer).push(message).unwrap().unwrap();
         assert!(
             matches!(&update.payloads[0], (v, Content::Payload(p)) if *v == version && p.len() == 3)
         );

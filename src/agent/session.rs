@@ -9,6 +9,7 @@ use super::{
     runtime::Runtime,
 };
 use crate::{
+    crypto::transit::Offer,
     kit::{
         id::NodeId,
         limits::MESSAGE_SIZE,
@@ -192,9 +193,13 @@ impl Session {
     async fn follow_assignments(&self) -> Result<Infallible, SessionError> {
         let mut client = self.client.clone();
         loop {
-            let request = v1::AssignmentsRequest { session_id: self.id.clone() };
+            let offer = Offer::new();
+            let request = v1::AssignmentsRequest {
+                session_id: self.id.clone(),
+                key_share: offer.share().to_vec(),
+            };
             let mut steps = soon(client.assignments(request)).await?.into_inner();
-            let mut chain = Chain::default();
+            let mut chain = Chain::new(offer);
             loop {
                 let step = steps.message().await?.ok_or(SessionError::Closed)?;
                 match chain.push(step) {

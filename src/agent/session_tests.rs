@@ -5,6 +5,10 @@ use super::{
     testing::{self, FakeRuntime},
 };
 use crate::{
+    crypto::{
+        plaintext::Plaintext,
+        transit::{Offer, Transit},
+    },
     kit::{
         clock::Clock,
         id::{NodeId, SessionId, TaskId},
@@ -48,6 +52,9 @@ struct Fake {
     /// Says of this node that it is no member.
     removed: Option<NodeId>,
     assignments: Option<mpsc::Sender<Result<v1::AssignmentsResponse, Status>>>,
+    /// Of the last stream; the share for its first message.
+    transit: Option<Transit>,
+    key_share: Vec<u8>,
     events: Option<mpsc::Sender<Result<v1::SessionResponse, Status>>>,
 }
 
@@ -77,10 +84,19 @@ impl FakeManager {
             .await;
     }
 
-    async fn send(&self, step: v1::AssignmentsResponse) {
+    async fn send(&self, mut step: v1::AssignmentsResponse) {
         self.until(|f| f.assignments.is_some()).await;
+        step.key_share = self.change(|f| std::mem::take(&mut f.key_share));
         let stream = self.change(|f| f.assignments.clone()).unwrap();
         stream.send(Ok(step)).await.unwrap();
+    }
+
+    /// A payload as the next in the stream.
+    async fn seal(&self, bytes: &[u8]) -> v1::assigned_payload::Content {
+        self.until(|f| f.assignments.is_some()).await;
+        let plain = Plaintext::new(bytes.to_vec());
+        let sealed = self.change(|f| f.transit.as_mut().unwrap().seal(&plain));
+        v1::assigned_payload::Content::Sealed(sealed)
     }
 
     async fn tell(&self, event: Event) {
@@ -134,10 +150,12 @@ impl Dispatcher for FakeManager {
 
     async fn assignments(
         &self,
-        _: Request<v1::AssignmentsRequest>,
+        request: Request<v1::AssignmentsRequest>,
     ) -> Result<Response<Self::AssignmentsStream>, Status> {
         let (sender, receiver) = mpsc::channel(8);
+        let (transit, key_share) = Offer::answer(&request.into_inner().key_share).unwrap();
         self.change(|f| {
+            (f.transit, f.key_share) = (Some(transit), key_share);
             f.streams += 1;
             f.assignments = Some(sender);
         });
@@ -254,6 +272,7 @@ fn step(
             .map(|change| v1::AssignmentChange { change: Some(change) })
             .collect(),
         more: false,
+        key_share: Vec::new(),
     }
 }
 
@@ -271,9 +290,7 @@ async fn a_secret_and_its_task_come_over_the_stream_and_the_task_runs() {
     task.versions.push(version);
     let payload = v1::assignment_change::Change::Payload(v1::AssignedPayload {
         version: Some((&version).into()),
-        content: Some(v1::assigned_payload::Content::Payload(v1::Payload {
-            data: b"sesame".to_vec(),
-        })),
+        content: Some(world.manager.seal(b"sesame").await),
     });
     world.manager.send(step(true, 0, vec![payload, assigned(&task)])).await;
     world.manager.until_state(task.id, TaskState::Running).await;

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Every arrow is the one envelope of `envelope`: a key derived for this message alone, a
-//! commitment to key and context, AES-256-GCM.
+//! commitment to key and context, AES-256-GCM. So is what a node is given ([`transit`]).
 
 mod envelope;
 
@@ -23,6 +23,8 @@ pub mod keyring;
 pub mod keychain;
 
 pub mod record;
+
+pub mod transit;
 
 pub mod unlock;
 

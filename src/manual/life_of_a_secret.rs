@@ -15,7 +15,8 @@
 //! 7. **Schedule.** The orchestrator makes a task, the scheduler gives it to a node ([`crate::manager`]).
 //! 8. **Release.** The dispatcher sees that the node needs the payload, makes sure by a linearizable read that the node holds a live
 //!    task which references it, and gets a [`crate::store::Release`]. Only that value opens the seal.
-//! 9. **Send.** The payload goes over mutual TLS to the node whose certificate the session has, and to no other.
+//! 9. **Send.** The payload goes over mutual TLS to the node whose certificate the session has, and to no other. Inside it is sealed
+//!    for this one stream ([`crate::crypto::transit`]), so that no buffer on its way keeps it.
 //! 10. **Place.** The agent ([`crate::agent`]) puts the file where the task will see it, before any process of the task runs.
 //! 11. **Take away.** As soon as the last task that needs it is to end, it is not sent again and the agent wipes its memory. When the
 //!     task has ended, the agent unlinks the file, and the node is no longer entitled to it.

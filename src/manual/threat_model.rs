@@ -79,8 +79,10 @@
 //! - That a node confirms a removal is the word of its agent. An honest agent keeps to it; whoever owned the node may have
 //!   made a copy, and what a task did with its secret nobody knows. After a break-in replace what the node ever had.
 //! - Buffers of the HTTP/2, protobuf and TLS libraries are wiped when they are freed, as all memory is; those of a
-//!   connection that is open hold what came last until more comes. The stack and registers are not wiped. All this may
-//!   be swapped unless the unit file, as ours does, forbids it; `secretctl status` says when it may.
+//!   connection that is open hold what came last until more comes. What a node is given passes them sealed, with keys that both
+//!   ends forget as they use them ([`crate::crypto::transit`]); what an operator sends or is shown does not, but his connection
+//!   ends with the command. The stack and registers are not wiped. All this may be swapped unless the unit file, as ours does,
+//!   forbids it; `secretctl status` says when it may.
 //! - Keys lie apart (below), but what is computed from them for a message does not: a derived key and its AES schedule are on
 //!   the stack while the message is sealed or opened, and then wiped. Private keys of certificates are in ring's hands.
 //! - A task may do with its secret what it likes: print it, write it to its disk. Its output is kept by its runtime.

@@ -62,13 +62,11 @@ mod tests {
             payload: Some(v1::Payload { data: CANARY.to_vec() }),
             ..Default::default()
         };
-        let change = v1::AssignedPayload {
-            version: None,
-            content: Some(v1::assigned_payload::Content::Payload(v1::Payload {
-                data: CANARY.to_vec(),
-            })),
+        let answer = v1::UnlockRequest {
+            key: Some(v1::Payload { data: CANARY.to_vec() }),
+            ..Default::default()
         };
-        for text in [format!("{request:?}"), format!("{change:#?}")] {
+        for text in [format!("{request:?}"), format!("{answer:#?}")] {
             assert!(text.contains("Payload(..)"), "{text}");
             assert!(!text.contains("canary"), "{text}");
             assert!(!text.contains("99, 97, 110"), "{text}");

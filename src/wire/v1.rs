@@ -5856,6 +5856,9 @@ pub struct HeartbeatResponse {
 pub struct AssignmentsRequest {
     #[prost(string, tag = "1")]
     pub session_id: ::prost::alloc::string::String,
+    /// X25519, drawn for this stream alone: payloads are sealed with what both shares give.
+    #[prost(bytes = "vec", tag = "2")]
+    pub key_share: ::prost::alloc::vec::Vec<u8>,
 }
 /// One step of what a node must hold. A large step comes in several messages with the same revisions: collect while
 /// `more` is set, act when it is not. On a gap in the chain the agent opens the stream again and gets a COMPLETE.
@@ -5873,6 +5876,9 @@ pub struct AssignmentsResponse {
     pub changes: ::prost::alloc::vec::Vec<AssignmentChange>,
     #[prost(bool, tag = "5")]
     pub more: bool,
+    /// In the first message of a stream: the manager's share.
+    #[prost(bytes = "vec", tag = "6")]
+    pub key_share: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AssignmentChange {
@@ -5901,15 +5907,17 @@ pub mod assignment_change {
 pub struct AssignedPayload {
     #[prost(message, optional, tag = "1")]
     pub version: ::core::option::Option<ObjectVersion>,
-    #[prost(oneof = "assigned_payload::Content", tags = "2, 3")]
+    #[prost(oneof = "assigned_payload::Content", tags = "4, 3")]
     pub content: ::core::option::Option<assigned_payload::Content>,
 }
 /// Nested message and enum types in `AssignedPayload`.
 pub mod assigned_payload {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Content {
-        #[prost(message, tag = "2")]
-        Payload(super::Payload),
+        /// Sealed with the stream's next key, which both sides then forget: in the buffers it passed through nobody can
+        /// open it any more.
+        #[prost(bytes, tag = "4")]
+        Sealed(::prost::alloc::vec::Vec<u8>),
         /// Why it cannot be had; tasks that need it must not start, and report this.
         #[prost(string, tag = "3")]
         Unavailable(::prost::alloc::string::String),

@@ -25,7 +25,7 @@ fn shown(cluster: &Cluster) -> Vec<(String, String, String)> {
 }
 
 /// What a node may have: names and what for.
-fn held_on(cluster: &Cluster, n: usize) -> String {
+pub(crate) fn held_on(cluster: &Cluster, n: usize) -> String {
     let format = "{{range .Holds}}{{.Kind}} {{.Name}} {{.State}};{{end}}";
     cluster.ask(["node", "inspect", "--format", format, cluster.id(n)]).out.trim().to_owned()
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     cluster::{CANARY, Cluster, holders},
+    held::held_on,
     traces::traces,
     world::{World, files_with, until, until_or_say},
 };
@@ -20,7 +21,7 @@ const PAPERS: [&str; 2] = ["node.keys", "node.identity"];
 /// Waits until neither memory nor files of a node show the canary.
 fn until_forgotten(node: &World) {
     let held = rustix::process::geteuid().is_root();
-    until_or_say("the agent's memory to be clean", || {
+    until_or_say("a daemon's memory to be clean", || {
         let found = traces(node.pid(), CANARY);
         assert!(found.is_some() || !held, "root may look");
         let shown: Vec<String> = found.iter().flatten().map(ToString::to_string).collect();
@@ -84,15 +85,15 @@ fn a_removed_node_is_cut_off_at_once_and_keeps_nothing() {
 
 #[test]
 fn after_the_last_task_that_needs_it_nothing_of_a_secret_is_left_at_a_node() {
-    let mut cluster = Cluster::new(&[false]);
+    let cluster = Cluster::new(&[false]);
     cluster.hold(1);
     cluster.until_running_on(&[1]);
     cluster.ask(["service", "rm", "web"]).ok();
-    until("the task to end", || holders(&cluster.nodes[1]).is_empty().then_some(()));
-    // The buffers of a connection keep what came last until more comes; another connection has others.
-    cluster.stop(0);
-    cluster.start(0);
-    cluster.until_ready(2);
-    until_forgotten(&cluster.nodes[1]);
+    until("the removal to be confirmed", || held_on(&cluster, 1).is_empty().then_some(()));
+    assert!(holders(&cluster.nodes[1]).is_empty(), "a task goes on");
+    // The connection that it came by is open all the time.
+    for node in &cluster.nodes {
+        until_forgotten(node);
+    }
     assert_eq!(state(&cluster.nodes[1]), "active");
 }

@@ -1,6 +1,7 @@
 //! One node's stream of assignments: first everything, then each change, with the payloads opened as they are sent.
 //!
-//! A payload is released on a state confirmed just before it is opened, and opening uses the release up.
+//! A payload is released on a state confirmed just before it is opened, and opening uses the release up. It leaves sealed for
+//! this stream alone.
 
 use super::{
     Shared, answers,
@@ -8,6 +9,7 @@ use super::{
     sessions::{Mailbox, Session},
 };
 use crate::{
+    crypto::{plaintext::Plaintext, transit::Transit},
     kit::{chain::chain, id::TaskId},
     manager::payloads,
     model::task::{ObjectVersion, Task},
@@ -15,7 +17,7 @@ use crate::{
     wire::v1::{self, assigned_payload::Content, assignment_change::Change},
 };
 use prost::Message;
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -30,6 +32,9 @@ pub(super) struct Flow {
     session: Arc<Session>,
     mailbox: Arc<Mailbox>,
     holding: Holding,
+    transit: Transit,
+    /// For the first message.
+    key_share: Vec<u8>,
     revision: u64,
     /// The step being sent.
     sending: Option<Sending>,
@@ -48,7 +53,12 @@ struct Sending {
 }
 
 impl Flow {
-    pub(super) fn new(shared: Arc<Shared>, session: Arc<Session>) -> Self {
+    /// A stream whose payloads go sealed with these keys, which the share lets the agent have too.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        session: Arc<Session>,
+        (transit, key_share): (Transit, Vec<u8>),
+    ) -> Self {
         let mailbox = session.open_mailbox();
         let holding = Holding::new(session.node());
         Self {
@@ -56,6 +66,8 @@ impl Flow {
             session,
             mailbox,
             holding,
+            transit,
+            key_share,
             revision: 0,
             sending: None,
             stepped_at: None,
@@ -134,7 +146,7 @@ impl Flow {
     }
 
     /// Takes as much of the step as fits into one message.
-    async fn fill(&self, sending: &mut Sending) -> Result<v1::AssignmentsResponse, Status> {
+    async fn fill(&mut self, sending: &mut Sending) -> Result<v1::AssignmentsResponse, Status> {
         let mut changes = Vec::new();
         let mut bytes = 0;
         if !sending.payloads.is_empty() {
@@ -171,13 +183,14 @@ impl Flow {
                 .map(|change| v1::AssignmentChange { change: Some(change) })
                 .collect(),
             more,
+            key_share: mem::take(&mut self.key_share),
         })
     }
 
-    /// Releases and opens one payload, or says why it cannot be had.
-    async fn payload(&self, linear: &Linear, version: ObjectVersion) -> v1::AssignedPayload {
+    /// Releases, opens and seals one payload, or says why it cannot be had.
+    async fn payload(&mut self, linear: &Linear, version: ObjectVersion) -> v1::AssignedPayload {
         let content = match self.open(linear, version).await {
-            Ok(payload) => Content::Payload(payload),
+            Ok(plain) => Content::Sealed(self.transit.seal(&plain)),
             Err(why) => {
                 tracing::warn!(
                     node = %self.session.node(), object = %version.object, version = %version.version, why,
@@ -189,7 +202,7 @@ impl Flow {
         v1::AssignedPayload { version: Some((&version).into()), content: Some(content) }
     }
 
-    async fn open(&self, linear: &Linear, version: ObjectVersion) -> Result<v1::Payload, String> {
+    async fn open(&self, linear: &Linear, version: ObjectVersion) -> Result<Plaintext, String> {
         let node = self.session.node();
         let release = linear.release(node, &version).map_err(|error| chain(&error).to_string())?;
         let fetched = payloads::fetch(&self.shared.raft, &self.shared.keys, version).await;
@@ -197,7 +210,7 @@ impl Flow {
         let plain = release.open(&keyring, &sealed);
         let plain = plain.map_err(|error| chain(&error).to_string())?;
         tracing::debug!(%node, object = %version.object, version = %version.version, "payload released");
-        Ok(v1::Payload::carry(&plain))
+        Ok(plain)
     }
 
     async fn linear(&self) -> Result<Linear, Status> {

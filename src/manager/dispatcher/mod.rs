@@ -24,7 +24,7 @@ pub use relay::{LogRelay, RelayService};
 
 use super::answers;
 use crate::{
-    crypto::keychain::Keychain,
+    crypto::{keychain::Keychain, transit::Offer},
     kit::{clock::Clock, id::NodeId, limits::MESSAGE_SIZE, task::Stop},
     pki::{Conn, Peer},
     raft::Raft,
@@ -211,9 +211,11 @@ impl v1::dispatcher_server::Dispatcher for DispatcherService {
         request: Request<v1::AssignmentsRequest>,
     ) -> Result<Response<Self::AssignmentsStream>, Status> {
         let member = self.shared.member(caller(&request)).await?;
-        let v1::AssignmentsRequest { session_id } = request.into_inner();
+        let v1::AssignmentsRequest { session_id, key_share } = request.into_inner();
         let session = self.shared.session(&member, &session_id)?;
-        let flow = Flow::new(Arc::clone(&self.shared), session);
+        let keys = Offer::answer(&key_share)
+            .map_err(|error| Status::invalid_argument(format!("key_share: {error}")))?;
+        let flow = Flow::new(Arc::clone(&self.shared), session, keys);
         Ok(Response::new(stream::unfold(flow, Flow::next).boxed()))
     }
 

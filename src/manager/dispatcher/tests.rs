@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     client::Client,
-    crypto::plaintext::Plaintext,
+    crypto::{plaintext::Plaintext, transit::Transit},
     kit::{
         id::{ServiceId, TaskId},
         testing::Log,
@@ -45,9 +45,16 @@ impl Agent {
         Self { calls, session: state.session_id, events }
     }
 
-    async fn assignments(&mut self) -> Streaming<v1::AssignmentsResponse> {
-        let request = v1::AssignmentsRequest { session_id: self.session.clone() };
-        self.calls.assignments(request).await.unwrap().into_inner()
+    async fn assignments(&mut self) -> Assignments {
+        let offer = Offer::new();
+        let request = self.ask(&offer);
+        let messages = self.calls.assignments(request).await.unwrap().into_inner();
+        Assignments { messages, offer: Some(offer), transit: None }
+    }
+
+    fn ask(&self, offer: &Offer) -> v1::AssignmentsRequest {
+        let session_id = self.session.clone();
+        v1::AssignmentsRequest { session_id, key_share: offer.share().to_vec() }
     }
 
     async fn report(&mut self, task: TaskId, state: TaskState) -> Result<(), Status> {
@@ -103,6 +110,28 @@ impl Agent {
     }
 }
 
+/// One stream of assignments, and what opens its payloads.
+#[derive(Debug)]
+struct Assignments {
+    messages: Streaming<v1::AssignmentsResponse>,
+    offer: Option<Offer>,
+    transit: Option<Transit>,
+}
+
+impl Assignments {
+    async fn message(&mut self) -> Result<Option<v1::AssignmentsResponse>, Status> {
+        let message = self.messages.message().await?;
+        if let Some((offer, first)) = self.offer.take().zip(message.as_ref()) {
+            self.transit = Some(offer.agree(&first.key_share).unwrap());
+        }
+        Ok(message)
+    }
+
+    fn open(&mut self, sealed: &[u8]) -> Vec<u8> {
+        self.transit.as_mut().unwrap().open(sealed).unwrap().expose().to_vec()
+    }
+}
+
 fn described(hostname: &str) -> v1::SessionRequest {
     let description = v1::NodeDescription { hostname: hostname.to_owned(), ..Default::default() };
     v1::SessionRequest { description: Some(description) }
@@ -121,7 +150,7 @@ struct Told {
     messages: usize,
 }
 
-async fn step(stream: &mut Streaming<v1::AssignmentsResponse>) -> Told {
+async fn step(stream: &mut Assignments) -> Told {
     let mut told = Told::default();
     loop {
         let message = stream.message().await.unwrap().unwrap();
@@ -134,7 +163,7 @@ async fn step(stream: &mut Streaming<v1::AssignmentsResponse>) -> Told {
                 Change::Payload(payload) => {
                     let id = payload.version.unwrap().object_id;
                     let content = match payload.content.unwrap() {
-                        Content::Payload(payload) => Ok(payload.into_plaintext().expose().to_vec()),
+                        Content::Sealed(sealed) => Ok(stream.open(&sealed)),
                         Content::Unavailable(why) => Err(why),
                     };
                     told.payloads.push((id, content));
@@ -255,7 +284,7 @@ async fn only_members_with_a_certificate_are_served() {
     assert!(crate::wire::status::is_removed(&refused, id), "{refused}");
     log.has(&["WARN", "refused a node that is not a member", id.as_str(), "127.0.0.1"]);
     let agent = Agent::open(&manager).await;
-    let request = v1::AssignmentsRequest { session_id: agent.session.clone() };
+    let request = agent.ask(&Offer::new());
     assert_eq!(
         stranger.assignments(request).await.unwrap_err().code(),
         Code::PermissionDenied,
@@ -263,7 +292,7 @@ async fn only_members_with_a_certificate_are_served() {
     );
     // Nor to another member.
     let other = manager.beside().await;
-    let request = v1::AssignmentsRequest { session_id: agent.session.clone() };
+    let request = agent.ask(&Offer::new());
     let refused = manager.worker(other.node).assignments(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::Aborted);
     let words = ["WARN", "spoke of another node's session", "127.0.0.1"];
