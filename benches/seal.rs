@@ -38,7 +38,7 @@ fn main() {
         "size", "record seal", "record open", "payload seal", "payload open", "openssl speed"
     );
     // As the daemon does.
-    secretd::kit::os::keep_large_blocks();
+    secretd::kit::os::tune_allocator();
     let storage = Key::random();
     let cluster = ClusterId::random();
     let (keyring, _) = Keyring::generate(&Key::random(), cluster);

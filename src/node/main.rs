@@ -38,7 +38,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     logging::start(settings.log_format, &settings.log_level);
-    crate::kit::os::keep_large_blocks();
+    crate::kit::os::tune_allocator();
     if let Err(error) = hardened {
         tracing::warn!(%error, "cannot keep this process's memory out of core dumps");
     }
