@@ -192,7 +192,12 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
     };
     let state = state(status);
     row("State", state);
-    row(if state == "damaged" { "Damage" } else { "Error" }, &status.error);
+    let trouble = match state {
+        "damaged" => "Damage",
+        "pending" => "Waits for",
+        _ => "Error",
+    };
+    row(trouble, &status.error);
     row("NodeID", &status.node_id);
     row("ClusterID", &status.cluster_id);
     let role = role(status);

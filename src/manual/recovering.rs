@@ -16,7 +16,8 @@
 //!    store: so there is never an empty store under an old id;
 //! 3. is sent everything, and votes once it has it. Then `damaged-TIME` is removed.
 //!
-//! Cut off anywhere, it says `damaged` again or goes on by itself; `secretctl refill` may be repeated. While it is under way
+//! Cut off anywhere, it says `damaged` again or goes on by itself; `secretctl refill` may be repeated. One that goes on at a start
+//! says `pending` until it has everything, and `damaged` if it is sent nothing for 20 seconds. While it is under way
 //! the disk holds two stores. The node keeps its id, certificate, labels and tasks.
 //!
 //! A manager whose disk lost more than its store:

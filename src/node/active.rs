@@ -67,8 +67,10 @@ pub(super) struct Surroundings {
     /// Our data directory; locked by us.
     pub(super) data: PathBuf,
     pub(super) clock: Clock,
-    /// Cancelled by whoever finds that this process cannot go on.
+    /// Cancelled by whoever finds that this process cannot go on, or when it ends.
     pub(super) fatal: Stop,
+    /// Cancelled once a store has been found that others must fill, which takes as long as they want.
+    pub(super) filling: Stop,
 }
 
 impl Surroundings {

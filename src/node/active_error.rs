@@ -31,6 +31,8 @@ pub(super) enum ActiveError {
     Found(#[source] ProposeError),
     #[error("the store holds no cluster, and no manager sent it")]
     NoCluster,
+    #[error("this process ended before the other managers had filled its store")]
+    Unfilled,
     #[error(
         "this node was let in as {node} and then not made part of the cluster; it belongs to none"
     )]
@@ -96,7 +98,9 @@ impl ActiveError {
             Self::Keyring(_) | Self::Authority(_) | Self::Identity(_) => {
                 "restore data directory and key file from one backup"
             }
-            Self::Stopped(_) => "see the log for the cause, then start secretd again",
+            Self::Stopped(_) | Self::Unfilled => {
+                "see the log for the cause, then start secretd again"
+            }
             Self::OnlyManager => {
                 "bring the whole data directory back from a copy, or let the node go with `secretctl leave --force` and restore a backup with `secretctl backup restore`"
             }

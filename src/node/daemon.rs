@@ -45,6 +45,7 @@ use crate::{
 use std::{
     fs::File,
     path::PathBuf,
+    pin::pin,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -137,13 +138,9 @@ pub(super) async fn run(settings: Settings, stop: Stop) -> Result<(), DaemonErro
         settings,
         clock: Clock::system(),
         fatal: Stop::new(),
+        filling: Stop::new(),
     };
     keystore::sweep(&around.settings.key_file);
-    let part = match Active::resume(&around).await? {
-        Resumed::Nothing => Part::Inactive,
-        Resumed::Locked(locked) => Part::Locked(Box::new(locked)),
-        Resumed::Active(active) => Part::Active(active),
-    };
     let daemon = Arc::new(Daemon {
         around,
         _data: data,
@@ -152,15 +149,54 @@ pub(super) async fn run(settings: Settings, stop: Stop) -> Result<(), DaemonErro
         turns: watch::Sender::new(()),
         trouble: std::sync::Mutex::default(),
     });
-    daemon.put(&mut *daemon.part.lock().await, part);
+    let part = daemon.part.lock().await;
+    let resuming = async {
+        let mut part = part;
+        let resumed = match Active::resume(&daemon.around).await? {
+            Resumed::Nothing => Part::Inactive,
+            Resumed::Locked(locked) => Part::Locked(Box::new(locked)),
+            Resumed::Active(active) => Part::Active(active),
+        };
+        daemon.put(&mut part, resumed);
+        Ok(())
+    };
+    let mut resuming = pin!(resuming);
+    // What takes as long as others want is not waited for.
+    let begun: Option<Result<(), ActiveError>> = tokio::select! {
+        begun = &mut resuming => Some(begun),
+        () = daemon.around.filling.cancelled() => None,
+    };
+    let begun = begun.transpose()?.is_some();
+    if !begun {
+        daemon.control.away(filling);
+        daemon.note(
+            "the other managers, which are to send this one what the cluster stores".to_owned(),
+        );
+    }
     let ended = Stop::new();
     let supervising = task::start("supervisor", Arc::clone(&daemon).supervise(ended.clone()));
     let reopening = task::start("keys", Arc::clone(&daemon).reopen(ended.clone()));
     notify("READY=1");
     info!(version = env!("CARGO_PKG_VERSION"), socket = %path.display(), "ready");
-    let served = daemon.serve(listener, &stop).await;
-    notify("STOPPING=1");
-    drop(socket);
+    let serving = async {
+        let served = daemon.serve(listener, &stop).await;
+        notify("STOPPING=1");
+        drop(socket);
+        // Nobody waits for the others any more.
+        daemon.around.fatal.cancel();
+        served
+    };
+    let filling = async {
+        if begun {
+            return Ok(());
+        }
+        let filled = resuming.await;
+        if filled.is_err() {
+            daemon.around.fatal.cancel();
+        }
+        filled
+    };
+    let (served, filled) = tokio::join!(serving, filling);
     ended.cancel();
     supervising.wait().await;
     reopening.wait().await;
@@ -169,6 +205,8 @@ pub(super) async fn run(settings: Settings, stop: Stop) -> Result<(), DaemonErro
         Part::Inactive | Part::Locked(_) => Ok(()),
     };
     served?;
+    // Cut off by the stop it is filled after the next start.
+    filled.or_else(|error| if stop.is_cancelled() { Ok(()) } else { Err(error) })?;
     why?;
     info!("drained");
     Ok(())
@@ -745,6 +783,14 @@ fn only_worker() -> Status {
         Code::FailedPrecondition,
         "this node is a worker: it does not hold the cluster's store",
         Some("use the socket of a manager; `secretctl status` shows where they are".to_owned()),
+    )
+}
+
+fn filling() -> Status {
+    status(
+        Code::Unavailable,
+        "this manager is being filled by the others",
+        Some("wait until `secretctl status` says active, or ask another manager".to_owned()),
     )
 }
 

@@ -39,6 +39,8 @@ use tracing::error;
 /// How long a new manager waits for the others to send it the next of what the cluster stores: as long as it takes them to
 /// elect a leader and that one to change the group, several times over.
 const SUPPLY: Duration = Duration::from_secs(20);
+/// How often it looks whether it has everything.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long `status` waits to hear how the others are.
 const CONTACTS: Duration = Duration::from_secs(1);
 /// A manager that the leader has not heard of for this long counts as lost; ten heartbeats.
@@ -128,7 +130,7 @@ impl Managing {
             "store watch",
             watch_store(raft.clone(), around.fatal.clone(), stop.clone()),
         ));
-        let state = filled(raft).await?;
+        let state = filled(raft, around).await?;
         let cluster = state.cluster().ok_or(ActiveError::NoCluster)?;
         let root = Arc::clone(&card.keys.root);
         let keys = Keychain::open(root, card.keys.cluster, &cluster.keyring);
@@ -256,7 +258,10 @@ async fn halt(raft: &Raft, parts: Vec<Running<()>>, stop: &Stop) -> Option<Strin
 }
 
 /// Waits until the store holds the cluster: at once where it was founded or opened.
-async fn filled(raft: &Raft) -> Result<Arc<crate::store::State>, ActiveError> {
+async fn filled(
+    raft: &Raft,
+    around: &Surroundings,
+) -> Result<Arc<crate::store::State>, ActiveError> {
     let mut supply = raft.supply();
     let mut last = tokio::time::Instant::now();
     loop {
@@ -272,7 +277,11 @@ async fn filled(raft: &Raft) -> Result<Arc<crate::store::State>, ActiveError> {
         if last.elapsed() >= SUPPLY {
             return Err(ActiveError::NoCluster);
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        around.filling.cancel();
+        tokio::select! {
+            () = around.fatal.cancelled() => return Err(ActiveError::Unfilled),
+            () = tokio::time::sleep(LOOK) => {}
+        }
     }
 }
 

@@ -137,7 +137,13 @@ pub(super) async fn run(settings: Settings, flags: RecoverFlags) -> Result<(), R
     refuse_quorum(&tls, &keys, &member).await?;
     confirm_cluster(keys.cluster, confirm)?;
 
-    let around = Surroundings { data: data.path().to_owned(), settings, clock, fatal: Stop::new() };
+    let around = Surroundings {
+        data: data.path().to_owned(),
+        settings,
+        clock,
+        fatal: Stop::new(),
+        filling: Stop::new(),
+    };
     let this = raft::Member { node: keys.node, addr: member.advertise_addr.clone() };
     let options = active::options(&around, &keys, raft_id);
     let raft = Raft::recover(options, this, Arc::new(Dial(tls))).await?;

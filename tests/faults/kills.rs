@@ -288,6 +288,31 @@ fn a_leader_that_dies_while_it_sends_its_state_sends_it_again() {
 }
 
 #[test]
+fn a_manager_that_others_must_fill_answers_meanwhile_and_stops_when_it_is_told_to() {
+    let (_source, file, _, key) = backed_up();
+    let mut first = World::new();
+    first.start();
+    restore(&first, &file, &key).ok();
+    let place = "snapshot.receive.rows";
+    let mut second = World::new();
+    second.set(FAILPOINT, place);
+    second.start();
+    join(&second, &first);
+    dies(&mut second, place);
+    // Nobody is left who could fill it.
+    first.kill();
+    second.start();
+    let status = second.ctl(["status"]).ok();
+    assert!(status.contains("pending") && status.contains("the other managers"), "{status}");
+    let begun = Instant::now();
+    assert_eq!(second.stop(), 0);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    second.start();
+    first.start();
+    until_joined(&second, &first, place);
+}
+
+#[test]
 fn who_joins_while_the_last_leader_dies_for_good_ends_soon_and_says_what_to_do() {
     let (_source, file, _, key) = backed_up();
     let mut first = World::new();

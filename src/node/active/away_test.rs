@@ -35,8 +35,13 @@ impl Machine {
             log_format: LogFormat::Text,
             log_level: "info".into(),
         };
-        let around =
-            Surroundings { settings, data: path("data"), clock: clock.clone(), fatal: Stop::new() };
+        let around = Surroundings {
+            settings,
+            data: path("data"),
+            clock: clock.clone(),
+            fatal: Stop::new(),
+            filling: Stop::new(),
+        };
         Self { around, node: None, _dir: dir }
     }
 
