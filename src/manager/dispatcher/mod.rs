@@ -18,6 +18,7 @@ mod relay;
 mod reports;
 mod run;
 mod sessions;
+mod silences;
 
 pub use logs::{LogBroker, LogEnd, LogEvent, LogReader};
 pub use relay::{LogRelay, RelayService};
@@ -49,6 +50,8 @@ use tonic::{Code, Request, Response, Status, Streaming};
 const JITTER: f64 = 0.1;
 /// A node is down after this many periods without a heartbeat.
 const GRACE: u32 = 3;
+/// A manager that did not reach the cluster for this long sends its nodes elsewhere, and the leader speaks for them.
+const LOST: Duration = Duration::from_secs(5);
 
 /// Serves `Dispatcher`. Clones share everything.
 #[derive(Debug, Clone)]

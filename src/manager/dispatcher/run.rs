@@ -1,8 +1,9 @@
 //! The dispatcher's loop: routes changes to the nodes concerned, notices silence of nodes and managers.
 
 use super::{
-    GRACE, Shared,
+    GRACE, LOST, Shared,
     sessions::{End, Session},
+    silences::Silences,
 };
 use crate::{
     kit::id::{NodeId, TaskId},
@@ -31,8 +32,6 @@ use tokio::{
 const TICK: Duration = Duration::from_millis(250);
 /// How often we make sure that a majority of the managers is there.
 const PROBE: Duration = Duration::from_secs(1);
-/// A manager that did not reach it for this long sends its nodes elsewhere.
-const LOST: Duration = Duration::from_secs(5);
 
 /// What the loop knows.
 struct Loop {
@@ -51,6 +50,7 @@ struct Loop {
     strays: BTreeMap<NodeId, Stray>,
     /// By Raft id, the other managers that are silent, and since when; kept by the leader.
     silent: BTreeMap<u64, Instant>,
+    silences: Silences,
     /// Reports on their way. A report that fails is made again when the node's row or the next tick asks for it.
     reports: FuturesUnordered<BoxFuture<'static, NodeId>>,
     reporting: BTreeSet<NodeId>,
@@ -86,6 +86,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         awaited: BTreeMap::new(),
         strays: BTreeMap::new(),
         silent: BTreeMap::new(),
+        silences: Silences::default(),
         reports: FuturesUnordered::new(),
         reporting: BTreeSet::new(),
     };
@@ -149,6 +150,7 @@ impl Loop {
         }
         self.leading_since = leading.then(Instant::now);
         self.strays.clear();
+        self.silences = Silences::default();
         if leading {
             self.take_up();
         }
@@ -195,7 +197,10 @@ impl Loop {
 
     fn probed(&mut self, probe: Probe) {
         let Probe { began, reached, silences } = probe;
-        self.silent = silences.map_or_else(BTreeMap::new, |silences| self.silent_since(silences));
+        self.silent = match silences.filter(|_| self.leading_since.is_some()) {
+            Some(silences) => self.silences.lost(silences, Instant::now()),
+            None => BTreeMap::new(),
+        };
         if reached {
             self.touched = began;
             if !self.shared.in_touch.swap(true, Ordering::Relaxed) {
@@ -327,19 +332,6 @@ impl Loop {
             let status = session.ready(self.shared.node, self.shared.clock.now());
             self.propose(node.id, status, node.status.dispatcher);
         }
-    }
-
-    /// Picks the managers that have been silent for too long to speak for their nodes.
-    fn silent_since(&self, silences: BTreeMap<u64, Option<Duration>>) -> BTreeMap<u64, Instant> {
-        let Some(leading_since) = self.leading_since else { return BTreeMap::new() };
-        let now = Instant::now();
-        let since = |silent: Option<Duration>| match silent {
-            Some(silent) => now.checked_sub(silent).unwrap_or(leading_since),
-            // Not heard of since we lead.
-            None => leading_since,
-        };
-        let silences = silences.into_iter().map(|(id, silent)| (id, since(silent)));
-        silences.filter(|(_, since)| now.duration_since(*since) > LOST).collect()
     }
 
     fn expire(&mut self, now: Instant) {

@@ -67,10 +67,26 @@ pub(super) fn set_role(edit: &mut Edit<'_>, id: NodeId, index: Option<u64>, role
     if node.role == Role::Manager && role == Role::Worker {
         check_demotion(edit.state, &node)?;
     }
+    if node.role == Role::Worker && role == Role::Manager {
+        check_address(edit.state, &node)?;
+    }
     if node.role != role {
         put_node(edit, Node { role, ..Node::clone(&node) });
     }
     Ok(Answer::Done)
+}
+
+/// One that was demoted because another came to its address is on its way out of the group with that address.
+fn check_address(state: &State, node: &Node) -> Result<(), Refusal> {
+    let Some(manager) = &node.manager else { return Ok(()) };
+    let is_there = |other: &&Arc<Node>| {
+        let at = other.manager.as_ref().is_some_and(|other| other.addr == manager.addr);
+        other.id != node.id && other.role == Role::Manager && at
+    };
+    let Some(other) = state.nodes().find(is_there) else { return Ok(()) };
+    let message = format!("manager {} has the address {} now", other.id, manager.addr);
+    Err(Refusal::new(RefusalKind::Precondition, message)
+        .hint("try again once `secretctl node ls` shows no manager status for it"))
 }
 
 /// What holds wherever the demotion was asked for; whether the others answer only the leader can tell.

@@ -86,10 +86,15 @@ fn an_address_belongs_to_whoever_was_there_and_not_to_one_that_was_admitted_and_
     world.done(admit(4, 3));
     let role = |world: &Store, n: u8| world.state.node_by_id(node_id(n)).unwrap().role;
     assert_eq!((role(&world, 3), role(&world, 4)), (Role::Worker, Role::Manager));
+    // It comes back only under another address.
+    let promote = || set(3, Role::Manager);
+    let refused = world.refused(promote());
+    assert!(refused.contains(&node_id(4).to_string()), "{refused}");
     // It was given the root key, so it leaves as any other manager does.
     assert_eq!(world.state.leaving_manager(node_id(1)).map(|node| node.id), Some(node_id(3)));
     retire(&mut world, 3);
     assert!(world.state.cluster().unwrap().rekeying.due);
+    world.done(promote());
 }
 
 #[test]
