@@ -37,7 +37,7 @@ const MARGIN: u64 = 2 << 20;
 const CLOSED: &str = "the store is closed";
 
 /// What one entry changed, in the order of the log, without bodies and remembered answers. Whoever hears of it finds it, or
-/// what came of it since, in [`MachineHandle::state`]; with a state of its own, each entry that a listener leaves unread
+/// what came of it since, with the store ([`super::Raft::state`]); with a state of its own, each entry that a listener leaves unread
 /// would keep its share of the maps.
 #[derive(Debug, Clone)]
 pub struct Changes {
