@@ -49,7 +49,7 @@
 //! Two things do not wait: half as many removals as the store remembers (2048 of 4096), and terms of the keyring that were dropped.
 //! So `secretctl key rotate` is how to hurry, and after a manager was removed, which rotates the keyring, all is paid
 //! as soon as the data keys have moved. A manager that starts does not know of its last time and only gathers. While the copy is made
-//! reads and writes go on; writes gather in memory, and wait beyond 64 MiB. The disk needs room for both files, and a
+//! reads and writes go on; writes gather in memory, and wait beyond 48 MiB. The disk needs room for both files, and a
 //! manager that lacks it says so in its log, tries again, and is named as one that is waited for.
 //!
 //! Complete means: neither the log nor the state file of any manager has it, in use or free. It does not mean that no block of a disk has

@@ -50,7 +50,7 @@ const INSTALLED_KEY: &str = "installed";
 const FORMAT: u8 = 2;
 
 /// redb's page cache; its default of 1 GiB would be most of our memory.
-const CACHE_BYTES: usize = 16 << 20;
+const CACHE_BYTES: usize = 8 << 20;
 /// Bodies are cut into parts of this size, each a row: pages round up to powers of two, and this leaves room for the key.
 const BODY_PART: usize = 32 * 1024 - 256;
 /// Up to this size every page of the file is checked when it is opened; rows are authenticated either way.

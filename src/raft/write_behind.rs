@@ -26,7 +26,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 /// A change reaches the state file at the latest this long after it was applied, if the disk keeps up.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// Changes of this many bytes are written at once.
-const FLUSH_BYTES: usize = 24 << 20;
+const FLUSH_BYTES: usize = 16 << 20;
 /// So many bytes written leave memory behind that nothing needs any more, in pieces; it goes back to the kernel once
 /// there is little to write.
 const LOAD_BYTES: usize = 16 << 20;
@@ -35,7 +35,7 @@ const QUIET_BYTES: usize = 1 << 20;
 /// Left on the disk when the state file is written anew beside itself.
 const MARGIN: u64 = 64 << 20;
 /// With this many bytes unwritten, applying waits for the disk.
-const PENDING_BYTES: usize = 64 << 20;
+const PENDING_BYTES: usize = 48 << 20;
 
 #[derive(Debug)]
 pub(super) struct Shared {

@@ -87,7 +87,7 @@ impl Default for LogSizes {
         Self {
             segment: 16 << 20,
             first_segment: 1 << 20,
-            cache: 8 << 20,
+            cache: 4 << 20,
             read: 2 << 20,
             reserve: 64 << 10,
             margin: 8 << 20,
