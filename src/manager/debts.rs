@@ -23,7 +23,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
+    sync::broadcast::Receiver,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{info, warn};
@@ -208,29 +208,18 @@ async fn propose(raft: &Raft, command: Command) {
 
 /// Waits for anything that may be a debt.
 async fn until_debt(changes: &mut Receiver<Arc<Changes>>) {
-    loop {
-        match changes.recv().await {
-            Ok(heard) => {
-                let concerns = |change: &Change| match change {
-                    Change::Put(entity) => {
-                        matches!(
-                            entity,
-                            Entity::Cluster(_) | Entity::Node(_) | Entity::Destroyed(_)
-                        )
-                    }
-                    Change::Delete(_)
-                    | Change::PutBody { .. }
-                    | Change::PutKey { .. }
-                    | Change::DeleteBody { .. } => false,
-                };
-                if heard.replaced || heard.changes.iter().any(concerns) {
-                    return;
-                }
-            }
-            Err(RecvError::Lagged(_)) => return,
-            // The store has stopped, and with it this task soon.
-            Err(RecvError::Closed) => std::future::pending().await,
+    let concerns = |change: &Change| match change {
+        Change::Put(entity) => {
+            matches!(entity, Entity::Cluster(_) | Entity::Node(_) | Entity::Destroyed(_))
         }
+        Change::Delete(_)
+        | Change::PutBody { .. }
+        | Change::PutKey { .. }
+        | Change::DeleteBody { .. } => false,
+    };
+    if !Changes::until(changes, concerns).await {
+        // The store has stopped, and with it this task soon.
+        std::future::pending::<()>().await;
     }
 }
 

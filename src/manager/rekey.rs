@@ -26,10 +26,7 @@ use crate::{
     store::{Change, Entity, State},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::{
-    sync::broadcast::{self, error::RecvError},
-    time::Instant,
-};
+use tokio::{sync::broadcast, time::Instant};
 use tracing::{error, info, warn};
 
 /// Data keys moved each second, if nobody says otherwise.
@@ -222,19 +219,8 @@ impl Rekey {
 
 /// Waits until the cluster's row changes, at most so long; says no if the store has stopped.
 async fn quiet(mut changes: broadcast::Receiver<Arc<Changes>>, wait: Duration) -> bool {
-    let concerns = |changes: &Changes| {
-        let cluster = |change: &Change| matches!(change, Change::Put(Entity::Cluster(_)));
-        changes.replaced || changes.changes.iter().any(cluster)
-    };
-    let heard = async {
-        loop {
-            match changes.recv().await {
-                Ok(changes) if !concerns(&changes) => {}
-                Ok(_) | Err(RecvError::Lagged(_)) => return true,
-                Err(RecvError::Closed) => return false,
-            }
-        }
-    };
+    let cluster = |change: &Change| matches!(change, Change::Put(Entity::Cluster(_)));
+    let heard = Changes::until(&mut changes, cluster);
     tokio::time::timeout(wait, heard).await.unwrap_or(true)
 }
 

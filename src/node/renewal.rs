@@ -18,11 +18,10 @@ use crate::{
         node::{CertificateStatus, Role},
     },
     pki::{Authority, Identity, KeyId, PrivateKey, Tls},
-    raft::{ProposeError, Raft},
+    raft::{Changes, ProposeError, Raft},
     store::{Change, Entity},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::sync::broadcast::error::RecvError;
 use tracing::{info, warn};
 
 /// Waits after failed renewals.
@@ -199,18 +198,13 @@ pub(super) async fn follow_store(raft: Raft, card: Arc<Card>, tls: Tls, stop: St
         if let Some(cluster) = raft.state().cluster() {
             card.trust(&tls, &cluster.roots());
         }
-        loop {
-            let heard = tokio::select! {
-                () = stop.cancelled() => return,
-                heard = changes.recv() => heard,
-            };
-            let concerns = |change: &Change| matches!(change, Change::Put(Entity::Cluster(_)));
-            match heard {
-                Ok(heard) if heard.replaced || heard.changes.iter().any(concerns) => break,
-                Ok(_) => {}
-                Err(RecvError::Lagged(_)) => break,
-                Err(RecvError::Closed) => return,
-            }
+        let cluster = |change: &Change| matches!(change, Change::Put(Entity::Cluster(_)));
+        let changed = tokio::select! {
+            () = stop.cancelled() => return,
+            changed = Changes::until(&mut changes, cluster) => changed,
+        };
+        if !changed {
+            return;
         }
     }
 }

@@ -28,7 +28,10 @@ use std::{
     sync::{Arc, Condvar, Mutex, atomic::AtomicU64},
     thread::JoinHandle,
 };
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    watch,
+};
 
 /// Entries whose changes a slow listener may leave unread.
 const FEED: usize = 1024;
@@ -46,6 +49,24 @@ pub struct Changes {
     pub changes: Vec<Change>,
     /// Everything may have changed: a snapshot took the state's place.
     pub replaced: bool,
+}
+
+impl Changes {
+    /// Waits for a change that concerns the caller. One that cannot be seen any more counts as such: everything may have changed.
+    /// Says no if the store has stopped.
+    pub async fn until(
+        feed: &mut broadcast::Receiver<Arc<Self>>,
+        concerns: impl Fn(&Change) -> bool,
+    ) -> bool {
+        loop {
+            match feed.recv().await {
+                Ok(heard) if heard.replaced || heard.changes.iter().any(&concerns) => return true,
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => return true,
+                Err(RecvError::Closed) => return false,
+            }
+        }
+    }
 }
 
 /// Why a body cannot be read.
@@ -404,16 +425,16 @@ fn from_file<T>(
 mod tests {
     use super::*;
     use crate::{
-        crypto::key::Key,
         kit::{
             clock::Timestamp,
-            id::{ClientId, ClusterId, NodeId, ObjectId},
+            id::{ClientId, ObjectId},
         },
         model::{
             Labels,
             command::{Command, RequestId, Stamped},
             object::{Kind, VersionNumber},
         },
+        raft::testing::identity,
         store::Entity,
     };
     use openraft::{LeaderId, LogId as Id};
@@ -441,11 +462,7 @@ mod tests {
     async fn a_full_disk_delays_the_state_file_and_loses_nothing() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("state.redb");
-        let identity = Arc::new(LogIdentity {
-            cluster: ClusterId::random(),
-            node: NodeId::random(),
-            key: Arc::new(Key::random()),
-        });
+        let identity = identity(1);
         let (mut machine, handle, _) = Machine::open(&path, identity.clone()).unwrap();
         machine.apply([create(1).1]).await.unwrap();
         machine.flush().await.unwrap();
@@ -479,11 +496,7 @@ mod tests {
     async fn a_rewrapped_key_is_read_wherever_it_is_and_the_body_is_not_written_again() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("state.redb");
-        let identity = Arc::new(LogIdentity {
-            cluster: ClusterId::random(),
-            node: NodeId::random(),
-            key: Arc::new(Key::random()),
-        });
+        let identity = identity(1);
         let (mut machine, handle, _) = Machine::open(&path, identity.clone()).unwrap();
         let (version, entry) = create(1);
         machine.apply([entry]).await.unwrap();
@@ -528,11 +541,7 @@ mod tests {
     async fn what_a_listener_has_not_read_keeps_neither_states_nor_answers() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("state.redb");
-        let identity = Arc::new(LogIdentity {
-            cluster: ClusterId::random(),
-            node: NodeId::random(),
-            key: Arc::new(Key::random()),
-        });
+        let identity = identity(1);
         let (mut machine, handle, _) = Machine::open(&path, identity).unwrap();
         let mut unread = handle.changes();
         let (version, mut entry) = create(1);
@@ -556,11 +565,7 @@ mod tests {
     async fn a_state_file_that_was_taken_away_from_redb_is_opened_again() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("state.redb");
-        let identity = Arc::new(LogIdentity {
-            cluster: ClusterId::random(),
-            node: NodeId::random(),
-            key: Arc::new(Key::random()),
-        });
+        let identity = identity(1);
         let (mut machine, handle, _) = Machine::open(&path, identity).unwrap();
         machine.apply([create(1).1]).await.unwrap();
         machine.flush().await.unwrap();

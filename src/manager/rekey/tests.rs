@@ -58,7 +58,7 @@ fn rekey(manager: &Manager) -> (Stop, Running<()>) {
 async fn until(manager: &Manager, what: impl Fn(&State) -> bool) {
     let mut changes = manager.raft.changes();
     while !what(&manager.raft.state()) {
-        if let Err(RecvError::Closed) = changes.recv().await {
+        if let Err(broadcast::error::RecvError::Closed) = changes.recv().await {
             panic!("the store has stopped");
         }
     }
