@@ -79,14 +79,23 @@ pub(super) fn set_role(edit: &mut Edit<'_>, id: NodeId, index: Option<u64>, role
 /// One that was demoted because another came to its address is on its way out of the group with that address.
 fn check_address(state: &State, node: &Node) -> Result<(), Refusal> {
     let Some(manager) = &node.manager else { return Ok(()) };
-    let is_there = |other: &&Arc<Node>| {
-        let at = other.manager.as_ref().is_some_and(|other| other.addr == manager.addr);
-        other.id != node.id && other.role == Role::Manager && at
-    };
-    let Some(other) = state.nodes().find(is_there) else { return Ok(()) };
+    let mut others = others_at(state, node.id, &manager.addr);
+    let Some(other) = others.find(|other| other.role == Role::Manager) else { return Ok(()) };
     let message = format!("manager {} has the address {} now", other.id, manager.addr);
     Err(Refusal::new(RefusalKind::Precondition, message)
         .hint("try again once `secretctl node ls` shows no manager status for it"))
+}
+
+/// The other managers of the group that have this address.
+fn others_at<'a>(
+    state: &'a State,
+    id: NodeId,
+    addr: &'a str,
+) -> impl Iterator<Item = &'a Arc<Node>> {
+    let is_there = move |other: &&Arc<Node>| {
+        other.id != id && other.manager.as_ref().is_some_and(|manager| manager.addr == addr)
+    };
+    state.nodes().filter(is_there)
 }
 
 /// What holds wherever the demotion was asked for; whether the others answer only the leader can tell.
@@ -153,10 +162,7 @@ pub(super) fn admit(edit: &mut Edit<'_>, id: NodeId, addr: &str) -> Outcome {
         let message = format!("node {id} shall be a worker, not a manager");
         return Err(Refusal::new(RefusalKind::Denied, message));
     }
-    let taken = |other: &&Arc<Node>| {
-        other.id != id && other.manager.as_ref().is_some_and(|manager| manager.addr == addr)
-    };
-    let others: Vec<Arc<Node>> = edit.state.nodes().filter(taken).cloned().collect();
+    let others: Vec<Arc<Node>> = others_at(edit.state, id, addr).cloned().collect();
     if let Some(other) = others.iter().find(|other| other.has_been_here()) {
         let message = format!("manager {} has the address {addr} already", other.id);
         return Err(Refusal::new(RefusalKind::Precondition, message).hint(
