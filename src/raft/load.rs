@@ -69,13 +69,10 @@ mod tests {
     use super::super::{
         log::LogIdentity,
         state_file::{Changeset, ROWS, StateFile},
+        testing::identity,
     };
     use crate::{
-        crypto::key::Key,
-        kit::{
-            clock::Timestamp,
-            id::{ClusterId, NodeId, ObjectId},
-        },
+        kit::{clock::Timestamp, id::ObjectId},
         model::{
             Labels, Meta,
             object::{Kind, Object, Version, VersionNumber},
@@ -114,15 +111,10 @@ mod tests {
         State::from_entities((0..5000).map(object))
     }
 
-    fn identity() -> Arc<LogIdentity> {
-        let (cluster, node) = (ClusterId::random(), NodeId::random());
-        Arc::new(LogIdentity { cluster, node, key: Arc::new(Key::random()) })
-    }
-
     #[test]
     fn every_row_comes_back_whichever_thread_opened_it() {
         let dir = tempfile::TempDir::new().unwrap();
-        let (path, identity) = (dir.path().join("state.redb"), identity());
+        let (path, identity) = (dir.path().join("state.redb"), identity(1));
         let written = file(&path, &identity);
         let (_, loaded) = StateFile::open(&path, identity).unwrap();
         assert!(loaded.state == written);
@@ -131,7 +123,7 @@ mod tests {
     #[test]
     fn a_row_that_does_not_open_is_refused_by_name() {
         let dir = tempfile::TempDir::new().unwrap();
-        let (path, identity) = (dir.path().join("state.redb"), identity());
+        let (path, identity) = (dir.path().join("state.redb"), identity(1));
         file(&path, &identity);
         let Entity::Object(bad) = object(3210) else { panic!() };
         let database = redb::Database::open(&path).unwrap();

@@ -141,19 +141,16 @@ impl StateFile {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        log::LogIdentity,
         machine::Machine,
         state_file::Changeset,
+        testing::identity,
         types::{Batch, Entry},
     };
     use crate::{
-        crypto::{
-            key::Key,
-            seal::{Sealed, WrappedKey},
-        },
+        crypto::seal::{Sealed, WrappedKey},
         kit::{
             clock::Timestamp,
-            id::{ClusterId, ID_LEN, NodeId, ObjectId},
+            id::{ID_LEN, ObjectId},
         },
         model::{
             Labels,
@@ -165,7 +162,6 @@ mod tests {
     };
     use openraft::{EntryPayload, LeaderId, LogId, storage::RaftStateMachine as _};
     use redb::{ReadableDatabase as _, TableDefinition};
-    use std::sync::Arc;
 
     const BYTES: usize = 200_000;
 
@@ -214,8 +210,7 @@ mod tests {
     async fn what_left_the_state_is_in_the_file_until_it_is_written_anew_and_then_not() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("state.redb");
-        let (cluster, node) = (ClusterId::random(), NodeId::random());
-        let identity = Arc::new(LogIdentity { cluster, node, key: Arc::new(Key::random()) });
+        let identity = identity(1);
         let (mut machine, handle, _) = Machine::open(&path, identity).unwrap();
         let small = |number: u8| match create(number) {
             Command::CreateObject { kind, id, name, labels, size: _, sealed } => {
@@ -264,8 +259,7 @@ mod tests {
     async fn a_file_that_is_mostly_empty_is_written_anew_and_keeps_what_it_held() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("state.redb");
-        let (cluster, node) = (ClusterId::random(), NodeId::random());
-        let identity = Arc::new(LogIdentity { cluster, node, key: Arc::new(Key::random()) });
+        let identity = identity(1);
         let (mut machine, handle, _) = Machine::open(&path, identity.clone()).unwrap();
         machine.apply((0..150).map(|n| entry(n.into(), vec![create(n)]))).await.unwrap();
         let view = handle.view().await.unwrap();

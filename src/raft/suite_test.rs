@@ -3,11 +3,8 @@
 use super::{
     log::{LogIdentity, LogSizes, LogStore},
     machine::{Machine, MachineHandle},
+    testing::identity,
     types::{StorageError, TypeConfig},
-};
-use crate::{
-    crypto::key::Key,
-    kit::id::{ClusterId, NodeId},
 };
 use openraft::testing::{StoreBuilder, Suite};
 use std::sync::Arc;
@@ -50,10 +47,5 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, Guard> for Builder {
 
 #[test]
 fn the_log_and_the_state_machine_pass_openrafts_suite() {
-    let identity = LogIdentity {
-        cluster: ClusterId::random(),
-        node: NodeId::random(),
-        key: Arc::new(Key::random()),
-    };
-    Suite::test_all(Builder(Arc::new(identity))).unwrap();
+    Suite::test_all(Builder(identity(1))).unwrap();
 }

@@ -151,6 +151,14 @@ fn restore(world: &World, file: &str, key: &str) -> Said {
     world.ctl_with(args, key.as_bytes())
 }
 
+/// A manager whose log does not begin at the beginning, so that whoever joins it needs a snapshot.
+fn restored(file: &str, key: &str) -> World {
+    let mut world = World::new();
+    world.start();
+    restore(&world, file, key).ok();
+    world
+}
+
 #[test]
 fn a_restore_that_is_cut_off_anywhere_is_whole_or_can_be_done_again() {
     let (_source, file, kept, key) = backed_up();
@@ -228,11 +236,8 @@ fn absent(world: &World) -> Vec<String> {
 
 #[test]
 fn a_manager_that_joins_and_dies_anywhere_harms_nobody_and_joins_in_the_end() {
-    // Restored from a backup, so that its log does not begin at the beginning and whoever joins needs a snapshot.
     let (_source, file, mut kept, key) = backed_up();
-    let mut first = World::new();
-    first.start();
-    restore(&first, &file, &key).ok();
+    let mut first = restored(&file, &key);
     for (n, place) in places(&["join.", "snapshot.receive.", "install."]).enumerate() {
         let mut second = World::new();
         second.set(FAILPOINT, place);
@@ -259,9 +264,7 @@ fn a_manager_that_joins_and_dies_anywhere_harms_nobody_and_joins_in_the_end() {
 fn a_leader_that_dies_while_it_sends_its_state_sends_it_again() {
     let (_source, file, kept, key) = backed_up();
     for place in places(&["snapshot.build", "snapshot.send."]) {
-        let mut first = World::new();
-        first.start();
-        restore(&first, &file, &key).ok();
+        let mut first = restored(&file, &key);
         first.stop();
         first.set(FAILPOINT, place);
         let mut second = World::new();
@@ -290,9 +293,7 @@ fn a_leader_that_dies_while_it_sends_its_state_sends_it_again() {
 #[test]
 fn a_manager_that_others_must_fill_answers_meanwhile_and_stops_when_it_is_told_to() {
     let (_source, file, _, key) = backed_up();
-    let mut first = World::new();
-    first.start();
-    restore(&first, &file, &key).ok();
+    let mut first = restored(&file, &key);
     let place = "snapshot.receive.rows";
     let mut second = World::new();
     second.set(FAILPOINT, place);
@@ -315,9 +316,7 @@ fn a_manager_that_others_must_fill_answers_meanwhile_and_stops_when_it_is_told_t
 #[test]
 fn who_joins_while_the_last_leader_dies_for_good_ends_soon_and_says_what_to_do() {
     let (_source, file, _, key) = backed_up();
-    let mut first = World::new();
-    first.start();
-    restore(&first, &file, &key).ok();
+    let mut first = restored(&file, &key);
     first.stop();
     let place = "snapshot.send.header";
     first.set(FAILPOINT, place);

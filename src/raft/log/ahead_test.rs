@@ -1,10 +1,9 @@
 //! A leader's log that is answered for before it is on the disk: early for its own entries, and for nothing else.
 
 use super::{LogIdentity, LogSizes, LogStore, faulty::FaultyDisk};
-use crate::{
-    crypto::key::Key,
-    kit::id::{ClusterId, NodeId},
-    raft::types::{Entry, LogId, Vote},
+use crate::raft::{
+    testing::identity,
+    types::{Entry, LogId, Vote},
 };
 use futures::FutureExt as _;
 use openraft::{
@@ -22,10 +21,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let key = Arc::new(Key::random());
-        let (cluster, node) = (ClusterId::random(), NodeId::random());
-        let identity = Arc::new(LogIdentity { cluster, node, key });
-        Self { disk: FaultyDisk::default(), identity }
+        Self { disk: FaultyDisk::default(), identity: identity(1) }
     }
 
     /// The log as the disk has it.

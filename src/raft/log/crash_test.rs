@@ -12,7 +12,10 @@ use crate::{
         command::{Command, Stamped},
         object::Kind,
     },
-    raft::types::{Batch, Entry, LogId, Vote},
+    raft::{
+        testing::identity,
+        types::{Batch, Entry, LogId, Vote},
+    },
 };
 use openraft::{
     EntryPayload, LeaderId, RaftLogReader,
@@ -28,14 +31,6 @@ const SIZES: LogSizes = LogSizes {
     reserve: 0,
     margin: 0,
 };
-
-fn identity() -> Arc<LogIdentity> {
-    Arc::new(LogIdentity {
-        cluster: ClusterId::from_random([1; 17]),
-        node: NodeId::from_random([2; 17]),
-        key: Arc::new(Key::random()),
-    })
-}
 
 fn open(disk: &FaultyDisk, identity: &Arc<LogIdentity>) -> Result<LogStore, LogError> {
     LogStore::on(Arc::new(disk.clone()), identity.clone(), SIZES)
@@ -209,7 +204,7 @@ async fn run(log: &mut LogStore, steps: &[Step]) -> (Vec<Model>, bool) {
 
 #[tokio::test]
 async fn whatever_moment_the_power_fails_what_was_acknowledged_is_there() {
-    let identity = identity();
+    let identity = identity(1);
     let mut operation = 0;
     loop {
         let disk = FaultyDisk::default();
@@ -262,7 +257,7 @@ async fn log_before_and_after_last_batch(identity: &Arc<LogIdentity>) -> (Faulty
 
 #[tokio::test]
 async fn a_last_batch_torn_at_any_byte_is_dropped_and_the_log_goes_on() {
-    let identity = identity();
+    let identity = identity(1);
     let (before, after) = log_before_and_after_last_batch(&identity).await;
     let name = segment::name(1);
     let (old, new) = (&before.contents()[&name], &after.contents()[&name]);
@@ -286,7 +281,7 @@ async fn a_last_batch_torn_at_any_byte_is_dropped_and_the_log_goes_on() {
 
 #[tokio::test]
 async fn a_flipped_bit_keeps_the_log_shut_and_changes_nothing() {
-    let identity = identity();
+    let identity = identity(1);
     let disk = FaultyDisk::default();
     let mut log = open(&disk, &identity).unwrap();
     let (possible, _) = run(&mut log, &story()[..9]).await;
@@ -323,7 +318,7 @@ async fn a_flipped_bit_keeps_the_log_shut_and_changes_nothing() {
 
 #[tokio::test]
 async fn missing_short_or_foreign_segments_keep_the_log_shut() {
-    let ours = identity();
+    let ours = identity(1);
     let disk = FaultyDisk::default();
     let mut log = open(&disk, &ours).unwrap();
     run(&mut log, &story()[..10]).await;
@@ -355,7 +350,7 @@ async fn missing_short_or_foreign_segments_keep_the_log_shut() {
 
 #[tokio::test]
 async fn swapped_segments_and_frames_are_not_accepted() {
-    let identity = identity();
+    let identity = identity(1);
     let (before, after) = log_before_and_after_last_batch(&identity).await;
     let name = segment::name(1);
     let (old, new) = (&before.contents()[&name], &after.contents()[&name]);
@@ -378,7 +373,7 @@ async fn swapped_segments_and_frames_are_not_accepted() {
 
 #[tokio::test]
 async fn after_a_failed_sync_nothing_more_is_acknowledged() {
-    let identity = identity();
+    let identity = identity(1);
     let disk = FaultyDisk::default();
     let mut log = open(&disk, &identity).unwrap();
     log.blocking_append([entry(1, 0, 10)]).await.unwrap();
@@ -408,7 +403,7 @@ async fn after_a_failed_sync_nothing_more_is_acknowledged() {
 
 #[tokio::test]
 async fn a_full_disk_is_noticed_before_anything_is_written_and_heals() {
-    let identity = identity();
+    let identity = identity(1);
     let disk = FaultyDisk::default();
     let mut log = open(&disk, &identity).unwrap();
     log.blocking_append([entry(1, 0, 10)]).await.unwrap();
@@ -440,7 +435,7 @@ async fn a_full_disk_is_noticed_before_anything_is_written_and_heals() {
 async fn a_log_does_not_open_on_a_full_disk_and_says_so() {
     let disk = FaultyDisk::default();
     disk.limit(Some(100));
-    let error = open(&disk, &identity()).map(|log| log.close()).unwrap_err();
+    let error = open(&disk, &identity(1)).map(|log| log.close()).unwrap_err();
     assert!(error.hint().contains("space"), "{error}");
     assert_eq!(disk.used(), 0);
 }
@@ -449,7 +444,7 @@ async fn a_log_does_not_open_on_a_full_disk_and_says_so() {
 async fn reads_are_capped_by_bytes_but_give_one_entry_at_least() {
     let disk = FaultyDisk::default();
     let sizes = LogSizes { read: 500, ..SIZES };
-    let mut log = LogStore::on(Arc::new(disk), identity(), sizes).unwrap();
+    let mut log = LogStore::on(Arc::new(disk), identity(1), sizes).unwrap();
     log.blocking_append((0..6).map(|i| entry(1, i, 100))).await.unwrap();
     log.blocking_append([entry(1, 6, 3000)]).await.unwrap();
     assert_eq!(log.limited_get_log_entries(0, 7).await.unwrap().len(), 2);
