@@ -1,0 +1,1 @@
+//! Certificates that were replaced, and one identity on two machines.

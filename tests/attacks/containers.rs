@@ -1,0 +1,1 @@
+//! Containers and images that want more than their own files.

@@ -1,0 +1,1 @@
+//! Managers that were demoted or removed and want to go on deciding.

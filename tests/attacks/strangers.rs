@@ -1,0 +1,1 @@
+//! Clients without a certificate: what they can reach, keep and exhaust.

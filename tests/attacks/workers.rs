@@ -1,0 +1,1 @@
+//! Workers that lie: about themselves, their tasks and their logs.
