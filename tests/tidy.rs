@@ -37,6 +37,20 @@ const EXPOSERS: &[(&str, &str)] = &[
     ("src/manager/control/", "a config's payload is shown to operators"),
 ];
 
+/// What decides who may open a payload, each with the files that may say it. The compiler takes no second
+/// implementation; what it cannot say is that the one there is stays where the checks are.
+const DOORS: &[(&str, &[&str])] = &[
+    ("Proofs for Gate", &["src/store/linear.rs"]),
+    ("Confirms for Quorum", &["src/raft/read.rs"]),
+    // The lock itself.
+    (".open_at(", &["src/crypto/keyring.rs"]),
+    // The CA's key signs certificates, and is handed on when another CA takes over.
+    (
+        ".open_authority_key(",
+        &["src/manager/ca/mod.rs", "src/manager/control/authority.rs", "src/node/renewal.rs"],
+    ),
+];
+
 struct Source {
     path: String,
     text: String,
@@ -200,6 +214,35 @@ fn the_exposers_list_names_only_files_that_are_there() {
         .map(|(path, _)| (*path).to_owned())
         .collect();
     report("EXPOSERS is true", "a stale entry is an open door", "take it off the list", &gone);
+}
+
+#[test]
+fn payloads_are_opened_behind_listed_doors_alone() {
+    let mut broken = Vec::new();
+    for source in sources("src") {
+        for (n, line) in code(product(&source)) {
+            for (door, files) in DOORS {
+                if line.contains(door) && !files.contains(&source.path.as_str()) {
+                    broken.push(format!("{}:{n}: {door}", source.path));
+                }
+            }
+        }
+    }
+    for (door, files) in DOORS {
+        for file in *files {
+            let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+            let flat: String = code(&text).map(|(_, line)| line.trim()).collect();
+            if !flat.contains(door) {
+                broken.push(format!("{file}: no {door}"));
+            }
+        }
+    }
+    report(
+        "what opens payloads is made where the checks are",
+        "a proof that may be made elsewhere proves nothing",
+        "ask the store for a proof, or have the new place reviewed into DOORS",
+        &broken,
+    );
 }
 
 #[test]

@@ -23,7 +23,8 @@ impl Subject {
     }
 }
 
-/// Names the thing whose payload is sealed; it goes into the AAD in full.
+/// Names the thing whose payload is sealed; it goes into the AAD in full. Enough to seal, and to move a data key to another
+/// term; to open it takes a [`proof`](super::proof).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
     pub cluster: ClusterId,
@@ -34,6 +35,17 @@ pub struct Context {
 }
 
 impl Context {
+    /// What the key of a cluster's CA is sealed to; a cluster has one, so its object id is all zeros.
+    pub fn authority_key(cluster: ClusterId) -> Self {
+        Self {
+            cluster,
+            subject: Subject::AuthorityKey,
+            object: ObjectId::from_random([0; 17]),
+            name: "ca".to_owned(),
+            version: 1,
+        }
+    }
+
     /// The binding of the payload under its data key. It leaves out the term, which binds the data key, so that
     /// a rotation re-wraps 32 bytes and not the payload.
     pub(super) fn payload_binding(&self) -> Binding {

@@ -6,6 +6,7 @@ use super::{
     envelope::{self, Binding},
     key::{Key, Payload, Root, Wrap},
     plaintext::Plaintext,
+    proof::{Comparing, Opening, Proof as _},
     seal::{Sealed, WrappedKey},
 };
 use crate::kit::{clock::Timestamp, id::ClusterId};
@@ -95,11 +96,37 @@ impl Keyring {
         Sealed { term, wrapped_key: wrapped, body }
     }
 
-    /// Opens a payload that was sealed for exactly this context.
+    /// Opens a payload that was sealed for exactly what the proof is about.
     ///
     /// # Errors
     /// An unknown term, another context, another key, damaged bytes.
-    pub fn open_sealed(&self, context: &Context, sealed: &Sealed) -> Result<Plaintext, OpenError> {
+    pub fn open_sealed(&self, proof: Opening, sealed: &Sealed) -> Result<Plaintext, OpenError> {
+        self.open_at(&proof.into_context(), sealed)
+    }
+
+    /// Opens the private key of the cluster's CA, which is sealed for that alone: no other payload comes out here.
+    ///
+    /// # Errors
+    /// An unknown term, another context, another key, damaged bytes.
+    pub fn open_authority_key(&self, sealed: &Sealed) -> Result<Plaintext, OpenError> {
+        self.open_at(&Context::authority_key(self.cluster), sealed)
+    }
+
+    /// Makes sure that a payload opens for this context, and returns how long it is. What is opened for it never
+    /// leaves.
+    ///
+    /// # Errors
+    /// An unknown term, another context, another key, damaged bytes.
+    pub fn check(&self, context: &Context, sealed: &Sealed) -> Result<usize, OpenError> {
+        self.open_at(context, sealed).map(|plain| plain.len())
+    }
+
+    /// The lock behind the doors; nobody outside this floor holds its key.
+    pub(super) fn open_at(
+        &self,
+        context: &Context,
+        sealed: &Sealed,
+    ) -> Result<Plaintext, OpenError> {
         let Sealed { term, wrapped_key, body } = sealed;
         let data_key = self.unwrap(context, *term, wrapped_key)?;
         envelope::open(data_key.bytes(), context.payload_binding(), body).map(Plaintext::from)
@@ -133,18 +160,27 @@ impl Keyring {
         self.terms.last_key_value().expect("never empty")
     }
 
-    /// Tells whether a payload that was sealed for this context is `plain`, in a time that depends on its size only.
-    /// What is opened for it never leaves.
+    /// Tells whether a payload that was sealed for what the proof is about is `plain`, in a time that depends on its
+    /// size only. What is opened for it never leaves.
     ///
     /// # Errors
     /// As [`Keyring::open_sealed`].
     pub fn is_same(
         &self,
+        proof: Comparing,
+        sealed: &Sealed,
+        plain: &Plaintext,
+    ) -> Result<bool, OpenError> {
+        self.is_same_at(&proof.into_context(), sealed, plain)
+    }
+
+    fn is_same_at(
+        &self,
         context: &Context,
         sealed: &Sealed,
         plain: &Plaintext,
     ) -> Result<bool, OpenError> {
-        let opened = self.open_sealed(context, sealed)?;
+        let opened = self.open_at(context, sealed)?;
         Ok(opened.expose().ct_eq(plain.expose()).into())
     }
 }
@@ -194,7 +230,7 @@ mod tests {
         let sealed = keyring.seal(&context(), plain("hunter2"));
         drop(keyring);
         let again = Keyring::open(&root, context().cluster, &stored).unwrap();
-        assert_eq!(again.open_sealed(&context(), &sealed).unwrap().expose(), b"hunter2");
+        assert_eq!(again.open_at(&context(), &sealed).unwrap().expose(), b"hunter2");
     }
 
     #[test]
@@ -203,10 +239,13 @@ mod tests {
         let sealed = keyring.seal(&context(), plain("hunter2"));
         for (other, same) in [("hunter2", true), ("hunter3", false), ("hunter", false), ("", false)]
         {
-            assert_eq!(keyring.is_same(&context(), &sealed, &plain(other)), Ok(same), "{other}");
+            assert_eq!(keyring.is_same_at(&context(), &sealed, &plain(other)), Ok(same), "{other}");
         }
         let moved = Context { version: 2, ..context() };
-        assert_eq!(keyring.is_same(&moved, &sealed, &plain("hunter2")), Err(OpenError::Mismatch));
+        assert_eq!(
+            keyring.is_same_at(&moved, &sealed, &plain("hunter2")),
+            Err(OpenError::Mismatch)
+        );
     }
 
     #[test]
@@ -217,10 +256,10 @@ mod tests {
         let old = first.seal(&context(), plain("old"));
         stored.push(wrap(&root, cluster, 2, &Key::random()));
         let both = Keyring::open(&root, cluster, &stored).unwrap();
-        assert_eq!(both.open_sealed(&context(), &old).unwrap().expose(), b"old");
+        assert_eq!(both.open_at(&context(), &old).unwrap().expose(), b"old");
         let new = both.seal(&context(), plain("new"));
         assert_eq!((old.term, new.term), (1, 2));
-        assert_eq!(first.open_sealed(&context(), &new).unwrap_err(), OpenError::UnknownTerm(2));
+        assert_eq!(first.open_at(&context(), &new).unwrap_err(), OpenError::UnknownTerm(2));
     }
 
     #[test]
@@ -234,7 +273,7 @@ mod tests {
             Context { name: "other".into(), ..context() },
             Context { version: 2, ..context() },
         ] {
-            let error = keyring.open_sealed(&other, &sealed).unwrap_err();
+            let error = keyring.open_at(&other, &sealed).unwrap_err();
             assert_eq!(error, OpenError::Mismatch, "{other:?}");
         }
     }
@@ -244,7 +283,7 @@ mod tests {
         let (keyring, _) = Keyring::generate(&Key::random(), context().cluster);
         let (a, b) = (keyring.seal(&context(), plain("a")), keyring.seal(&context(), plain("b")));
         let mixed = Sealed { body: b.body, ..a };
-        assert_eq!(keyring.open_sealed(&context(), &mixed).unwrap_err(), OpenError::Mismatch);
+        assert_eq!(keyring.open_at(&context(), &mixed).unwrap_err(), OpenError::Mismatch);
     }
 
     #[test]
@@ -256,7 +295,7 @@ mod tests {
         let keyring = Keyring::open(&root, cluster, &stored).unwrap();
         let sealed = keyring.seal(&context(), plain("x"));
         let moved = Sealed { term: 1, ..sealed };
-        assert_eq!(keyring.open_sealed(&context(), &moved).unwrap_err(), OpenError::Mismatch);
+        assert_eq!(keyring.open_at(&context(), &moved).unwrap_err(), OpenError::Mismatch);
     }
 
     #[test]
@@ -290,10 +329,10 @@ mod tests {
         let sealed = Sealed::new(moved, sealed.body);
         let alone = Keyring::open(&root, cluster, &stored[1..]).unwrap();
         assert!(alone.holds(2) && !alone.holds(1));
-        let opened = alone.open_sealed(&context(), &sealed).unwrap();
+        let opened = alone.open_at(&context(), &sealed).unwrap();
         assert_eq!(opened.expose(), b"hunter2");
         let old = first.seal(&context(), plain("x"));
-        assert_eq!(alone.open_sealed(&context(), &old).unwrap_err(), OpenError::UnknownTerm(1));
+        assert_eq!(alone.open_at(&context(), &old).unwrap_err(), OpenError::UnknownTerm(1));
         assert_eq!(alone.rewrap(&context(), &old.key()).unwrap_err(), OpenError::UnknownTerm(1));
         assert_eq!(Keyring::next_term(&root, cluster, &stored[1..]).term, 3);
     }
@@ -324,7 +363,7 @@ mod tests {
         ) {
             let (keyring, _) = Keyring::generate(&Key::random(), context().cluster);
             let sealed = Sealed { term, wrapped_key, body };
-            prop_assert!(keyring.open_sealed(&context(), &sealed).is_err());
+            prop_assert!(keyring.open_at(&context(), &sealed).is_err());
         }
 
         #[test]
@@ -337,7 +376,7 @@ mod tests {
                 len => &mut sealed.body[at - len],
             };
             *byte ^= 1 << bit;
-            prop_assert!(keyring.open_sealed(&context(), &sealed).is_err());
+            prop_assert!(keyring.open_at(&context(), &sealed).is_err());
         }
     }
 }

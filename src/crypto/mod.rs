@@ -18,6 +18,8 @@ pub mod context;
 
 pub mod seal;
 
+pub mod proof;
+
 pub mod keyring;
 
 pub mod keychain;

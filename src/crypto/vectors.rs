@@ -183,7 +183,7 @@ fn run(vector: &Vector) -> (Outcome, Option<Vec<u8>>) {
             let term = u32::try_from(vector.number("term")).unwrap();
             let wrapped_key = vector.bytes("wrapped-key");
             let whole = Sealed { term, wrapped_key: wrapped_key.clone(), body: sealed.clone() };
-            let outcome = keyring.open_sealed(&context, &whole);
+            let outcome = keyring.open_at(&context, &whole);
             if outcome.is_ok() {
                 let data_key = vector.bytes("data-key");
                 let binding = context.data_key_binding(term);

@@ -6,6 +6,7 @@
 use crate::{
     crypto::{
         OpenError,
+        context::Context,
         keychain::Keychain,
         keyring::Keyring,
         seal::{Sealed, WrappedKey},
@@ -18,7 +19,7 @@ use crate::{
         task::Stop,
     },
     model::{
-        cluster::{Cluster, authority_context},
+        cluster::Cluster,
         command::{Command, Rewrapped, RewrappedAuthority},
         task::ObjectVersion,
     },
@@ -228,7 +229,7 @@ async fn quiet(mut changes: broadcast::Receiver<Arc<Changes>>, wait: Duration) -
 fn authority(cluster: &Cluster, keyring: &Keyring) -> Result<RewrappedAuthority, OpenError> {
     let Sealed { term: _, wrapped_key, body: _ } = &cluster.ca_key;
     let WrappedKey { term: _, wrapped } =
-        keyring.rewrap(&authority_context(cluster.id), &cluster.ca_key.key())?;
+        keyring.rewrap(&Context::authority_key(cluster.id), &cluster.ca_key.key())?;
     Ok(RewrappedAuthority { was: wrapped_key.clone(), wrapped })
 }
 

@@ -3,7 +3,9 @@
 use super::{control::ControlService, dispatcher::DispatcherService};
 use crate::{
     client::Client,
-    crypto::{key::Key, keychain::Keychain, keyring::Keyring, plaintext::Plaintext},
+    crypto::{
+        context::Context, key::Key, keychain::Keychain, keyring::Keyring, plaintext::Plaintext,
+    },
     kit::{
         clock::{Clock, Timestamp},
         id::{ClusterId, NodeId, ServiceId, TaskId},
@@ -11,7 +13,7 @@ use crate::{
     },
     model::{
         Meta,
-        cluster::{Cluster, ClusterSettings, Token, authority_context},
+        cluster::{Cluster, ClusterSettings, Token},
         command::{Command, TaskChange},
         node::{Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role},
         task::{Task, TaskState, TaskStatus},
@@ -117,7 +119,7 @@ impl Manager {
             meta: Meta::default(),
             settings: ClusterSettings { heartbeat, ..ClusterSettings::default() },
             ca_certificate: ca.certificate().to_vec(),
-            ca_key: keyring.seal(&authority_context(cluster), Plaintext::new(vec![1])),
+            ca_key: keyring.seal(&Context::authority_key(cluster), Plaintext::new(vec![1])),
             keyring: terms,
             next_raft_id: 2,
             rotation: None,

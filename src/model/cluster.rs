@@ -5,16 +5,8 @@ use super::{
     node::{Node, Role},
 };
 use crate::{
-    crypto::{
-        context::{Context, Subject},
-        keyring::WrappedTerm,
-        seal::Sealed,
-        unlock::Unlocker,
-    },
-    kit::{
-        clock::Timestamp,
-        id::{ClusterId, ObjectId},
-    },
+    crypto::{keyring::WrappedTerm, seal::Sealed, unlock::Unlocker},
+    kit::{clock::Timestamp, id::ClusterId},
 };
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -154,16 +146,5 @@ impl Token {
     /// Whether somebody may join with it at `at`.
     pub fn is_valid(&self, at: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| at < end) && self.uses_left != Some(0)
-    }
-}
-
-/// What the CA's key is sealed to; a cluster has one, so its object id is all zeros.
-pub fn authority_context(cluster: ClusterId) -> Context {
-    Context {
-        cluster,
-        subject: Subject::AuthorityKey,
-        object: ObjectId::from_random([0; 17]),
-        name: "ca".to_owned(),
-        version: 1,
     }
 }

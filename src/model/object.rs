@@ -110,7 +110,7 @@ impl Object {
         self.versions.iter().find(|v| v.number == number)
     }
 
-    /// What a version of this object is sealed to.
+    /// What a version of this object is sealed to. It opens nothing by itself.
     pub fn context(&self, cluster: ClusterId, version: VersionNumber) -> Context {
         context(cluster, self.kind, self.id, &self.name, version)
     }

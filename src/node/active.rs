@@ -18,6 +18,7 @@ use crate::{
     agent::{Handle, Manager, Seen},
     client::enroll::{self, Admitted, Enrolled},
     crypto::{
+        context::Context,
         key::{Key, Root},
         keyring::Keyring,
         plaintext::Plaintext,
@@ -34,7 +35,7 @@ use crate::{
     manager::control::ControlService,
     model::{
         Meta,
-        cluster::{Cluster, ClusterSettings, authority_context},
+        cluster::{Cluster, ClusterSettings},
         command::Command,
         node::{
             Availability, CertificateStatus, ManagerStatus, Node, NodeDescription, NodeState,
@@ -730,7 +731,7 @@ fn founding(
         meta,
         settings,
         ca_certificate,
-        ca_key: keyring.seal(&authority_context(keys.cluster), ca_key),
+        ca_key: keyring.seal(&Context::authority_key(keys.cluster), ca_key),
         keyring: terms,
         next_raft_id: 2,
         rotation: None,

@@ -13,7 +13,7 @@ use crate::{
         task::Stop,
     },
     model::{
-        cluster::{Cluster, authority_context},
+        cluster::Cluster,
         command::Command,
         node::{CertificateStatus, Role},
     },
@@ -173,9 +173,7 @@ pub(super) fn sign(
     node: NodeId,
     now: Timestamp,
 ) -> Result<(Identity, CertificateStatus), ActiveError> {
-    let key = keyring
-        .open_sealed(&authority_context(cluster.id), &cluster.ca_key)
-        .map_err(ActiveError::Keyring)?;
+    let key = keyring.open_authority_key(&cluster.ca_key).map_err(ActiveError::Keyring)?;
     let authority = Authority::open(cluster.id, &cluster.ca_certificate, key)?;
     let authority = match &cluster.rotation {
         Some(rotation) => authority.crossing(rotation.cross_signed.clone()),

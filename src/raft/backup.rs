@@ -420,9 +420,9 @@ impl<'a> Check<'a> {
         };
         let context = object.context(cluster.id, at.version);
         let what = format!("payload of {} {} {}", object.kind, object.name, at.version);
-        let opened = keyring.open_sealed(&context, &sealed);
-        let plain = opened.map_err(|source| BackupError::Open { what: what.clone(), source })?;
-        if plain.len() as u64 != version.size {
+        let checked = keyring.check(&context, &sealed);
+        let len = checked.map_err(|source| BackupError::Open { what: what.clone(), source })?;
+        if len as u64 != version.size {
             return Err(damaged(format!("the {what} has another size")));
         }
         Ok(())

@@ -7,7 +7,10 @@ use super::{
     handle::{Core, Leader},
     types::{LogId, Member},
 };
-use crate::{kit::task::Stop, store::Linear};
+use crate::{
+    kit::task::Stop,
+    store::{Confirms, Linear, Quorum},
+};
 use openraft::error::{CheckIsLeaderError, RaftError};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -48,6 +51,14 @@ pub(super) struct Reader {
 pub(super) struct Confirmed {
     pub(super) linear: Linear,
     pub(super) index: u64,
+}
+
+/// Proof that a majority was asked, or the leader, which asked one; made by [`confirmed`] alone.
+#[derive(Debug)]
+pub struct Majority(());
+
+impl Confirms for Quorum {
+    type Proof = Majority;
 }
 
 /// Whom a confirmer asks.
@@ -162,5 +173,5 @@ async fn majority(core: &Core) -> Result<Confirmed, ReadError> {
 
 /// Only for a state that has applied what was found to be the newest.
 fn confirmed(core: &Core, index: u64) -> Confirmed {
-    Confirmed { linear: Linear::dangerous_assume(core.machine.state()), index }
+    Confirmed { linear: Linear::new(core.machine.state(), Majority(())), index }
 }

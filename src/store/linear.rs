@@ -2,7 +2,14 @@
 
 use super::State;
 use crate::{
-    crypto::{OpenError, context::Context, keyring::Keyring, plaintext::Plaintext, seal::Sealed},
+    crypto::{
+        OpenError,
+        context::Context,
+        keyring::Keyring,
+        plaintext::Plaintext,
+        proof::{Gate, Proof, Proofs},
+        seal::Sealed,
+    },
     kit::id::NodeId,
     model::{
         object::{Kind, Object},
@@ -15,18 +22,34 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Linear(Arc<State>);
 
+/// The state was confirmed by a quorum after the question was asked. One place of the code can make the proof.
+pub trait Confirms {
+    type Proof;
+}
+
+/// Who confirms. [`Confirms`] is implemented for it once, where the majority is asked.
+#[derive(Debug)]
+pub enum Quorum {}
+
+/// Proof that a payload may be opened, whoever it is for; what the keyring asks for.
+#[derive(Debug)]
+#[must_use = "an opening that is not used should not have been asked for"]
+pub struct Opening {
+    context: Context,
+}
+
 /// Proof that a node may have a version now. Opening the payload uses it up.
 #[derive(Debug)]
 #[must_use = "a release that is not used should not have been asked for"]
 pub struct Release {
-    context: Context,
+    opening: Opening,
 }
 
 /// Proof that a config's version may be shown to an operator. There is none for secrets.
 #[derive(Debug)]
 #[must_use = "a disclosure that is not used should not have been asked for"]
 pub struct Disclosure {
-    context: Context,
+    opening: Opening,
 }
 
 /// Proof that there is a version to compare with. Tells an operator whether a payload at hand is the stored one.
@@ -36,13 +59,31 @@ pub struct Comparison {
     context: Context,
 }
 
+/// The one answer to what the keyring asks for.
+impl Proofs for Gate {
+    type Opening = Opening;
+    type Comparing = Comparison;
+}
+
+impl Proof for Opening {
+    fn into_context(self) -> Context {
+        self.context
+    }
+}
+
+impl Proof for Comparison {
+    fn into_context(self) -> Context {
+        self.context
+    }
+}
+
 impl Release {
     /// Opens the payload that was released.
     ///
     /// # Errors
     /// [`OpenError`]: the body is not the one that was sealed for this version, or its term is not in the keyring.
     pub fn open(self, keyring: &Keyring, sealed: &Sealed) -> Result<Plaintext, OpenError> {
-        keyring.open_sealed(&self.context, sealed)
+        keyring.open_sealed(self.opening, sealed)
     }
 }
 
@@ -52,7 +93,7 @@ impl Disclosure {
     /// # Errors
     /// [`OpenError`]: the body is not the one that was sealed for this version, or its term is not in the keyring.
     pub fn open(self, keyring: &Keyring, sealed: &Sealed) -> Result<Plaintext, OpenError> {
-        keyring.open_sealed(&self.context, sealed)
+        keyring.open_sealed(self.opening, sealed)
     }
 }
 
@@ -67,7 +108,7 @@ impl Comparison {
         sealed: &Sealed,
         plain: &Plaintext,
     ) -> Result<bool, OpenError> {
-        keyring.is_same(&self.context, sealed, plain)
+        keyring.is_same(self, sealed, plain)
     }
 }
 
@@ -85,8 +126,8 @@ pub enum Denied {
 }
 
 impl Linear {
-    /// Takes it on trust that `state` was confirmed by a quorum after the question was asked; for `raft` alone.
-    pub fn dangerous_assume(state: Arc<State>) -> Self {
+    /// Takes a state that was confirmed.
+    pub fn new(state: Arc<State>, _confirmed: <Quorum as Confirms>::Proof) -> Self {
         Self(state)
     }
 
@@ -99,7 +140,7 @@ impl Linear {
     /// # Errors
     /// [`Denied`] names the rule that failed.
     pub fn release(&self, node: NodeId, what: &ObjectVersion) -> Result<Release, Denied> {
-        if self.0.node_by_id(node).is_none() {
+        if self.0.member(node).is_none() {
             return Err(Denied::UnknownNode(node));
         }
         let (_, context) = self.find(what)?;
@@ -108,7 +149,7 @@ impl Linear {
         if !live {
             return Err(Denied::NoLiveTask { node, what: *what });
         }
-        Ok(Release { context })
+        Ok(Release { opening: Opening { context } })
     }
 
     /// Checks that `what` is a config, which operators may see.
@@ -118,7 +159,7 @@ impl Linear {
     pub fn disclose(&self, what: &ObjectVersion) -> Result<Disclosure, Denied> {
         let (object, context) = self.find(what)?;
         match object.kind {
-            Kind::Config => Ok(Disclosure { context }),
+            Kind::Config => Ok(Disclosure { opening: Opening { context } }),
             Kind::Secret => Err(Denied::Secret(what.object)),
         }
     }
@@ -140,5 +181,13 @@ impl Linear {
         let object = self.0.object_by_id(what.object).ok_or(unknown)?;
         let version = object.version(what.version).ok_or(unknown)?;
         Ok((object, object.context(cluster.id, version.number)))
+    }
+}
+
+#[cfg(test)]
+impl Linear {
+    /// Takes it on trust that `state` was confirmed.
+    pub(crate) fn assume(state: Arc<State>) -> Self {
+        Self(state)
     }
 }

@@ -16,5 +16,5 @@ mod tests;
 pub use apply::Applied;
 pub use entity::{Change, Entity, Key};
 pub use holders::Holder;
-pub use linear::{Comparison, Denied, Disclosure, Linear, Release};
+pub use linear::{Comparison, Confirms, Denied, Disclosure, Linear, Opening, Quorum, Release};
 pub use state::State;

@@ -15,7 +15,7 @@ use crate::{
     kit::{chain::chain, clock::Clock, id::NodeId},
     model::{
         Meta,
-        cluster::{Cluster, Token, authority_context},
+        cluster::{Cluster, Token},
         command::{Answer, Command, TaskChange},
         node::{
             Availability, CertificateStatus, Node, NodeDescription, NodeState, NodeStatus, Role,
@@ -134,7 +134,7 @@ impl Shared {
         };
         let id = self.keys.cluster();
         let keyring = self.keys.keyring(&cluster.keyring).map_err(|error| failed(&error))?;
-        let key = keyring.open_sealed(&authority_context(id), &cluster.ca_key);
+        let key = keyring.open_authority_key(&cluster.ca_key);
         let key = key.map_err(|error| failed(&error))?;
         let authority = Authority::open(id, &cluster.ca_certificate, key);
         let authority = authority.map_err(|error| failed(&error))?;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     client::enroll::{self, EnrollError, Enrolled},
-    crypto::keyring::Keyring,
+    crypto::{context::Context, keyring::Keyring},
     kit::{
         clock::Timestamp,
         id::ClusterId,
@@ -88,7 +88,7 @@ impl World {
             meta: Meta::default(),
             settings: ClusterSettings::default(),
             ca_certificate: ca_certificate.clone(),
-            ca_key: keyring.seal(&authority_context(id), key),
+            ca_key: keyring.seal(&Context::authority_key(id), key),
             keyring: terms,
             next_raft_id: 2,
             rotation: None,
@@ -473,7 +473,7 @@ async fn a_new_ca_takes_over_and_the_old_one_goes_once_every_node_has_shown_that
         started_at: START,
     };
     let (ca_certificate, key) = next.into_parts();
-    let ca_key = world.keyring.seal(&authority_context(cluster.id), key);
+    let ca_key = world.keyring.seal(&Context::authority_key(cluster.id), key);
     let rotate =
         Command::RotateAuthority { ca_certificate: ca_certificate.clone(), ca_key, rotation };
     world.raft.propose(None, rotate.clone()).await.unwrap();

@@ -2,10 +2,11 @@
 
 use super::{ControlService, invalid, request_id};
 use crate::{
+    crypto::context::Context,
     kit::{chain::chain, clock::Timestamp, duration::Compact},
     manager::ca,
     model::{
-        cluster::{AuthorityRotation, Cluster, Token, authority_context},
+        cluster::{AuthorityRotation, Cluster, Token},
         command::Command,
         node::Role,
         refusal::Refusal,
@@ -74,9 +75,9 @@ impl ControlService {
             Status::internal("the manager cannot use the cluster's CA")
         };
         let (id, now) = (self.cluster(), self.raft.clock().now());
-        let context = authority_context(id);
+        let context = Context::authority_key(id);
         let keyring = self.keys.keyring(&cluster.keyring).map_err(|error| failed(&error))?;
-        let key = keyring.open_sealed(&context, &cluster.ca_key);
+        let key = keyring.open_authority_key(&cluster.ca_key);
         let key = key.map_err(|error| failed(&error))?;
         let old = Authority::open(id, &cluster.ca_certificate, key);
         let old = old.map_err(|error| failed(&error))?;

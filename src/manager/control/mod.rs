@@ -34,7 +34,7 @@ use crate::{
         refusal::{Refusal, RefusalKind},
     },
     raft::{Peers, ProposeError, Raft},
-    store::State,
+    store::{Linear, State},
     wire::v1,
 };
 use futures::stream::BoxStream;
@@ -75,8 +75,12 @@ impl ControlService {
 
     /// The newest state of the cluster, whichever manager was asked: what people see and refer to.
     async fn newest(&self) -> Result<Arc<State>, Status> {
+        Ok(Arc::clone(self.confirmed().await?.state()))
+    }
+
+    async fn confirmed(&self) -> Result<Linear, Status> {
         match self.raft.linear().await {
-            Ok(linear) => Ok(Arc::clone(linear.state())),
+            Ok(linear) => Ok(linear),
             Err(error) => Err(self.unreadable(&error).await),
         }
     }

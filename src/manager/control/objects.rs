@@ -16,6 +16,7 @@ use crate::{
         refusal::{Refusal, RefusalKind},
         task::ObjectVersion,
     },
+    store::Denied,
     wire::{convert::Code, v1},
 };
 use std::sync::Arc;
@@ -70,7 +71,8 @@ impl ControlService {
         name: &ObjectName,
         plain: &Plaintext,
     ) -> Result<Option<Arc<Object>>, Status> {
-        let Some(there) = self.newest().await?.object_by_name(kind, name.as_str()).cloned() else {
+        let linear = self.confirmed().await?;
+        let Some(there) = linear.state().object_by_name(kind, name.as_str()).cloned() else {
             return Ok(None);
         };
         let version = there.latest();
@@ -79,8 +81,9 @@ impl ControlService {
         }
         let what = ObjectVersion { object: there.id, version: version.number };
         let (sealed, keyring) = payloads::fetch(&self.raft, &self.keys, what).await?;
-        let context = there.context(self.cluster(), version.number);
-        let same = keyring.is_same(&context, &sealed, plain);
+        let denied = |error: Denied| Status::from(Refusal::not_found(error.to_string()));
+        let comparison = linear.compare(&what).map_err(denied)?;
+        let same = comparison.is_same(&keyring, &sealed, plain);
         let same = same.map_err(|error| {
             Status::internal(format!("cannot open {kind} {}: {}", there.id, chain(&error)))
         })?;

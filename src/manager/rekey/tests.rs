@@ -77,16 +77,15 @@ fn under_old(state: &State) -> usize {
 
 /// Everything opens and is what it was.
 async fn check(manager: &Manager) -> usize {
-    let state = manager.raft.state();
-    let cluster = state.cluster().unwrap();
+    let linear = manager.raft.linear().await.unwrap();
+    let state = linear.state();
     for object in state.objects() {
         let at = ObjectVersion { object: object.id, version: object.latest().number };
         let keys = manager.keys();
         let (sealed, keyring) = payloads::fetch(&manager.raft, &keys, at).await.unwrap();
         let wanted = format!("payload {}", &object.name.as_str()[1..]);
-        let context = object.context(cluster.id, at.version);
         let wanted = Plaintext::new(wanted.into_bytes());
-        assert!(keyring.is_same(&context, &sealed, &wanted).unwrap());
+        assert!(linear.compare(&at).unwrap().is_same(&keyring, &sealed, &wanted).unwrap());
     }
     state.objects().count()
 }

@@ -62,7 +62,7 @@ fn release(state: &State, ledger: &mut Ledger) {
             }
         }
     }
-    let linear = Linear::dangerous_assume(Arc::new(state.clone()));
+    let linear = Linear::assume(Arc::new(state.clone()));
     let everyone = state.nodes().map(|node| node.id).chain(ledger.removed.iter().copied());
     for node in everyone.collect::<BTreeSet<_>>() {
         for object in state.objects() {

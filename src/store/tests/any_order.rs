@@ -128,7 +128,7 @@ fn check(state: &State) {
         }
         assert!(service.spec_index <= service.meta.index);
     }
-    let linear = Linear::dangerous_assume(Arc::new(state.clone()));
+    let linear = Linear::assume(Arc::new(state.clone()));
     for node in state.nodes() {
         for n in 0..6 {
             let wanted = |task: &Arc<Task>| {

@@ -3,18 +3,18 @@
 use super::*;
 use crate::{
     crypto::{
+        context::Context,
         key::{Key, Root},
         keyring::Keyring,
         plaintext::Plaintext,
         seal::WrappedKey,
     },
     model::{
-        cluster::authority_context,
         command::{Rewrapped, RewrappedAuthority},
         object::context,
         task::ObjectVersion,
     },
-    store::Change,
+    store::{Change, Linear},
 };
 use proptest::prelude::*;
 use std::{collections::BTreeMap, time::Duration};
@@ -49,7 +49,7 @@ impl World {
         let (keyring, terms) = Keyring::generate(&root, cluster_id());
         let Command::Found { mut cluster, node } = found() else { unreachable!() };
         cluster.keyring = terms;
-        cluster.ca_key = keyring.seal(&authority_context(cluster.id), payload(0));
+        cluster.ca_key = keyring.seal(&Context::authority_key(cluster.id), payload(0));
         let mut store = Store::new();
         store.done(Command::Found { cluster, node });
         Self { store, root, bodies: BTreeMap::new(), authority: 0, made: 0 }
@@ -118,7 +118,7 @@ impl World {
             .collect();
         let was = self.cluster().ca_key.clone();
         let authority = (was.term < term).then(|| {
-            let context = authority_context(cluster_id());
+            let context = Context::authority_key(cluster_id());
             let WrappedKey { term: _, wrapped } = keyring.rewrap(&context, &was.key()).unwrap();
             RewrappedAuthority { was: was.wrapped_key, wrapped }
         });
@@ -132,19 +132,20 @@ impl World {
     /// Everything opens, and is what it was.
     fn check(&self) {
         let keyring = self.keyring();
+        let linear = Linear::assume(Arc::new(self.store.state.clone()));
         for object in self.store.state.objects() {
             for version in &object.versions {
                 let at = ObjectVersion { object: object.id, version: version.number };
                 let sealed = &self.bodies[&at];
                 assert_eq!(sealed.term, version.term, "rows say under which term bodies lie");
-                let context = object.context(cluster_id(), version.number);
                 let n: u8 = object.name.as_str()[1..].parse().unwrap();
-                assert!(keyring.is_same(&context, sealed, &payload(n)).unwrap());
+                let comparison = linear.compare(&at).unwrap();
+                assert!(comparison.is_same(&keyring, sealed, &payload(n)).unwrap());
             }
         }
         assert_eq!(self.bodies.len(), self.store.state.objects().count());
-        let (context, key) = (authority_context(cluster_id()), &self.cluster().ca_key);
-        assert!(keyring.is_same(&context, key, &payload(self.authority)).unwrap());
+        let key = keyring.open_authority_key(&self.cluster().ca_key).unwrap();
+        assert!(key.is_same(&payload(self.authority)));
     }
 }
 
@@ -212,7 +213,7 @@ fn a_ca_that_was_replaced_meanwhile_keeps_its_own_key() {
     world.add_term().unwrap();
     let late = world.rewrapping(9);
     // By a manager that had not heard of the new term.
-    let ca_key = old.seal(&authority_context(cluster_id()), payload(7));
+    let ca_key = old.seal(&Context::authority_key(cluster_id()), payload(7));
     let rotation = crate::model::cluster::AuthorityRotation {
         previous: Vec::new(),
         cross_signed: Vec::new(),
@@ -352,7 +353,7 @@ proptest! {
                     world.authority += 1;
                     let ca_key = world
                         .keyring()
-                        .seal(&authority_context(cluster_id()), payload(world.authority));
+                        .seal(&Context::authority_key(cluster_id()), payload(world.authority));
                     let rotation = crate::model::cluster::AuthorityRotation {
                         previous: world.cluster().ca_certificate.clone(),
                         cross_signed: Vec::new(),

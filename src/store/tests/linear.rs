@@ -16,7 +16,7 @@ fn running() -> Store {
 }
 
 fn release(store: &Store, node: NodeId, n: u8) -> Result<(), Denied> {
-    let linear = Linear::dangerous_assume(Arc::new(store.state.clone()));
+    let linear = Linear::assume(Arc::new(store.state.clone()));
     linear.release(node, &version(n)).map(drop)
 }
 
@@ -50,7 +50,7 @@ fn strangers_and_others_objects_get_nothing() {
 #[test]
 fn configs_are_shown_and_secrets_are_not() {
     let store = running();
-    let linear = Linear::dangerous_assume(Arc::new(store.state));
+    let linear = Linear::assume(Arc::new(store.state));
     linear.disclose(&version(2)).map(drop).unwrap();
     assert_eq!(linear.disclose(&version(1)).map(drop), Err(Denied::Secret(object_id(1))));
 }
@@ -67,7 +67,7 @@ fn a_release_opens_the_version_it_was_made_for_and_no_other() {
         keyring
             .seal(&object(n).context(cluster, VersionNumber::FIRST), Plaintext::new(bytes.to_vec()))
     };
-    let linear = Linear::dangerous_assume(Arc::new(store.state.clone()));
+    let linear = Linear::assume(Arc::new(store.state.clone()));
     let open = |n, sealed: &Sealed| {
         linear.release(node_id(1), &version(n)).unwrap().open(&keyring, sealed).map(|p| p.len())
     };
