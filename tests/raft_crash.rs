@@ -16,7 +16,7 @@ use secretd::{
         Labels, Meta,
         cluster::{Cluster, ClusterSettings},
         command::{Answer, Command, RequestId},
-        node::{Availability, Node, NodeDescription, NodeState, NodeStatus, Role},
+        node::{Availability, Node, NodeDescription, NodeState, NodeStatus, Role, Standing},
         object::{Kind, VersionNumber},
         task::ObjectVersion,
     },
@@ -131,6 +131,8 @@ fn founding() -> Command {
             availability: Availability::Active,
             labels: Labels::new(),
             description: NodeDescription::default(),
+            renamed: None,
+            standing: Standing::Member,
             status: NodeStatus {
                 state: NodeState::Ready,
                 message: String::new(),

@@ -1,7 +1,10 @@
 //! What this machine says of itself.
 
 use super::runtime::{EngineInfo, Runtime};
-use crate::model::node::NodeDescription;
+use crate::model::{
+    description::{hostname_from, labels_that_fit},
+    node::NodeDescription,
+};
 use std::time::Duration;
 
 /// How long the engine may take to tell its version: an engine that hangs must not keep the node from its manager.
@@ -18,7 +21,7 @@ pub(super) async fn describe(runtime: &dyn Runtime) -> NodeDescription {
     let uname = rustix::system::uname();
     let memory = rustix::system::sysinfo();
     NodeDescription {
-        hostname: uname.nodename().to_string_lossy().into_owned(),
+        hostname: hostname_from(&uname.nodename().to_string_lossy()),
         os: uname.sysname().to_string_lossy().to_lowercase(),
         arch: uname.machine().to_string_lossy().into_owned(),
         nano_cpus: std::thread::available_parallelism()
@@ -27,7 +30,7 @@ pub(super) async fn describe(runtime: &dyn Runtime) -> NodeDescription {
         memory_bytes: memory.totalram.saturating_mul(u64::from(memory.mem_unit)),
         runtime: runtime.name().to_owned(),
         engine_version,
-        engine_labels,
+        engine_labels: labels_that_fit(engine_labels),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

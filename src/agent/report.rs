@@ -2,7 +2,7 @@
 //! the manager has stored it.
 
 use crate::{
-    kit::id::TaskId,
+    kit::{id::TaskId, limits::STATUSES_PER_REPORT as BATCH},
     model::task::{TaskState, TaskStatus},
 };
 use std::{
@@ -10,9 +10,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tokio::sync::Notify;
-
-/// Updates in one message, at most; the same of confirmations.
-const BATCH: usize = 500;
 
 /// What goes into one message.
 #[derive(Debug, Clone, Default, PartialEq)]

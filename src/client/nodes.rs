@@ -65,12 +65,29 @@ impl Client {
     /// # Errors
     /// There is none, or more than one.
     pub async fn node(&self, reference: &str) -> Result<NodeSummary, ClientError> {
-        let request = v1::GetNodeRequest { reference: reference.to_owned() };
+        self.find_node(reference, false).await
+    }
+
+    /// As [`Client::node`], for one that is to be changed: of two with the same host name none is meant, even if one
+    /// of them is down.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub async fn node_to_change(&self, reference: &str) -> Result<NodeSummary, ClientError> {
+        self.find_node(reference, true).await
+    }
+
+    async fn find_node(
+        &self,
+        reference: &str,
+        to_change: bool,
+    ) -> Result<NodeSummary, ClientError> {
+        let request = v1::GetNodeRequest { reference: reference.to_owned(), to_change };
         let send = |mut c: Control, request| async move { c.get_node(request).await };
         Ok(node(self.call(request, send).await?)?)
     }
 
-    /// Sets a node's availability and labels.
+    /// Sets a node's availability and labels, and with `hostname` its name.
     ///
     /// # Errors
     /// There is no such node, or somebody changed it.
@@ -80,6 +97,7 @@ impl Client {
         index: Option<u64>,
         availability: Availability,
         labels: Labels,
+        hostname: Option<String>,
     ) -> Result<NodeSummary, ClientError> {
         let request = v1::SetNodeRequest {
             request: self.request_id(),
@@ -87,6 +105,7 @@ impl Client {
             index,
             availability: availability.code(),
             labels,
+            hostname,
         };
         let send = |mut c: Control, request| async move { c.set_node(request).await };
         Ok(node(self.call(request, send).await?)?)

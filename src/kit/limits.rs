@@ -37,6 +37,10 @@ pub const TASK_HISTORY: usize = 5;
 /// Removed objects that are remembered until every manager has dropped them; beyond that the oldest is forgotten. They
 /// come in one answer. At half of it managers pay without a pause (`manager::debts`).
 pub const DESTROYED: usize = 4096;
+/// What a node says of itself, encoded, in bytes: it is not to be believed, and lies in the store of every manager.
+pub const NODE_DESCRIPTION_SIZE: usize = 8 * 1024;
+/// Statuses, and as many confirmations, that a node reports in one message.
+pub const STATUSES_PER_REPORT: usize = 500;
 /// Join tokens that are valid at the same time: they lie in one row of the store.
 pub const JOIN_TOKENS: usize = 100;
 /// Ways to the root key that managers share: they lie in each manager's key header, which is read whole.

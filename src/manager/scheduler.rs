@@ -340,6 +340,7 @@ mod tests {
                 index: None,
                 availability: Availability::Active,
                 labels: Labels::from([("zone".into(), value.into())]),
+                hostname: None,
             },
         );
     }
@@ -378,6 +379,7 @@ mod tests {
                 index: None,
                 availability: Availability::Pause,
                 labels: Labels::new(),
+                hostname: None,
             },
         );
         let mut spec = world::spec("web", 1);
@@ -513,7 +515,10 @@ mod tests {
         for (n, availability) in [(1, Availability::Pause), (2, Availability::Drain)] {
             let labels = Labels::new();
             let id = world::node_id(n);
-            apply(&mut state, Command::SetNode { id, index: None, availability, labels });
+            apply(
+                &mut state,
+                Command::SetNode { id, index: None, availability, labels, hostname: None },
+            );
         }
         for (n, seen) in [(3, NodeState::Down), (4, NodeState::Unknown)] {
             let id = world::node_id(n);

@@ -15,7 +15,10 @@ use crate::{
         Meta,
         cluster::{Cluster, ClusterSettings, Token},
         command::{Command, TaskChange},
-        node::{Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role},
+        node::{
+            Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role,
+            Standing,
+        },
         task::{Task, TaskState, TaskStatus},
     },
     pki::{self, Authority, Identity, PrivateKey, Tls},
@@ -315,6 +318,8 @@ fn founder(id: NodeId) -> Node {
         availability: Availability::Active,
         labels: Default::default(),
         description: NodeDescription::default(),
+        renamed: None,
+        standing: Standing::Member,
         status: NodeStatus {
             state: NodeState::Unknown,
             message: String::new(),

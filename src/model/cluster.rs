@@ -114,8 +114,7 @@ impl Cluster {
     /// Asked while the CA is being replaced.
     pub fn has_moved(&self, node: &Node) -> bool {
         let certificate = node.certificate.as_ref();
-        node.status.has_left()
-            || certificate.is_some_and(|it| it.shown && it.issuer == self.ca_digest())
+        node.has_left() || certificate.is_some_and(|it| it.shown && it.issuer == self.ca_digest())
     }
 }
 

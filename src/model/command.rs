@@ -106,6 +106,14 @@ pub enum Command {
         index: Option<u64>,
         availability: Availability,
         labels: Labels,
+        /// Unset: as it is. Only an operator renames a node.
+        hostname: Option<String>,
+    },
+    /// A node leaves for good. Its row stays until it has said that it has `wiped` all it was given and, if it was a
+    /// manager, is out of the Raft group.
+    LeaveNode {
+        id: NodeId,
+        wiped: bool,
     },
     /// Adds a join token; with `revoke`, all others for its role are worth nothing any more.
     AddToken {

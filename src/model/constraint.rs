@@ -82,6 +82,15 @@ impl Constraint {
         }
     }
 
+    /// Whether the node's own word decides: what it says of itself with each session, or the host name it joined with.
+    /// `node.id`, `node.role` and `node.labels` are set by operators, and `node.ip` is where managers see it.
+    pub fn is_said_by_node(&self) -> bool {
+        let key = self.key.to_ascii_lowercase();
+        key == "node.hostname"
+            || key.starts_with("node.platform.")
+            || key.starts_with("engine.labels.")
+    }
+
     fn compare(&self, have: &str) -> bool {
         let equal = self.value.to_lowercase() == have.to_lowercase();
         match self.operator {
@@ -147,7 +156,7 @@ mod tests {
         kit::{clock::Timestamp, id::NodeId},
         model::{
             Meta,
-            node::{Availability, NodeDescription, NodeState, NodeStatus, Role},
+            node::{Availability, NodeDescription, NodeState, NodeStatus, Role, Standing},
         },
     };
 
@@ -165,6 +174,8 @@ mod tests {
                 engine_labels: Labels::from([("disk".into(), "ssd".into())]),
                 ..NodeDescription::default()
             },
+            renamed: None,
+            standing: Standing::Member,
             status: NodeStatus {
                 state: NodeState::Ready,
                 message: String::new(),

@@ -6,6 +6,7 @@ pub mod assignment;
 pub mod cluster;
 pub mod command;
 pub mod constraint;
+pub mod description;
 pub mod destroyed;
 pub mod filter;
 pub mod node;

@@ -89,21 +89,16 @@ pub struct NodeStatus {
     pub dispatcher: Option<NodeId>,
 }
 
-/// What the row of a node that left says, until it is removed; nodes cannot write it themselves.
-const LEFT: &str = "the node has left";
-
-impl NodeStatus {
-    /// The status of a node that left at its own wish, for good.
-    #[must_use]
-    pub fn left(&self, at: Timestamp) -> Self {
-        let (state, message) = (NodeState::Down, LEFT.to_owned());
-        Self { state, message, addr: self.addr.clone(), at, dispatcher: self.dispatcher }
-    }
-
-    /// Whether the node left: it belongs to the cluster no longer, only its row is still there.
-    pub fn has_left(&self) -> bool {
-        self.state == NodeState::Down && self.message == LEFT
-    }
+/// Whether a node belongs to the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Member,
+    /// It left at its own wish, for good. Only its row is still there, until nothing waits for its word any more.
+    Left {
+        at: Timestamp,
+        /// It has said that it has ended its tasks and wiped all they were given.
+        wiped: bool,
+    },
 }
 
 /// The certificate a node was given last.
@@ -138,7 +133,10 @@ pub struct Node {
     pub availability: Availability,
     pub labels: Labels,
     pub description: NodeDescription,
+    /// What it calls itself now, if that is not the host name it joined with.
+    pub renamed: Option<String>,
     pub status: NodeStatus,
+    pub standing: Standing,
     /// Set from its admission to the Raft group until it has been removed from it.
     pub manager: Option<ManagerStatus>,
     /// Unset before it was told of.
@@ -146,6 +144,14 @@ pub struct Node {
 }
 
 impl Node {
+    /// Whether the node left: it belongs to the cluster no longer, only its row is still there.
+    pub fn has_left(&self) -> bool {
+        match self.standing {
+            Standing::Member => false,
+            Standing::Left { .. } => true,
+        }
+    }
+
     /// Whether it has ever taken part, as a worker or as a manager. One that was only admitted may have died before it kept
     /// anything; then nobody is left who could be this node.
     pub fn has_been_here(&self) -> bool {

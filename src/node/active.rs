@@ -39,7 +39,7 @@ use crate::{
         command::Command,
         node::{
             Availability, CertificateStatus, ManagerStatus, Node, NodeDescription, NodeState,
-            NodeStatus, Role,
+            NodeStatus, Role, Standing,
         },
     },
     pki::{Authority, CaDigest, Identity, JoinToken, Tls},
@@ -748,6 +748,8 @@ fn founding(
         availability: Availability::Active,
         labels: Default::default(),
         description: NodeDescription { hostname: hostname(), ..NodeDescription::default() },
+        renamed: None,
+        standing: Standing::Member,
         status: NodeStatus {
             state: NodeState::Unknown,
             message: String::new(),

@@ -32,7 +32,10 @@ use crate::{
     model::{
         Meta,
         command::Command,
-        node::{Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role},
+        node::{
+            Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role,
+            Standing,
+        },
     },
     pki::Tls,
     raft::{
@@ -298,6 +301,8 @@ async fn take_over(
         availability: Availability::Active,
         labels: Default::default(),
         description: NodeDescription { hostname: hostname(), ..NodeDescription::default() },
+        renamed: None,
+        standing: Standing::Member,
         status: NodeStatus {
             state: NodeState::Unknown,
             message: String::new(),

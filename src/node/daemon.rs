@@ -28,7 +28,10 @@ use crate::{
         task::{self, Stop},
     },
     manager::control::ControlService,
-    model::node::{self, Availability},
+    model::{
+        description::hostname_from,
+        node::{self, Availability},
+    },
     pki::JoinToken,
     raft::Raft,
     wire::{
@@ -800,5 +803,5 @@ fn turning() -> Status {
 
 /// This machine's name, as the kernel has it.
 pub(super) fn hostname() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    hostname_from(&rustix::system::uname().nodename().to_string_lossy())
 }

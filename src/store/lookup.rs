@@ -2,7 +2,12 @@
 
 use super::State;
 use crate::model::{
-    node::Node, object::Kind, object::Object, refusal::Refusal, service::Service, task::Task,
+    node::{Node, NodeState, Standing},
+    object::Kind,
+    object::Object,
+    refusal::Refusal,
+    service::Service,
+    task::Task,
 };
 use std::sync::Arc;
 
@@ -40,19 +45,64 @@ impl State {
         single("service", text, self.services_with_prefix(text))
     }
 
-    /// A node's name is its host name, which several may share.
+    /// A node's name is its host name, which several may share. One that is there goes before those that are down, and
+    /// those that have left count only if nobody else has the name.
     ///
     /// # Errors
     /// Not found, or ambiguous; the texts are Swarm's.
     pub fn node(&self, text: &str) -> Result<&Arc<Node>, Refusal> {
+        self.find_node(text, |named| {
+            let members: Vec<_> = named.iter().copied().filter(|node| !node.has_left()).collect();
+            let up = |node: &&Arc<Node>| node.status.state != NodeState::Down;
+            let there: Vec<_> = members.iter().copied().filter(up).collect();
+            match (there.as_slice(), members.as_slice()) {
+                ([_], _) => there,
+                (_, []) => named,
+                (_, _) => members,
+            }
+        })
+    }
+
+    /// Finds a node to change it. Whoever names one of two machines by a name they share may mean the one that is down,
+    /// so that names neither. One that has left is not changed any more.
+    ///
+    /// # Errors
+    /// As [`State::node`].
+    pub fn node_to_change(&self, text: &str) -> Result<&Arc<Node>, Refusal> {
+        self.find_node(text, |named| {
+            let members: Vec<_> = named.iter().copied().filter(|node| !node.has_left()).collect();
+            if members.is_empty() { named } else { members }
+        })
+    }
+
+    /// Finds a node to remove it: whoever else has the name may be meant, also one that has left.
+    ///
+    /// # Errors
+    /// As [`State::node`].
+    pub fn node_to_remove(&self, text: &str) -> Result<&Arc<Node>, Refusal> {
+        self.find_node(text, |named| named)
+    }
+
+    /// Finds a node by its full id, else among those that `pick` leaves of the nodes of that name, else by the beginning
+    /// of its id.
+    fn find_node<'a>(
+        &'a self,
+        text: &str,
+        pick: impl FnOnce(Vec<&'a Arc<Node>>) -> Vec<&'a Arc<Node>>,
+    ) -> Result<&'a Arc<Node>, Refusal> {
         if let Some(found) = text.parse().ok().and_then(|id| self.node_by_id(id)) {
             return Ok(found);
         }
         let named = |node: &&Arc<Node>| node.description.hostname.eq_ignore_ascii_case(text);
-        if self.nodes().any(|node| named(&node)) {
-            return single("node", text, self.nodes().filter(named));
+        let named: Vec<_> = self.nodes().filter(named).collect();
+        let picked = if named.is_empty() { named } else { pick(named) };
+        if picked.len() < 2 {
+            let by_id = picked.is_empty().then(|| self.nodes_with_prefix(text));
+            return single("node", text, picked.into_iter().chain(by_id.into_iter().flatten()));
         }
-        single("node", text, self.nodes_with_prefix(text))
+        let ids: Vec<String> = picked.iter().map(|node| said(node)).collect();
+        let message = format!("node {text} is ambiguous ({} matches found)", ids.len());
+        Err(Refusal::invalid(message).hint(format!("name it by its id: {}", ids.join(", "))))
     }
 
     /// A task's name is `<service>.<slot>.<task id>`.
@@ -70,6 +120,15 @@ impl State {
             return Ok(task);
         }
         single("task", text, self.tasks_with_prefix(text))
+    }
+}
+
+/// A node beside its namesakes.
+fn said(node: &Node) -> String {
+    let Node { id, standing, .. } = node;
+    match standing {
+        Standing::Member => format!("{id} ({})", node.status.state),
+        Standing::Left { .. } => format!("{id} (left)"),
     }
 }
 

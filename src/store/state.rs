@@ -118,7 +118,7 @@ impl State {
 
     /// The node, if it belongs to the cluster: not one that has left, whose row is still there.
     pub fn member(&self, id: NodeId) -> Option<&Arc<Node>> {
-        self.node_by_id(id).filter(|node| !node.status.has_left())
+        self.node_by_id(id).filter(|node| !node.has_left())
     }
 
     pub fn object_by_id(&self, id: ObjectId) -> Option<&Arc<Object>> {

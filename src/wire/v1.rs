@@ -593,6 +593,21 @@ pub struct NodeInfo {
     pub manager: ::core::option::Option<ManagerStatus>,
     #[prost(message, optional, tag = "9")]
     pub certificate: ::core::option::Option<CertificateStatus>,
+    /// What it calls itself now, if that is not the host name it joined with.
+    #[prost(string, optional, tag = "14")]
+    pub renamed: ::core::option::Option<::prost::alloc::string::String>,
+    /// Unset: a member.
+    #[prost(message, optional, tag = "15")]
+    pub left: ::core::option::Option<NodeLeft>,
+}
+/// A node left at its own wish.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeLeft {
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    /// It has said that it has ended its tasks and wiped all they were given.
+    #[prost(bool, tag = "2")]
+    pub wiped: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClusterSettings {
@@ -1835,7 +1850,7 @@ pub struct Stamped {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33, 34, 40"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33, 34, 40, 41"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -1939,6 +1954,16 @@ pub mod command {
             ::prost::alloc::string::String,
             ::prost::alloc::string::String,
         >,
+        /// Unset: as it is.
+        #[prost(string, optional, tag = "5")]
+        pub hostname: ::core::option::Option<::prost::alloc::string::String>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct LeaveNode {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(bool, tag = "2")]
+        pub wiped: bool,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct RollBackService {
@@ -2164,6 +2189,8 @@ pub mod command {
         SetKeyMaxAge(SetKeyMaxAge),
         #[prost(message, tag = "40")]
         NoteDestroyed(NoteDestroyed),
+        #[prost(message, tag = "41")]
+        LeaveNode(LeaveNode),
     }
 }
 /// One change to one task.
@@ -3039,6 +3066,9 @@ pub struct GetNodeRequest {
     /// An id, a host name, the beginning of an id, or `self`.
     #[prost(string, tag = "1")]
     pub reference: ::prost::alloc::string::String,
+    /// It is to be changed: a host name that another has too, be it down, names none.
+    #[prost(bool, tag = "2")]
+    pub to_change: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetNodeRequest {
@@ -3055,6 +3085,9 @@ pub struct SetNodeRequest {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Unset: as it is.
+    #[prost(string, optional, tag = "6")]
+    pub hostname: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetNodeRoleRequest {

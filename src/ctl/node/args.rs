@@ -86,6 +86,9 @@ pub(crate) struct NodeUpdateArgs {
     /// 'worker' or 'manager'
     #[arg(long, value_enum, hide_possible_values = true)]
     pub(crate) role: Option<RoleFlag>,
+    /// Give it this host name, which nodes cannot change by themselves
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
     /// Add or replace a label
     #[arg(long = "label-add", value_name = "KEY=VALUE", value_parser = parse::key_value)]
     pub(crate) label_add: Vec<(String, String)>,

@@ -99,10 +99,11 @@ async fn tasks(nodes: &[String], args: &TaskListArgs, context: &Context) -> Resu
 const TRIES: usize = 5;
 
 async fn update(args: &NodeUpdateArgs, context: &Context) -> Result<(), Failure> {
-    let NodeUpdateArgs { name, availability, role, label_add, label_rm } = args;
-    if availability.is_none() && role.is_none() && label_add.is_empty() && label_rm.is_empty() {
+    let NodeUpdateArgs { name, availability, role, hostname, label_add, label_rm } = args;
+    let relabels = !label_add.is_empty() || !label_rm.is_empty();
+    if availability.is_none() && role.is_none() && hostname.is_none() && !relabels {
         return Err(Failure::usage("nothing to change")
-            .hint("give --availability, --role, --label-add or --label-rm"));
+            .hint("give --availability, --role, --hostname, --label-add or --label-rm"));
     }
     let client = context.connect().await?;
     let doing = format!("cannot update node '{name}'");
@@ -120,7 +121,8 @@ async fn update(args: &NodeUpdateArgs, context: &Context) -> Result<(), Failure>
             Some(AvailabilityFlag::Drain) => Availability::Drain,
             None => node.availability,
         };
-        Ok((availability, labels))
+        let hostname = hostname.clone().filter(|name| *name != node.description.hostname);
+        Ok((availability, labels, hostname))
     };
     let mut tries = 0;
     loop {
@@ -137,18 +139,18 @@ async fn update(args: &NodeUpdateArgs, context: &Context) -> Result<(), Failure>
 async fn update_once(
     client: &Client,
     name: &str,
-    change: &impl Fn(&Node) -> Result<(Availability, Labels), Failure>,
+    change: &impl Fn(&Node) -> Result<(Availability, Labels, Option<String>), Failure>,
     role: Option<RoleFlag>,
 ) -> Result<(), Failure> {
-    let mut node = match client.node(name).await {
+    let mut node = match client.node_to_change(name).await {
         Ok(summary) => summary.node,
         Err(error) => return Err(explain(client, error).await),
     };
     let id = node.id.to_string();
-    let (availability, labels) = change(&node)?;
-    if (availability, &labels) != (node.availability, &node.labels) {
+    let (availability, labels, hostname) = change(&node)?;
+    if (availability, &labels) != (node.availability, &node.labels) || hostname.is_some() {
         let index = Some(node.meta.index);
-        node = match client.set_node(&id, index, availability, labels).await {
+        node = match client.set_node(&id, index, availability, labels, hostname).await {
             Ok(summary) => summary.node,
             Err(error) => return Err(explain(client, error).await),
         };
@@ -186,7 +188,7 @@ async fn set_roles(nodes: &NodeNames, role: Role, context: &Context) -> Result<(
 
 /// Sets a role; the texts are docker's.
 async fn set_role(client: &Client, name: &str, role: Role) -> Result<String, Failure> {
-    let node = match client.node(name).await {
+    let node = match client.node_to_change(name).await {
         Ok(summary) => summary.node,
         Err(error) => return Err(explain(client, error).await),
     };

@@ -2,7 +2,7 @@
 
 use super::{
     args::{ModeFlag, RestartFlag, ServiceCreateArgs},
-    wait,
+    claims, wait,
 };
 use crate::{
     ctl::{
@@ -24,6 +24,7 @@ use crate::{
 pub(super) async fn run(args: ServiceCreateArgs, context: &Context) -> Result<(), Failure> {
     let (detach, quiet) = (args.detach, args.quiet);
     let doing = format!("cannot create service '{}'", args.name);
+    let note = claims::note(&args.constraint, &Resources::default());
     let spec = spec(args)?;
     let client = context.connect().await?;
     let id = match client.create_service(spec).await {
@@ -31,6 +32,7 @@ pub(super) async fn run(args: ServiceCreateArgs, context: &Context) -> Result<()
         Err(error) => return Err(explain(&client, error).await.doing(doing)),
     };
     output::line(id)?;
+    note.iter().for_each(output::note);
     if detach {
         return Ok(());
     }

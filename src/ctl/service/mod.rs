@@ -1,6 +1,7 @@
 //! `secretctl service`.
 
 pub(crate) mod args;
+pub(crate) mod claims;
 mod create;
 mod logs;
 mod update;

@@ -1,6 +1,6 @@
 //! `secretctl service update` and `rollback`: flags change the spec as it stands, then we watch until its tasks run.
 
-use super::{args::ServiceUpdateArgs, change, create::reference, wait};
+use super::{args::ServiceUpdateArgs, change, claims, create::reference, wait};
 use crate::{
     client::ClientError,
     ctl::{
@@ -11,7 +11,7 @@ use crate::{
     model::{
         object::Kind,
         refusal::RefusalKind,
-        service::{Mode, Service, ServiceSpec},
+        service::{Mode, Resources, Service, ServiceSpec},
     },
     wire::v1,
 };
@@ -34,6 +34,7 @@ pub(super) async fn run(args: ServiceUpdateArgs, context: &Context) -> Result<()
         .await
         .map_err(|failure| failure.doing(format_args!("cannot update service '{name}'")))?;
     output::line(name)?;
+    claims::note(&args.constraint_add, &Resources::default()).iter().for_each(output::note);
     if args.detach {
         return Ok(());
     }

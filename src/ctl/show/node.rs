@@ -7,7 +7,7 @@ use crate::{
     kit::hex::Hex,
     model::{
         Labels,
-        node::{CertificateStatus, ManagerStatus, Node, NodeDescription, Role},
+        node::{CertificateStatus, ManagerStatus, Node, NodeDescription, Role, Standing},
     },
 };
 use serde::Serialize;
@@ -40,7 +40,7 @@ pub(crate) fn node_row(summary: &NodeSummary) -> Value {
         "ID": node.id.to_string(),
         "Self": this,
         "Hostname": node.description.hostname,
-        "Status": capital(&node.status.state.to_string()),
+        "Status": capital(&state(node)),
         "Availability": capital(&node.availability.to_string()),
         "ManagerStatus": manager_status(summary),
         "EngineVersion": engine(&node.description),
@@ -50,6 +50,14 @@ pub(crate) fn node_row(summary: &NodeSummary) -> Value {
         "Addr": node.status.addr,
         "Labels": node.labels,
     })
+}
+
+/// How a node is, or that it has left.
+fn state(node: &Node) -> String {
+    match node.standing {
+        Standing::Member => node.status.state.to_string(),
+        Standing::Left { .. } => "left".to_owned(),
+    }
 }
 
 fn manager_status(summary: &NodeSummary) -> String {
@@ -115,6 +123,9 @@ struct Spec {
 #[serde(rename_all = "PascalCase")]
 struct Description {
     hostname: String,
+    /// Only if it is another name than the one it joined with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls_itself: Option<String>,
     platform: Platform,
     resources: Resources,
     engine: Engine,
@@ -151,6 +162,8 @@ struct Status {
     state: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_at: Option<String>,
     addr: String,
 }
 
@@ -192,7 +205,9 @@ impl NodeView {
             availability,
             labels,
             description,
+            renamed,
             status,
+            standing,
             manager,
             certificate,
         } = node;
@@ -219,6 +234,7 @@ impl NodeView {
             },
             description: Description {
                 hostname,
+                calls_itself: renamed.clone(),
                 platform: Platform { architecture: arch, os },
                 resources: Resources { nano_cpus, memory_bytes },
                 engine: Engine { engine_version, labels: engine_labels },
@@ -226,8 +242,12 @@ impl NodeView {
                 version,
             },
             status: Status {
-                state: status.state.to_string(),
+                state: state(node),
                 message: status.message.clone(),
+                left_at: match standing {
+                    Standing::Member => None,
+                    Standing::Left { at, wiped: _ } => Some(at.to_string()),
+                },
                 addr: status.addr.clone(),
             },
             manager_status: manager.as_ref().map(
@@ -267,12 +287,18 @@ impl fmt::Display for NodeView {
             write!(f, "Labels:\n{labels}")?;
         }
         writeln!(f, "Hostname:               {}", description.hostname)?;
+        if let Some(name) = &description.calls_itself {
+            writeln!(f, "Calls itself:           {name}")?;
+        }
         writeln!(f, "Role:                   {}", capital(&spec.role))?;
         writeln!(f, "Joined at:              {created_at}")?;
         writeln!(f, "Status:")?;
         writeln!(f, " State:                 {}", capital(&status.state))?;
         if !status.message.is_empty() {
             writeln!(f, " Message:               {}", status.message)?;
+        }
+        if let Some(at) = &status.left_at {
+            writeln!(f, " Left at:               {at}")?;
         }
         writeln!(f, " Availability:          {}", capital(&spec.availability))?;
         writeln!(f, " Address:               {}", status.addr)?;
@@ -331,6 +357,8 @@ mod tests {
                     engine_version: "28.2.2".into(),
                     ..Default::default()
                 },
+                renamed: None,
+                standing: Standing::Member,
                 status: NodeStatus {
                     state: NodeState::Ready,
                     message: String::new(),

@@ -13,7 +13,7 @@ use crate::{
         connect::{Context, explain},
         exit::{Code, Failure},
         output,
-        service::wait::converge_all,
+        service::{claims, wait::converge_all},
     },
     kit::id::ServiceId,
     model::{
@@ -101,6 +101,7 @@ async fn carry_out(client: &Client, step: Step) -> Result<(ServiceId, String), F
         Step::Create(spec) => {
             let name = spec.name.to_string();
             output::line(format_args!("Creating service {name}"))?;
+            claims::note_of(&spec.task).iter().for_each(output::note);
             let made = client.create_service(&*spec).await;
             let id = made.map_err(|error| {
                 Failure::from(error).doing(format_args!("cannot create service {name}"))
@@ -110,6 +111,7 @@ async fn carry_out(client: &Client, step: Step) -> Result<(ServiceId, String), F
         Step::Update { service, spec } => {
             let (name, id) = (spec.name.to_string(), service.id);
             output::line(format_args!("Updating service {name} (id: {id})"))?;
+            claims::note_of(&spec.task).iter().for_each(output::note);
             let index = Some(service.meta.index);
             client.update_service(&id.to_string(), index, &*spec).await.map_err(|error| {
                 Failure::from(error).doing(format_args!("cannot update service {name}"))

@@ -6,7 +6,7 @@
 
 mod rate;
 
-use super::{answers, group::until_nobody_leaves, task_changes};
+use super::{answers, descriptions, group::until_nobody_leaves, task_changes};
 use crate::{
     crypto::{
         key::{Key, Root},
@@ -17,9 +17,7 @@ use crate::{
         Meta,
         cluster::{Cluster, Token},
         command::{Answer, Command, TaskChange},
-        node::{
-            Availability, CertificateStatus, Node, NodeDescription, NodeState, NodeStatus, Role,
-        },
+        node::{Availability, CertificateStatus, Node, NodeState, NodeStatus, Role, Standing},
         refusal::{Refusal, RefusalKind},
         task::{TaskState, TaskStatus},
     },
@@ -188,7 +186,7 @@ impl Shared {
         let id = node_of(&hash, &key);
         if let Some(node) = state.node_by_id(id) {
             // Only until it has been here: who was removed or has left does not come back so.
-            if node.status.dispatcher.is_some() || node.status.has_left() {
+            if node.status.dispatcher.is_some() || node.has_left() {
                 return Err(refused("a node has joined with this very key and token already"));
             }
             self.give_try_back(addr);
@@ -203,8 +201,9 @@ impl Shared {
         let role = known.role;
         let availability = Availability::from_code(availability);
         let availability = availability.map_err(|fault| fault.within("availability"))?;
-        let description = NodeDescription::try_from(description.unwrap_or_default());
-        let description = description.map_err(|fault| fault.within("description"))?;
+        let description = descriptions::read(description).inspect_err(|error| {
+            warn!(%addr, %error, "refused what a machine that wants to join says of itself");
+        })?;
         let now = self.clock.now();
         // Signed first: a request that cannot be signed then leaves no row and uses nothing up. Nobody has the
         // certificate before the store has the node.
@@ -216,6 +215,8 @@ impl Shared {
             availability,
             labels: Default::default(),
             description,
+            renamed: None,
+            standing: Standing::Member,
             status: NodeStatus {
                 state: NodeState::Unknown,
                 message: "joined".to_owned(),
@@ -334,8 +335,7 @@ impl Shared {
         if node.role == Role::Manager {
             self.demote(id).await?;
         }
-        let status = node.status.left(self.clock.now());
-        let command = Command::ReportNode { id, description: None, status, held_by: None };
+        let command = Command::LeaveNode { id, wiped: false };
         self.raft.propose(None, command).await.map_err(answers::proposed)?;
         info!(node = %id, %addr, "a node left");
         Ok(())
@@ -349,9 +349,14 @@ impl Shared {
         }
         let linear = self.raft.linear().await.map_err(|error| answers::read(&error))?;
         let (state, id) = (linear.state(), peer.node);
-        if state.node_by_id(id).is_none_or(|node| !node.status.has_left()) {
-            warn!(node = %id, %addr, "refused the last word of a node that has not left");
-            return Err(Status::failed_precondition("the node has not left"));
+        match state.node_by_id(id) {
+            // Its word was heard before, or it was removed.
+            None => return Ok(()),
+            Some(node) if node.has_left() => {}
+            Some(_) => {
+                warn!(node = %id, %addr, "refused the last word of a node that has not left");
+                return Err(Status::failed_precondition("the node has not left"));
+            }
         }
         let status = TaskStatus::new(TaskState::Orphaned, self.clock.now(), "the node has left");
         let mut changes = Vec::new();
@@ -364,6 +369,8 @@ impl Shared {
         let remnants = state.remnants_on(id);
         changes.extend(remnants.map(|it| TaskChange::Wiped { id: it.task, node: id }));
         task_changes::propose(&self.raft, changes).await.map_err(answers::proposed)?;
+        let command = Command::LeaveNode { id, wiped: true };
+        self.raft.propose(None, command).await.map_err(answers::proposed)?;
         info!(node = %id, "a node that left has wiped what it had");
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::{
         id::ClusterId,
         task::{Running, Stop, start},
     },
-    model::cluster::ClusterSettings,
+    model::{cluster::ClusterSettings, node::NodeDescription},
     pki::{Identity, PrivateKey, Tls},
     raft::{Alone, Member, Options},
 };
@@ -47,6 +47,8 @@ fn row(id: NodeId) -> Node {
         availability: Availability::Active,
         labels: Default::default(),
         description: NodeDescription::default(),
+        renamed: None,
+        standing: Standing::Member,
         status: NodeStatus {
             state: NodeState::Unknown,
             message: String::new(),
@@ -368,7 +370,7 @@ async fn who_departs_is_a_worker_and_down_afterwards() {
     enroll::depart(&world.tls_of(&node.identity), &world.managers()).await.unwrap();
     let row = world.row(node.node).unwrap();
     assert_eq!((row.role, row.status.state), (Role::Worker, NodeState::Down));
-    assert!(row.status.has_left());
+    assert!(row.has_left());
     // It is a member no longer, whatever its certificate says and its last session reports.
     let tls = world.tls_of(&node.identity);
     assert!(enroll::renew(&tls, &world.managers()).await.unwrap_err().is_removal());
@@ -377,7 +379,12 @@ async fn who_departs_is_a_worker_and_down_afterwards() {
     let (id, held_by) = (node.node, ready.dispatcher);
     let report = Command::ReportNode { id, description: None, status: ready, held_by };
     world.raft.propose(None, report).await.unwrap();
-    assert!(world.row(id).unwrap().status.has_left());
+    assert!(world.row(id).unwrap().has_left());
+    // Its last word ends the matter, and may be lost and said again.
+    for _ in 0..2 {
+        enroll::confirm_wiped(&tls, &world.managers()).await.unwrap();
+        assert_eq!(world.row(id), None, "nothing waits for it any more");
+    }
     // The last manager stays.
     let refused = refusal(enroll::depart(&world.tls, &world.managers()).await);
     assert_eq!(refused.kind, RefusalKind::Precondition);
@@ -414,7 +421,8 @@ async fn a_machine_whose_answer_was_lost_is_the_same_node_by_another_manager() {
         }
     };
     let both = [first, world.addr.clone()];
-    let (active, description) = (Availability::Active, NodeDescription::default());
+    let description = NodeDescription { hostname: "box".into(), ..Default::default() };
+    let active = Availability::Active;
     let join = enroll::join(&both, &token, &description, active, &world.clock);
     let (joined, ()) = tokio::join!(join, loses);
     assert!(world.row(joined.unwrap().node).is_some());
@@ -432,7 +440,7 @@ async fn a_machine_that_asks_again_with_the_same_key_and_token_is_the_same_node(
     let request = || v1::IssueRequest {
         token: Some(v1::Payload::carry(&token.carry())),
         csr: key.request(),
-        description: None,
+        description: Some(v1::NodeDescription { hostname: "box".into(), ..Default::default() }),
         availability: Availability::Active.code(),
     };
     let first = client.issue(request()).await.unwrap().into_inner();

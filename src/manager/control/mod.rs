@@ -281,7 +281,7 @@ impl v1::control_server::Control for ControlService {
         &self,
         request: Request<v1::GetNodeRequest>,
     ) -> Result<Response<v1::NodeEntry>, Status> {
-        self.node(&local(request)?.reference).await.map(Response::new)
+        self.node(local(request)?).await.map(Response::new)
     }
 
     async fn set_node(

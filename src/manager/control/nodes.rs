@@ -13,6 +13,7 @@ use crate::{
         check_labels,
         cluster::Cluster,
         command::Command,
+        description::check_hostname,
         node::{Availability, Node, Role},
         refusal::{Refusal, RefusalKind},
         task::Payload,
@@ -40,9 +41,14 @@ impl ControlService {
         Ok(v1::ListNodesResponse { nodes: entries, next })
     }
 
-    pub(super) async fn node(&self, reference: &str) -> Result<v1::NodeEntry, Status> {
+    pub(super) async fn node(&self, request: v1::GetNodeRequest) -> Result<v1::NodeEntry, Status> {
+        let v1::GetNodeRequest { reference, to_change } = request;
         let state = self.newest().await?;
-        let node = state.node(self.named(reference))?;
+        let reference = self.named(&reference);
+        let node = match to_change {
+            true => state.node_to_change(reference)?,
+            false => state.node(reference)?,
+        };
         Ok(self.node_entry(node, &self.heard().await))
     }
 
@@ -50,13 +56,21 @@ impl ControlService {
         &self,
         request: v1::SetNodeRequest,
     ) -> Result<v1::NodeEntry, Status> {
-        let v1::SetNodeRequest { request, reference, index, availability, labels } = request;
+        let v1::SetNodeRequest { request, reference, index, availability, labels, hostname } =
+            request;
         let request = request_id(request)?;
         let availability = Availability::from_code(availability);
         let availability = availability.map_err(|fault| fault.within("availability"))?;
         check_labels(&labels).map_err(invalid)?;
-        let id = self.newest().await?.node(self.named(&reference))?.id;
-        self.propose(request, Command::SetNode { id, index, availability, labels }).await?;
+        if let Some(hostname) = &hostname {
+            check_hostname(hostname).map_err(invalid)?;
+        }
+        let id = self.newest().await?.node_to_change(self.named(&reference))?.id;
+        if let Some(hostname) = &hostname {
+            tracing::info!(node = %id, hostname, "an operator names the node");
+        }
+        let command = Command::SetNode { id, index, availability, labels, hostname };
+        self.propose(request, command).await?;
         self.node_now(id).await
     }
 
@@ -67,7 +81,7 @@ impl ControlService {
         let v1::SetNodeRoleRequest { request, reference, index, role } = request;
         let request = request_id(request)?;
         let role = Role::from_code(role).map_err(|fault| fault.within("role"))?;
-        let id = self.newest().await?.node(self.named(&reference))?.id;
+        let id = self.newest().await?.node_to_change(self.named(&reference))?.id;
         if role == Role::Worker {
             // Whoever demotes several in one go need not know that one goes at a time.
             until_nobody_leaves(&self.raft, id).await;
@@ -95,7 +109,7 @@ impl ControlService {
             let left = id.map(|id| left_on(&state, id)).unwrap_or_default();
             return Ok(v1::RemoveNodeResponse { id: reference, left });
         }
-        let id = state.node(self.named(&reference))?.id;
+        let id = state.node_to_remove(self.named(&reference))?.id;
         self.until_retired(id).await?;
         self.propose(request, Command::RemoveNode { id, force }).await?;
         tracing::info!(node = %id, force, "node removed");

@@ -2,7 +2,10 @@
 
 use super::{Shared, answers};
 use crate::{
-    kit::id::{NodeId, TaskId},
+    kit::{
+        id::{NodeId, TaskId},
+        limits::STATUSES_PER_REPORT,
+    },
     manager::task_changes,
     model::{
         command::TaskChange,
@@ -11,8 +14,11 @@ use crate::{
     },
     wire::{Malformed, v1},
 };
+use std::time::Duration;
 use tonic::Status;
 
+/// A node's clock may be ahead of ours by that much; further ahead nothing it reports can have happened.
+const AHEAD: Duration = Duration::from_secs(60);
 /// Bytes of a message or an error that are kept; an engine can be talkative.
 const TEXT: usize = 4096;
 
@@ -23,12 +29,28 @@ pub(super) async fn take(
     updates: Vec<v1::TaskStatusUpdate>,
     wiped: Vec<String>,
 ) -> Result<(), Status> {
+    for (what, count) in [("statuses", updates.len()), ("confirmations", wiped.len())] {
+        if count > STATUSES_PER_REPORT {
+            tracing::warn!(%node, count, what, "refused a report of too many tasks at once");
+            let message = format!("a report has at most {STATUSES_PER_REPORT} {what}, not {count}");
+            return Err(Refusal::invalid(message).into());
+        }
+    }
     let state = shared.raft.state();
+    let now = shared.clock.now();
     let mut changes = Vec::new();
     for (at, update) in updates.into_iter().enumerate() {
-        let (id, status) = read(update).map_err(|fault| fault.within(&format!("updates[{at}]")))?;
+        let (id, mut status) = read(update).map_err(|fault| {
+            tracing::warn!(%node, %fault, "refused a report that makes no sense");
+            fault.within(&format!("updates[{at}]"))
+        })?;
         let Some(task) = state.task_by_id(id) else { continue };
         check_owner(node, id, task.node)?;
+        if status.at > now.plus(AHEAD) {
+            // Told once for each: the row then has our time.
+            tracing::warn!(%node, task = %id, at = %status.at, "a node reports what is yet to come; taken as of now");
+            status.at = now;
+        }
         if status.state > task.status.state
             || status.state == task.status.state && status != task.status
         {

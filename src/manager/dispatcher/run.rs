@@ -314,7 +314,7 @@ impl Loop {
     /// turned to another manager.
     fn keep_ready(&mut self, state: &State, session: &Arc<Session>) {
         let Some(node) = state.node_by_id(session.node()) else { return };
-        if node.status.has_left() {
+        if node.has_left() {
             return self.shared.cut_off(node.id);
         }
         if session.is_over() {

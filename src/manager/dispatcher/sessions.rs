@@ -7,9 +7,10 @@ use crate::{
         id::{NodeId, SessionId, TaskId},
         task::Stop,
     },
+    manager::descriptions,
     model::{
         command::Command,
-        node::{CertificateStatus, Node, NodeDescription, NodeState, NodeStatus},
+        node::{CertificateStatus, Node, NodeState, NodeStatus},
     },
     pki::KeyId,
     store::State,
@@ -292,14 +293,21 @@ pub(super) async fn open(
     member: &Member,
     description: Option<v1::NodeDescription>,
 ) -> Result<BoxStream<'static, Result<v1::SessionResponse, Status>>, Status> {
-    let description = description.unwrap_or_default();
-    let description =
-        NodeDescription::try_from(description).map_err(|fault| fault.within("description"))?;
     let node = member.peer.node;
+    let description = descriptions::read(description).inspect_err(|error| {
+        tracing::warn!(%node, addr = member.addr, %error, "refused what a node says of itself");
+    })?;
     // A removed node must not slip in on a state that is old.
     let linear = shared.raft.linear().await.map_err(|error| answers::read(&error))?;
-    if linear.state().member(node).is_none() {
+    let Some(row) = linear.state().member(node) else {
         return Err(shared.stranger(member));
+    };
+    let (hostname, said) = (&row.description.hostname, &description.hostname);
+    if !hostname.is_empty() && hostname != said && row.renamed.as_ref() != Some(said) {
+        tracing::warn!(
+            %node, addr = member.addr, hostname, said,
+            "a node gives itself another host name than it joined with, which counts for nothing"
+        );
     }
     note_certificate(shared, linear.state(), member).await?;
     let heartbeat = shared.heartbeat();
@@ -330,7 +338,7 @@ pub(super) async fn open(
     let why = match state.node_by_id(node) {
         // Whether it was removed is for a confirmed state to say.
         None => Some(End::Moved),
-        Some(row) if row.status.has_left() => Some(End::Removed),
+        Some(row) if row.has_left() => Some(End::Removed),
         Some(row) if row.status.dispatcher != Some(shared.node) => Some(End::Replaced),
         Some(_) => shared.check_touch().err().map(|_| End::Moved),
     };

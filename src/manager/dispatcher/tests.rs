@@ -14,7 +14,7 @@ use crate::{
         command::TaskChange,
         node::{NodeState, Role},
         object::Kind,
-        task::{Task, TaskState},
+        task::{Task, TaskState, TaskStatus},
     },
     store::{Change as StoreChange, Entity},
     wire::v1::{
@@ -430,13 +430,85 @@ async fn a_node_reports_its_own_tasks_only_and_no_state_of_the_managers() {
 }
 
 #[tokio::test]
+async fn what_a_node_says_of_itself_is_small_and_its_host_name_is_the_one_it_joined_with() {
+    let manager = Manager::start().await;
+    let client = manager.operator().await;
+    let mut calls = manager.worker(manager.node);
+    drop(Agent::open(&manager).await);
+    let log = Log::listen();
+    let said = |description| v1::SessionRequest { description: Some(description) };
+    let base = || v1::NodeDescription { hostname: "box".to_owned(), ..Default::default() };
+    let labels = Labels::from([("k".to_owned(), "v".repeat(8 * 1024))]);
+    for bad in [
+        v1::NodeDescription { engine_labels: labels, ..base() },
+        v1::NodeDescription { nano_cpus: u64::MAX, ..base() },
+        v1::NodeDescription { memory_bytes: u64::MAX, ..base() },
+        v1::NodeDescription { hostname: "a\nb".to_owned(), ..base() },
+        v1::NodeDescription { version: "\u{1b}[2J".to_owned(), ..base() },
+    ] {
+        let refused = calls.session(said(bad)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    }
+    log.has(&["WARN", "refused what a node says of itself", manager.node.as_str(), "127.0.0.1"]);
+
+    // Another name counts for nothing, and is shown.
+    let other = v1::NodeDescription { hostname: "db".to_owned(), nano_cpus: 7, ..base() };
+    drop(calls.session(said(other)).await.unwrap());
+    log.has(&["WARN", "another host name", manager.node.as_str(), "box", "db"]);
+    let node = client.node("box").await.unwrap().node;
+    assert_eq!((node.description.nano_cpus, node.renamed.as_deref()), (7, Some("db")));
+    client.node("db").await.unwrap_err();
+    // An operator may agree.
+    let (availability, labels) = (node.availability, node.labels.clone());
+    let bad = client.set_node("box", None, availability, labels.clone(), Some(" ".to_owned()));
+    bad.await.unwrap_err();
+    let renamed = client.set_node("box", None, availability, labels, Some("db".to_owned()));
+    let node = renamed.await.unwrap().node;
+    assert_eq!((node.description.hostname.as_str(), node.renamed), ("db", None));
+    manager.stop().await;
+}
+
+#[tokio::test]
+async fn times_to_come_are_taken_as_now_and_reports_of_too_many_tasks_are_refused() {
+    let manager = Manager::start().await;
+    let client = manager.operator().await;
+    let web = service(&client, "web", &[]).await;
+    let mine = manager.assigned(web).await;
+    let mut agent = Agent::open(&manager).await;
+    let log = Log::listen();
+    let report = |status: &TaskStatus, count: usize| v1::UpdateTaskStatusRequest {
+        session_id: agent.session.clone(),
+        updates: vec![
+            v1::TaskStatusUpdate {
+                task_id: mine.to_string(),
+                status: Some(status.into())
+            };
+            count
+        ],
+        wiped_task_ids: Vec::new(),
+    };
+    let year = Duration::from_secs(365 * 24 * 3600);
+    let ahead = manager.raft.clock().now().plus(year);
+    let status = TaskStatus { at: ahead, ..task_status(TaskState::Running) };
+    let (one, many) = (report(&status, 1), report(&status, 501));
+    agent.calls.update_task_status(one).await.unwrap();
+    let at = manager.raft.state().task_by_id(mine).unwrap().status.at;
+    assert!(at < ahead, "{at}");
+    log.has(&["WARN", "yet to come", manager.node.as_str(), mine.as_str()]);
+    let refused = agent.calls.update_task_status(many).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    log.has(&["WARN", "too many", manager.node.as_str(), "501"]);
+    manager.stop().await;
+}
+
+#[tokio::test]
 async fn a_change_of_the_node_is_told_to_its_agent() {
     let manager = Manager::start().await;
     let client = manager.operator().await;
     let mut agent = Agent::open(&manager).await;
     let labels = Labels::from([("zone".to_owned(), "a".to_owned())]);
     let availability = crate::model::node::Availability::Drain;
-    client.set_node("self", None, availability, labels).await.unwrap();
+    client.set_node("self", None, availability, labels, None).await.unwrap();
     let Some(Event::State(state)) = agent.events.message().await.unwrap().unwrap().event else {
         panic!("a state was expected")
     };

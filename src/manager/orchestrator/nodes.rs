@@ -1,11 +1,14 @@
-//! Gives up on tasks whose node nobody will hear of again.
+//! Gives up on tasks whose node nobody will hear of again, and forgets nodes that left and never said their last word.
 
 use super::draft::Draft;
 use crate::{
-    kit::{clock::Timestamp, id::TaskId},
+    kit::{
+        clock::Timestamp,
+        id::{NodeId, TaskId},
+    },
     model::{
-        command::TaskChange,
-        node::NodeState,
+        command::{Command, TaskChange},
+        node::{NodeState, Standing},
         task::{TaskState, TaskStatus},
     },
 };
@@ -13,6 +16,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// A node that was down for this long has lost its tasks.
 const ORPHANED_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// A node that left and has not said that it has wiped what it had may have it still; for so long its row says so. What
+/// matters of it stays on record after that, as it does of a node that was removed.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub(super) fn run(draft: &mut Draft<'_>) {
     let mut lost: Vec<TaskId> = Vec::new();
@@ -32,6 +39,14 @@ pub(super) fn run(draft: &mut Draft<'_>) {
             deadlines.insert(deadline, ());
         }
     }
+    let mut forgotten: Vec<NodeId> = Vec::new();
+    for node in state.nodes().filter(|node| node.manager.is_none()) {
+        let Standing::Left { at, wiped: _ } = node.standing else { continue };
+        match at.plus(FORGOTTEN_AFTER) {
+            deadline if deadline <= now => forgotten.push(node.id),
+            deadline => drop(deadlines.insert(deadline, ())),
+        }
+    }
     // Of nodes that are no longer members nothing will ever be heard.
     lost.extend(
         state
@@ -44,6 +59,9 @@ pub(super) fn run(draft: &mut Draft<'_>) {
     for id in lost {
         let status = TaskStatus::new(TaskState::Orphaned, now, "the node is gone");
         draft.make(TaskChange::Note { id, status });
+    }
+    for id in forgotten {
+        draft.command(Command::RemoveNode { id, force: false });
     }
     if let Some((deadline, ())) = deadlines.first_key_value() {
         draft.wake_at(*deadline);

@@ -12,7 +12,10 @@ use crate::{
         Labels, Meta,
         cluster::{Cluster, ClusterSettings},
         command::{Answer, Command, Stamped, TaskChange},
-        node::{Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role},
+        node::{
+            Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role,
+            Standing,
+        },
         service::{ContainerSpec, Mode, Service, ServiceSpec, TaskSpec},
         task::{Task, TaskState, TaskStatus},
     },
@@ -60,6 +63,8 @@ fn node(n: u8) -> Node {
             memory_bytes: 8 << 30,
             ..NodeDescription::default()
         },
+        renamed: None,
+        standing: Standing::Member,
         status: NodeStatus {
             state: NodeState::Ready,
             message: String::new(),
@@ -145,7 +150,13 @@ impl World {
     }
 
     pub(super) fn set_node(&mut self, n: u8, availability: Availability, labels: Labels) {
-        self.apply(Command::SetNode { id: node_id(n), index: None, availability, labels });
+        self.apply(Command::SetNode {
+            id: node_id(n),
+            index: None,
+            availability,
+            labels,
+            hostname: None,
+        });
     }
 
     pub(super) fn node_state(&mut self, n: u8, state: NodeState) {

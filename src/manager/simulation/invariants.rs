@@ -1,10 +1,12 @@
 //! What must hold after every step, and what besides once leader and agents have nothing left to do. Each has a name
-//! in capitals; all are worked out from the rows alone.
+//! in capitals. All are worked out here, from the rows and from what the onlooker wrote down: none asks the code it judges
+//! what is right.
 
 use super::ledger::Ledger;
 use crate::{
     kit::id::NodeId,
     model::{
+        constraint::Constraint,
         node::{Availability, Node, NodeState, Role},
         service::{Mode, RestartCondition, Service},
         task::{ObjectVersion, Task, TaskState},
@@ -18,19 +20,27 @@ use std::{
 
 /// After every step.
 pub(super) fn always(state: &State, ledger: &mut Ledger) {
+    rows(state, ledger);
     release(state, ledger);
     held(state, ledger);
     references(state);
     managers(state, ledger);
 }
 
+/// Nodes have a row from their joining until they were removed, or have left and nothing waits for their word.
+fn rows(state: &State, ledger: &Ledger) {
+    let there: BTreeSet<NodeId> = state.nodes().map(|node| node.id).collect();
+    assert_eq!(there, ledger.rows(), "ROWS: who is there");
+}
+
 /// A node may have what it was given and has not confirmed to be gone, no more and no less. Of a removed node that
 /// counts as long as the object is there.
 fn held(state: &State, ledger: &Ledger) {
+    let rows = ledger.rows();
     let mut given: BTreeSet<(NodeId, ObjectVersion)> = BTreeSet::new();
     for (node, versions) in ledger.given.values() {
         let counts = |version: &&ObjectVersion| {
-            state.node_by_id(*node).is_some() || state.object_by_id(version.object).is_some()
+            rows.contains(node) || state.object_by_id(version.object).is_some()
         };
         given.extend(versions.iter().filter(counts).map(|version| (*node, *version)));
     }
@@ -54,8 +64,7 @@ fn held(state: &State, ledger: &Ledger) {
 fn release(state: &State, ledger: &mut Ledger) {
     let mut held: BTreeSet<(NodeId, ObjectVersion)> = BTreeSet::new();
     for task in state.tasks() {
-        let live = (TaskState::Assigned..=TaskState::Running).contains(&task.status.state);
-        if let Some(node) = task.node.filter(|_| live) {
+        if let Some(node) = task.node.filter(|_| lives(task)) {
             for (reference, version) in task.spec.references.iter().zip(&task.versions) {
                 assert_eq!(reference.object, version.object, "RELEASE: {task:?}");
                 held.insert((node, *version));
@@ -67,7 +76,7 @@ fn release(state: &State, ledger: &mut Ledger) {
     for node in everyone.collect::<BTreeSet<_>>() {
         for object in state.objects() {
             let what = ObjectVersion { object: object.id, version: object.latest().number };
-            let may = state.node_by_id(node).is_some() && held.contains(&(node, what));
+            let may = ledger.members.contains(&node) && held.contains(&(node, what));
             let given = linear.release(node, &what).is_ok();
             assert_eq!(given, may, "RELEASE: of {} to {node}", object.name);
             ledger.seen.released += u64::from(given);
@@ -129,7 +138,7 @@ pub(super) fn placed(before: &State, after: &State) {
             0 => u64::MAX,
             most => most,
         };
-        let beside = after.tasks_on(node.id).filter(|other| other.service == task.service);
+        let beside = on(after, node).filter(|other| other.service == task.service);
         let most = beside.filter(is_new).map(limit).max().unwrap();
         let there = siblings(after, node, task);
         assert!(there <= most, "MAX REPLICAS: {there} of {most} on {}", node.id);
@@ -151,15 +160,15 @@ pub(super) fn settled(state: &State, ledger: &Ledger) {
     for service in state.services() {
         replicas(state, ledger, service);
     }
-    for node in state.nodes().filter(|node| hears(node)) {
-        for holder in state.held_on(node.id) {
-            assert!(holder.in_use, "WIPED: nothing needs it: {holder:?}");
-        }
+    for (id, (node, versions)) in &ledger.given {
+        let heard = state.node_by_id(*node).is_some_and(|node| hears(node));
+        let needed = state.task_by_id(*id).is_some_and(|task| lives(task));
+        assert!(!heard || needed, "WIPED: nothing needs it: {versions:?} of {id} on {node}");
     }
     for task in state.tasks().filter(|task| state.service_by_id(task.service).is_none()) {
         let unheard =
             task.node.and_then(|id| state.node_by_id(id)).is_some_and(|node| !hears(node));
-        assert!(unheard && task.holds_payloads(), "BURIED: the service is gone: {task:?}");
+        assert!(unheard && lives(task), "BURIED: the service is gone: {task:?}");
     }
 }
 
@@ -190,7 +199,7 @@ fn waits_for_a_reason(state: &State, task: &Task) {
         let (spec, most) = (&task.spec, task.spec.placement.max_replicas_per_node);
         let wants = spec.resources.reserve_nano_cpus;
         let fits = task.node.is_none_or(|preset| preset == node.id)
-            && spec.placement.constraints.iter().all(|constraint| constraint.matches(node))
+            && spec.placement.constraints.iter().all(|constraint| is_met(constraint, node))
             && (wants == 0 || cpus(state, node) + wants <= node.description.nano_cpus)
             && (most == 0 || siblings(state, node, task) < most);
         assert!(!fits, "PLACED: {task:?} waits, and {node:?} would do");
@@ -239,7 +248,7 @@ fn replicas(state: &State, ledger: &Ledger, service: &Service) {
         Mode::Global => {
             let constraints = &service.spec.task.placement.constraints;
             for node in state.nodes().filter(|node| endless && is_open(node)) {
-                let fits = constraints.iter().all(|constraint| constraint.matches(node));
+                let fits = constraints.iter().all(|constraint| is_met(constraint, node));
                 let there = wanted.contains_key(&(0, Some(node.id)));
                 assert!(!fits || there, "REPLICAS: none of {name} on {}", node.id);
             }
@@ -257,18 +266,42 @@ fn hears(node: &Node) -> bool {
     node.status.state == NodeState::Ready
 }
 
+/// Whether a task was put on a node and its end has not been seen.
+fn lives(task: &Task) -> bool {
+    use TaskState::*;
+    match task.status.state {
+        New | Pending => false,
+        Assigned | Accepted | Preparing | Ready | Starting | Running => task.node.is_some(),
+        Complete | Shutdown | Failed | Rejected | Remove | Orphaned => false,
+    }
+}
+
+/// The tasks on a node, found by looking at all of them.
+fn on<'a>(state: &'a State, node: &'a Node) -> impl Iterator<Item = &'a Arc<Task>> {
+    state.tasks().filter(|task| task.node == Some(node.id))
+}
+
+/// Whether a node is one of those that a constraint asks for; of the few that are drawn.
+fn is_met(constraint: &Constraint, node: &Node) -> bool {
+    let zone = node.labels.get("zone").map(String::as_str);
+    match constraint.to_string().as_str() {
+        "node.labels.zone == a" => zone == Some("a"),
+        "node.labels.zone != a" => zone != Some("a"),
+        "node.role == worker" => node.role == Role::Worker,
+        other => panic!("{other} is not drawn"),
+    }
+}
+
 /// Tasks of the same service that are meant to be on the node.
 fn siblings(state: &State, node: &Node, task: &Task) -> u64 {
-    let there = state.tasks_on(node.id).filter(|other| {
-        other.service == task.service
-            && other.holds_payloads()
-            && other.desired <= TaskState::Running
+    let there = on(state, node).filter(|other| {
+        other.service == task.service && lives(other) && other.desired <= TaskState::Running
     });
     there.count() as u64
 }
 
 /// Processors reserved by what may be running on the node.
 fn cpus(state: &State, node: &Node) -> u64 {
-    let there = state.tasks_on(node.id).filter(|task| task.holds_payloads());
+    let there = on(state, node).filter(|task| lives(task));
     there.map(|task| task.spec.resources.reserve_nano_cpus).sum()
 }

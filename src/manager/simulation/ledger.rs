@@ -8,13 +8,17 @@ use crate::{
     },
     model::{
         command::{Answer, Command, Outcome, TaskChange},
-        node::{NodeState, Role},
+        node::{Node, NodeState, Role},
         service::UpdateOrder,
         task::{ObjectVersion, TaskState},
     },
     store::{Change, Entity, State},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A token as it was made, and what became of it.
 #[derive(Debug, Clone)]
@@ -51,6 +55,7 @@ pub(super) struct Seen {
     pub(super) released: u64,
     pub(super) lagging: u64,
     pub(super) wiped: u64,
+    nodes_left: u64,
 }
 
 impl Seen {
@@ -68,6 +73,7 @@ impl Seen {
             released,
             lagging,
             wiped,
+            nodes_left,
         } = other;
         self.settled += settled;
         self.joined += joined;
@@ -81,6 +87,7 @@ impl Seen {
         self.released += released;
         self.lagging += lagging;
         self.wiped += wiped;
+        self.nodes_left += nodes_left;
     }
 
     pub(super) fn assert_varied(&self) {
@@ -97,6 +104,7 @@ impl Seen {
             released,
             lagging,
             wiped,
+            nodes_left,
         } = *self;
         let all = [
             settled,
@@ -111,6 +119,7 @@ impl Seen {
             released,
             lagging,
             wiped,
+            nodes_left,
         ];
         assert!(all.iter().all(|count| *count >= 10), "too little happened: {self:?}");
     }
@@ -122,6 +131,10 @@ pub(super) struct Ledger {
     /// Every Raft id that was ever given.
     pub(super) raft_ids: BTreeSet<u64>,
     pub(super) removed: BTreeSet<NodeId>,
+    /// Who joined, and has neither left nor been removed.
+    pub(super) members: BTreeSet<NodeId>,
+    /// Who left and is still awaited: its last word, or its end in the Raft group. Whether it has said the word.
+    pub(super) left: BTreeMap<NodeId, bool>,
     /// Services that at some time started new tasks beside the old ones.
     pub(super) start_first: BTreeSet<ServiceId>,
     /// What nodes were given with each task, until they confirmed that it is gone.
@@ -168,6 +181,7 @@ impl Ledger {
                 );
                 if let (true, Some(handed)) = (admits, handed) {
                     handed.used += 1;
+                    self.members.insert(node.id);
                     self.seen.joined += 1;
                 } else {
                     self.seen.turned_away += 1;
@@ -202,9 +216,42 @@ impl Ledger {
                     "REMOVAL: only workers, ready ones by force: {id}"
                 );
                 if may {
-                    self.removed.insert(*id);
+                    self.gone(*id);
                     self.seen.nodes_removed += 1;
                 }
+            }
+            Command::LeaveNode { id, wiped } => {
+                let node = before.node_by_id(*id);
+                let stays = self.members.contains(id)
+                    && (*wiped || node.is_some_and(|node| node.role == Role::Manager));
+                assert_eq!(outcome.is_err(), stays, "LEAVING: workers leave, then they wipe: {id}");
+                if stays || node.is_none() {
+                    return;
+                }
+                self.seen.nodes_left += u64::from(self.members.remove(id));
+                *self.left.entry(*id).or_default() |= *wiped;
+                if self.left[id] && node.is_some_and(|node| node.manager.is_none()) {
+                    self.gone(*id);
+                }
+            }
+            Command::RetireManager { id, raft_id } if outcome.is_ok() => {
+                let manager = before.node_by_id(*id).and_then(|node| node.manager.as_ref());
+                let is_out = manager.is_some_and(|manager| manager.raft_id == *raft_id);
+                if is_out && self.left.get(id) == Some(&true) {
+                    self.gone(*id);
+                }
+            }
+            Command::FinishRotation => {
+                let Some(cluster) = before.cluster().filter(|it| it.rotation.is_some()) else {
+                    return;
+                };
+                let issuer: [u8; 32] = Sha256::digest(&cluster.ca_certificate).into();
+                let moved = |node: &Arc<Node>| {
+                    let shown = node.certificate.as_ref().filter(|certificate| certificate.shown);
+                    shown.is_some_and(|certificate| certificate.issuer == issuer)
+                };
+                let all = before.nodes().filter(|node| self.members.contains(&node.id)).all(moved);
+                assert_eq!(outcome.is_ok(), all, "CA: the old one goes once all members moved");
             }
             Command::CreateService { id, spec } | Command::UpdateService { id, spec, .. } => {
                 let configs = [spec.update_config(), spec.rollback_config()];
@@ -238,7 +285,6 @@ impl Ledger {
             | Command::RetireManager { .. }
             | Command::NoteCertificate { .. }
             | Command::RotateAuthority { .. }
-            | Command::FinishRotation
             | Command::ChangeUnlockers { .. }
             | Command::Reestablish { .. }
             | Command::NoteBackup { .. }
@@ -253,6 +299,18 @@ impl Ledger {
 }
 
 impl Ledger {
+    /// The cluster has forgotten a node.
+    fn gone(&mut self, id: NodeId) {
+        self.members.remove(&id);
+        self.left.remove(&id);
+        self.removed.insert(id);
+    }
+
+    /// Who has a row.
+    pub(super) fn rows(&self) -> BTreeSet<NodeId> {
+        self.members.iter().chain(self.left.keys()).copied().collect()
+    }
+
     /// Writes down what nodes are given.
     pub(super) fn watch(&mut self, changes: &[Change]) {
         for change in changes {

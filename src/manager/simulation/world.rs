@@ -20,7 +20,7 @@ use crate::{
         Labels,
         cluster::{AuthorityRotation, Token},
         command::{Command, Outcome, Stamped, TaskChange},
-        node::{CertificateStatus, Node, NodeState, NodeStatus, Role},
+        node::{CertificateStatus, Node, NodeState, NodeStatus, Role, Standing},
         object::{Kind, Object},
         service::Service,
         task::{Task, TaskState, TaskStatus},
@@ -72,7 +72,8 @@ impl World {
                 skew: i64::try_from(draw.below(3000)).unwrap() - 1500,
             })
             .collect();
-        let ledger = Ledger { raft_ids: BTreeSet::from([1]), ..Ledger::default() };
+        let members = state.nodes().map(|node| node.id).collect();
+        let ledger = Ledger { raft_ids: BTreeSet::from([1]), members, ..Ledger::default() };
         let (now, last) = (Timestamp(1_000_000_000), VecDeque::new());
         Self { seed, step: 0, draw, state, now, ids: 0, views, leader: 0, ledger, last }
     }
@@ -91,7 +92,8 @@ impl World {
             20..=23 => self.change_managers(),
             24..=31 => self.node_comes_or_goes(),
             32..=36 => self.set_node(),
-            37..=39 => self.remove_node(),
+            37..=38 => self.remove_node(),
+            39 => self.leave(),
             40..=43 => self.create_service(),
             44..=50 => self.update_service(),
             51..=52 => self.roll_back(),
@@ -375,6 +377,7 @@ impl World {
                 ..sample.status.clone()
             },
             manager: None,
+            standing: Standing::Member,
             ..Node::clone(&sample)
         };
         self.attempt(Command::JoinNode { token, node: Box::new(node) });
@@ -408,13 +411,28 @@ impl World {
     fn set_node(&mut self) {
         let Some(node) = self.node() else { return };
         let (availability, labels) = (self.draw.availability(), labels(self.draw.of(["a", "b"])));
-        self.attempt(Command::SetNode { id: node.id, index: None, availability, labels });
+        self.attempt(Command::SetNode {
+            id: node.id,
+            index: None,
+            availability,
+            labels,
+            hostname: None,
+        });
     }
 
     fn remove_node(&mut self) {
         let Some(node) = self.node() else { return };
         let force = self.draw.once_in(2);
         self.attempt(Command::RemoveNode { id: node.id, force });
+    }
+
+    /// A node leaves, or says its last word, which it may do too early and more than once.
+    fn leave(&mut self) {
+        let Some(node) = self.node() else { return };
+        let awaited: Vec<NodeId> = self.ledger.left.keys().copied().collect();
+        let id = self.draw.pick(&awaited).filter(|_| self.draw.once_in(2)).unwrap_or(node.id);
+        let wiped = self.draw.once_in(3);
+        self.attempt(Command::LeaveNode { id, wiped });
     }
 
     fn rotate(&mut self) {

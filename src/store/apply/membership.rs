@@ -10,7 +10,7 @@ use crate::{
         Meta, check_labels,
         cluster::{AuthorityRotation, BackupStatus, Cluster, Rekeying, Token},
         command::{Answer, Outcome},
-        node::{CertificateStatus, ManagerStatus, Node, NodeState, Role},
+        node::{CertificateStatus, ManagerStatus, Node, NodeState, NodeStatus, Role, Standing},
         refusal::{Refusal, RefusalKind},
     },
 };
@@ -57,7 +57,9 @@ pub(super) fn join(edit: &mut Edit<'_>, hash: &[u8; 32], node: &Node) -> Outcome
         put_cluster(edit, Cluster { tokens, ..Cluster::clone(&cluster) });
     }
     let meta = Meta::new(edit.at);
-    edit.put(Entity::Node(Arc::new(Node { meta, manager: None, ..node.clone() })));
+    let standing = Standing::Member;
+    let node = Node { meta, manager: None, renamed: None, standing, ..node.clone() };
+    edit.put(Entity::Node(Arc::new(node)));
     Ok(Answer::Done)
 }
 
@@ -68,6 +70,10 @@ pub(super) fn set_role(edit: &mut Edit<'_>, id: NodeId, index: Option<u64>, role
         check_demotion(edit.state, &node)?;
     }
     if node.role == Role::Worker && role == Role::Manager {
+        if node.has_left() {
+            let message = format!("node {id} has left the cluster");
+            return Err(Refusal::new(RefusalKind::Precondition, message));
+        }
         check_address(edit.state, &node)?;
     }
     if node.role != role {
@@ -185,7 +191,13 @@ pub(super) fn admit(edit: &mut Edit<'_>, id: NodeId, addr: &str) -> Outcome {
 pub(super) fn retire(edit: &mut Edit<'_>, id: NodeId, raft_id: u64) -> Outcome {
     let node = find(edit, id)?;
     if node.manager.as_ref().is_some_and(|manager| manager.raft_id == raft_id) {
-        put_node(edit, Node { manager: None, ..Node::clone(&node) });
+        match node.standing {
+            // Its last word came before it was out of the group.
+            Standing::Left { wiped: true, .. } => forget(edit, id),
+            Standing::Left { wiped: false, .. } | Standing::Member => {
+                put_node(edit, Node { manager: None, ..Node::clone(&node) });
+            }
+        }
         // It had the root key: what is stored from now on is sealed under a term that it has never seen.
         let cluster = cluster(edit)?;
         let rekeying = Rekeying { due: true, ..cluster.rekeying.clone() };
@@ -214,9 +226,47 @@ pub(super) fn remove(edit: &mut Edit<'_>, id: NodeId, force: bool) -> Outcome {
             "let it leave with `secretctl leave` there, or remove it with --force",
         );
     }
+    forget(edit, id);
+    Ok(Answer::Done)
+}
+
+/// A node leaves, or says what else there is to say. One whose row is gone has nothing to add.
+pub(super) fn leave(edit: &mut Edit<'_>, id: NodeId, wiped: bool) -> Outcome {
+    let Some(node) = edit.state.node_by_id(id).cloned() else { return Ok(Answer::Done) };
+    let (at, said) = match node.standing {
+        Standing::Left { at, wiped } => (at, wiped),
+        Standing::Member if wiped => {
+            let message = format!("node {id} has not left");
+            return Err(Refusal::new(RefusalKind::Precondition, message));
+        }
+        Standing::Member if node.role == Role::Manager => {
+            let message = format!("node {id} is a manager: it must be demoted before it leaves");
+            return Err(Refusal::new(RefusalKind::Precondition, message));
+        }
+        Standing::Member => (edit.at, false),
+    };
+    let wiped = wiped || said;
+    if wiped && node.manager.is_none() {
+        forget(edit, id);
+        return Ok(Answer::Done);
+    }
+    let standing = Standing::Left { at, wiped };
+    if standing != node.standing {
+        let status = NodeStatus {
+            state: NodeState::Down,
+            message: "the node has left".to_owned(),
+            at,
+            ..node.status.clone()
+        };
+        put_node(edit, Node { standing, status, ..Node::clone(&node) });
+    }
+    Ok(Answer::Done)
+}
+
+/// Forgets a node for good, and what it may have had that does not matter any more.
+fn forget(edit: &mut Edit<'_>, id: NodeId) {
     edit.delete(Key::Node(id));
     remnants::forget_node(edit, id);
-    Ok(Answer::Done)
 }
 
 pub(super) fn note_certificate(

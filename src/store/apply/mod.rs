@@ -87,9 +87,10 @@ impl Edit<'_> {
             Command::ReportNode { id, description, status, held_by } => {
                 nodes::report(self, *id, description.as_ref(), status, *held_by)
             }
-            Command::SetNode { id, index, availability, labels } => {
-                nodes::set(self, *id, *index, *availability, labels)
+            Command::SetNode { id, index, availability, labels, hostname } => {
+                nodes::set(self, *id, *index, *availability, labels, hostname.as_deref())
             }
+            Command::LeaveNode { id, wiped } => membership::leave(self, *id, *wiped),
             Command::AddToken { token, revoke } => membership::add_token(self, token, *revoke),
             Command::JoinNode { token, node } => membership::join(self, token, node),
             Command::SetRole { id, index, role } => membership::set_role(self, *id, *index, *role),

@@ -37,19 +37,34 @@ pub(super) fn report(
 ) -> Outcome {
     let node = find(edit, id)?;
     // Who left is not back because its last session did not know yet.
-    if node.status.has_left() || held_by.is_some() && held_by != node.status.dispatcher {
+    if node.has_left() || held_by.is_some() && held_by != node.status.dispatcher {
         return Ok(Answer::Done);
     }
-    let description = description.unwrap_or(&node.description);
-    if *description != node.description || *status != node.status {
+    let (description, renamed) = match description {
+        Some(said) => described(&node, said),
+        None => (node.description.clone(), node.renamed.clone()),
+    };
+    if description != node.description || renamed != node.renamed || *status != node.status {
         edit.put(Entity::Node(Arc::new(Node {
             meta: node.meta.changed(edit.at),
-            description: description.clone(),
+            description,
+            renamed,
             status: status.clone(),
             ..Node::clone(&node)
         })));
     }
     Ok(Answer::Done)
+}
+
+/// What a node says of itself, under the host name it joined with: services are placed by it. Another name is only noted.
+fn described(node: &Node, said: &NodeDescription) -> (NodeDescription, Option<String>) {
+    // A manager that founded or restored the cluster had no name to give if the kernel had none.
+    let fixed = &node.description.hostname;
+    if fixed.is_empty() || *fixed == said.hostname {
+        return (said.clone(), None);
+    }
+    let hostname = fixed.clone();
+    (NodeDescription { hostname, ..said.clone() }, Some(said.hostname.clone()))
 }
 
 pub(super) fn set(
@@ -58,15 +73,26 @@ pub(super) fn set(
     index: Option<u64>,
     availability: Availability,
     labels: &Labels,
+    hostname: Option<&str>,
 ) -> Outcome {
     let node = find(edit, id)?;
     check_index(index, node.meta.index)?;
     check_labels(labels).map_err(|error| Refusal::invalid(error.to_string()))?;
-    if availability != node.availability || *labels != node.labels {
+    let said = node.renamed.as_ref().unwrap_or(&node.description.hostname);
+    let hostname = hostname.unwrap_or(&node.description.hostname);
+    if availability != node.availability
+        || *labels != node.labels
+        || *hostname != node.description.hostname
+    {
         edit.put(Entity::Node(Arc::new(Node {
             meta: node.meta.changed(edit.at),
             availability,
             labels: labels.clone(),
+            description: NodeDescription {
+                hostname: hostname.to_owned(),
+                ..node.description.clone()
+            },
+            renamed: (said != hostname).then(|| said.clone()),
             ..Node::clone(&node)
         })));
     }

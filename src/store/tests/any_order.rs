@@ -93,6 +93,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             index,
             availability: Availability::Drain,
             labels: Labels::new(),
+            hostname: None,
         }),
     ]
 }

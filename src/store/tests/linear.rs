@@ -1,7 +1,7 @@
 //! Nobody gets what no live task of theirs refers to.
 
 use super::*;
-use crate::store::{Denied, Linear};
+use crate::store::{Change, Denied, Entity, Linear};
 
 fn running() -> Store {
     let mut store = Store::founded();
@@ -45,6 +45,19 @@ fn strangers_and_others_objects_get_nothing() {
     let unused = Denied::NoLiveTask { node: node_id(1), what: version(3) };
     assert_eq!(release(&store, node_id(1), 3), Err(unused));
     assert_eq!(release(&store, node_id(1), 8), Err(Denied::UnknownVersion(version(8))));
+}
+
+#[test]
+fn a_node_that_has_left_gets_nothing_though_its_row_and_its_task_are_there() {
+    let mut store = running();
+    store.change(TaskChange::Assign { id: task_id(1), node: node_id(1) });
+    assert_eq!(release(&store, node_id(1), 1), Ok(()));
+    let gone = Node {
+        standing: Standing::Left { at: Timestamp(0), wiped: false },
+        ..Node::clone(store.state.node_by_id(node_id(1)).unwrap())
+    };
+    store.state.replay(&Change::Put(Entity::Node(Arc::new(gone))));
+    assert_eq!(release(&store, node_id(1), 1), Err(Denied::UnknownNode(node_id(1))));
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use super::{Store, node, node_id, object_id, secret};
 use crate::kit::clock::Timestamp;
 use crate::model::{
+    Labels,
     cluster::Token,
     command::Command,
-    node::{NodeStatus, Role},
+    node::{Availability, NodeDescription, NodeState, NodeStatus, Role, Standing},
     object::Kind,
 };
 
@@ -136,4 +137,72 @@ fn what_was_removed_is_remembered_until_every_manager_has_dropped_it() {
         objects: vec![object_id(1), object_id(2)],
     });
     assert_eq!(store.state.destroyed().count(), 0);
+}
+
+#[test]
+fn who_has_left_is_a_member_no_longer_and_leaves_no_row_once_it_has_wiped() {
+    let mut store = managers(3);
+    let leave = |n: u8, wiped: bool| Command::LeaveNode { id: node_id(n), wiped };
+    let standing = |store: &Store, n: u8| store.state.node_by_id(node_id(n)).map(|it| it.standing);
+    store.refused(leave(2, false));
+    store.done(set(2, Role::Worker));
+    store.refused(leave(2, true));
+    store.done(leave(2, false));
+    assert!(store.state.member(node_id(2)).is_none());
+    // What others say of it brings it not back, and nothing makes it a manager.
+    let ready = node(2).status;
+    store.done(Command::ReportNode {
+        id: node_id(2),
+        description: None,
+        status: ready,
+        held_by: None,
+    });
+    store.refused(set(2, Role::Manager));
+    let row = store.state.node_by_id(node_id(2)).unwrap();
+    assert_eq!((row.status.state, row.has_left()), (NodeState::Down, true));
+    // A manager waits for its end in the Raft group, whichever comes first.
+    store.done(leave(2, true));
+    assert!(matches!(standing(&store, 2), Some(Standing::Left { wiped: true, .. })));
+    retire(&mut store, 2);
+    assert_eq!(standing(&store, 2), None);
+    assert!(store.state.cluster().unwrap().rekeying.due);
+    store.done(set(3, Role::Worker));
+    store.done(leave(3, false));
+    retire(&mut store, 3);
+    assert!(matches!(standing(&store, 3), Some(Standing::Left { wiped: false, .. })));
+    // Said twice, because the first answer was lost.
+    store.done(leave(3, true));
+    store.done(leave(3, true));
+    assert_eq!(standing(&store, 3), None);
+}
+
+#[test]
+fn only_an_operator_renames_a_node() {
+    let mut store = Store::founded();
+    let row = |store: &Store| store.state.node_by_id(node_id(1)).unwrap().clone();
+    let says = |name: &str| Command::ReportNode {
+        id: node_id(1),
+        description: Some(NodeDescription { hostname: name.into(), ..Default::default() }),
+        status: node(1).status,
+        held_by: None,
+    };
+    let name = |name: &str| Command::SetNode {
+        id: node_id(1),
+        index: None,
+        availability: Availability::Active,
+        labels: Labels::new(),
+        hostname: Some(name.into()),
+    };
+    let names = |store: &Store| {
+        let node = row(store);
+        (node.description.hostname.clone(), node.renamed.clone())
+    };
+    store.done(says("db"));
+    assert_eq!(names(&store), ("n1".into(), Some("db".into())));
+    store.done(name("other"));
+    assert_eq!(names(&store), ("other".into(), Some("db".into())));
+    store.done(name("db"));
+    assert_eq!(names(&store), ("db".into(), None));
+    store.done(says("db"));
+    assert_eq!(names(&store), ("db".into(), None));
 }

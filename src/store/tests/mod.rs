@@ -23,7 +23,7 @@ use crate::{
         Labels, Meta,
         cluster::{Cluster, ClusterSettings},
         command::{Command, Outcome, RequestId, Stamped, TaskChange},
-        node::{Availability, Node, NodeDescription, NodeState, NodeStatus, Role},
+        node::{Availability, Node, NodeDescription, NodeState, NodeStatus, Role, Standing},
         object::{Kind, VersionNumber},
         reference::{OnChange, Reference, Target, VersionPick},
         service::{ContainerSpec, Mode, ServiceSpec, TaskSpec},
@@ -119,6 +119,8 @@ fn node(n: u8) -> Node {
         availability: Availability::Active,
         labels: Labels::new(),
         description: NodeDescription { hostname: format!("n{n}"), ..NodeDescription::default() },
+        renamed: None,
+        standing: Standing::Member,
         status: NodeStatus {
             state: NodeState::Ready,
             message: String::new(),

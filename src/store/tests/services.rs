@@ -148,6 +148,7 @@ fn nodes_are_reported_on_and_set() {
         index,
         availability: Availability::Drain,
         labels: Labels::new(),
+        hostname: None,
     };
     assert_eq!(store.refused(set(Some(1))), "update out of sequence");
     store.done(set(Some(2)));

@@ -113,13 +113,17 @@ impl From<&Command> for v1::Command {
                     held_by: held_by.map(|id| id.to_string()).unwrap_or_default(),
                 })
             }
-            Command::SetNode { id, index, availability, labels } => {
+            Command::SetNode { id, index, availability, labels, hostname } => {
                 c::Command::SetNode(c::SetNode {
                     id: id.to_string(),
                     index: *index,
                     availability: availability.code(),
                     labels: labels.clone(),
+                    hostname: hostname.clone(),
                 })
+            }
+            Command::LeaveNode { id, wiped } => {
+                c::Command::LeaveNode(c::LeaveNode { id: id.to_string(), wiped: *wiped })
             }
             Command::AddToken { token, revoke } => {
                 c::Command::AddToken(c::AddToken { token: Some(token.into()), revoke: *revoke })
@@ -269,12 +273,18 @@ impl TryFrom<v1::Command> for Command {
                     held_by: maybe_parse(&held_by, "held_by")?,
                 }
             }
-            c::Command::SetNode(c::SetNode { id, index, availability, labels }) => Self::SetNode {
-                id: parse(&id, "id")?,
-                index,
-                availability: Availability::from_code(availability).at("availability")?,
-                labels,
-            },
+            c::Command::SetNode(c::SetNode { id, index, availability, labels, hostname }) => {
+                Self::SetNode {
+                    id: parse(&id, "id")?,
+                    index,
+                    availability: Availability::from_code(availability).at("availability")?,
+                    labels,
+                    hostname,
+                }
+            }
+            c::Command::LeaveNode(c::LeaveNode { id, wiped }) => {
+                Self::LeaveNode { id: parse(&id, "id")?, wiped }
+            }
             c::Command::AddToken(c::AddToken { token, revoke }) => {
                 Self::AddToken { token: convert(token, "token")?, revoke }
             }

@@ -8,7 +8,7 @@ use crate::{
     kit::clock::Timestamp,
     model::node::{
         Availability, CertificateStatus, ManagerStatus, Node, NodeDescription, NodeState,
-        NodeStatus, Role,
+        NodeStatus, Role, Standing,
     },
     wire::v1,
 };
@@ -140,10 +140,16 @@ impl From<&Node> for v1::NodeInfo {
             availability,
             labels,
             description,
+            renamed,
             status,
+            standing,
             manager,
             certificate,
         } = value;
+        let left = match *standing {
+            Standing::Member => None,
+            Standing::Left { at, wiped } => Some(v1::NodeLeft { at_ms: at.0, wiped }),
+        };
         Self {
             id: id.to_string(),
             meta: Some(meta.into()),
@@ -154,6 +160,8 @@ impl From<&Node> for v1::NodeInfo {
             status: Some(status.into()),
             manager: manager.as_ref().map(Into::into),
             certificate: certificate.as_ref().map(Into::into),
+            renamed: renamed.clone(),
+            left,
         }
     }
 }
@@ -171,7 +179,13 @@ impl TryFrom<v1::NodeInfo> for Node {
             status,
             manager,
             certificate,
+            renamed,
+            left,
         } = wire;
+        let standing = match left {
+            None => Standing::Member,
+            Some(v1::NodeLeft { at_ms, wiped }) => Standing::Left { at: Timestamp(at_ms), wiped },
+        };
         Ok(Self {
             id: parse(&id, "id")?,
             meta: convert(meta, "meta")?,
@@ -179,7 +193,9 @@ impl TryFrom<v1::NodeInfo> for Node {
             availability: Availability::from_code(availability).at("availability")?,
             labels,
             description: convert(description, "description")?,
+            renamed,
             status: convert(status, "status")?,
+            standing,
             manager: maybe(manager, "manager")?,
             certificate: maybe(certificate, "certificate")?,
         })

@@ -24,7 +24,7 @@ use crate::{
         destroyed::Destroyed,
         node::{
             Availability, CertificateStatus, ManagerStatus, NodeDescription, NodeState, NodeStatus,
-            Role,
+            Role, Standing,
         },
         object::{Kind, Version, VersionNumber},
         reference::{FileMode, OnChange, Owner, Reference, Target, VersionPick},
@@ -419,6 +419,11 @@ impl Draw {
         }
     }
 
+    fn standing(&mut self) -> Standing {
+        let left = Standing::Left { at: self.time(), wiped: self.below(2) == 0 };
+        self.pick(&[Standing::Member, left])
+    }
+
     fn availability(&mut self) -> Availability {
         self.pick(&[Availability::Active, Availability::Pause, Availability::Drain])
     }
@@ -431,7 +436,9 @@ impl Draw {
             availability: self.availability(),
             labels: self.labels(),
             description: self.description(),
+            renamed: self.maybe(Self::text),
             status: self.node_status(),
+            standing: self.standing(),
             manager: self.maybe(|d| ManagerStatus {
                 raft_id: d.u64(),
                 addr: d.text(),
@@ -563,7 +570,7 @@ impl Draw {
         let object = self.id(ObjectId::from_random);
         let service = self.id(ServiceId::from_random);
         let node = self.id(NodeId::from_random);
-        match self.below(30) {
+        match self.below(31) {
             0 => Command::Found { cluster: Box::new(self.cluster()), node: Box::new(self.node()) },
             1 => Command::CreateObject {
                 kind: self.kind(),
@@ -601,12 +608,14 @@ impl Draw {
                 index,
                 availability: self.availability(),
                 labels: self.labels(),
+                hostname: self.maybe(Self::text),
             },
             12 => Command::AddToken { token: self.token(), revoke: self.below(2) == 0 },
             13 => Command::JoinNode { token: self.digest(), node: Box::new(self.node()) },
             14 => Command::SetRole { id: node, index, role: self.role() },
             15 => Command::AdmitManager { id: node, addr: self.text() },
             16 => Command::RetireManager { id: node, raft_id: self.u64() },
+            30 => Command::LeaveNode { id: node, wiped: self.below(2) == 0 },
             17 => Command::RemoveNode { id: node, force: self.below(2) == 0 },
             18 => Command::NoteCertificate { id: node, certificate: self.certificate() },
             19 => Command::RotateAuthority {
