@@ -166,11 +166,10 @@ impl Drop for World {
             });
         });
         cleaner.join().unwrap();
-        rustix::mount::unmount(
-            self.run_dir.path().join("place"),
-            rustix::mount::UnmountFlags::DETACH,
-        )
-        .ok();
+        for mounted in std::fs::read_dir(self.run_dir.path().join("place")).into_iter().flatten() {
+            let flags = rustix::mount::UnmountFlags::DETACH;
+            rustix::mount::unmount(mounted.unwrap().path(), flags).ok();
+        }
     }
 }
 
@@ -650,8 +649,6 @@ async fn a_restarted_agent_finds_its_containers_and_their_files() {
     let stranger = DockerRuntime::new(&world.host, NodeId::random(), place);
     assert_eq!(stranger.held().await.unwrap(), []);
     drop(stranger);
-    rustix::mount::unmount(other.path().join("place"), rustix::mount::UnmountFlags::DETACH)
-        .unwrap();
 }
 
 #[tokio::test]

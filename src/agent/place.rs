@@ -1,37 +1,51 @@
-//! Puts payloads on the host for the docker runtime: one tmpfs, opaque names, every step by descriptor.
+//! Puts payloads on the host for the docker runtime: a tmpfs for each task, opaque names, every step by descriptor.
 //!
-//! The tmpfs hangs at `<run-dir>/place`, 0700 and root's. A task's files are `<task id>/0`, `/1`, …; their target paths
+//! A task's tmpfs hangs at `<run-dir>/place/<task id>`, 0700 and root's; its files are `0`, `1`, …, and their target paths
 //! are never used on the host. The engine binds them into the container one by one, so nobody needs to get
 //! through the directories above them.
+//!
+//! Whoever has CAP_SYS_ADMIN in a container can change the filesystem his files lie on, though not its mount here: turn it
+//! read-only, or make it larger. So no two tasks share one, and what an agent before us left is looked at before it is
+//! trusted.
 
 use crate::{
     crypto::plaintext::Plaintext,
     kit::{
         id::TaskId,
-        os::{Swap, Tmpfs, swap_is_on},
+        os::{Bound, Swap, Tmpfs, make_writable, swap_is_on},
     },
     model::reference::FileMode,
 };
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, Gid, Mode, OFlags, ResolveFlags, StatxFlags, Uid, fchmod, fchown, fstat,
-        fstatfs, ftruncate, mkdirat, openat2, statx, unlinkat,
+        AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, StatVfsMountFlags,
+        StatxAttributes, StatxFlags, Uid, fchmod, fchown, fstat, fstatfs, fstatvfs, ftruncate,
+        mkdirat, openat2, statat, statx, unlinkat,
     },
     io::Errno,
     mount::{MoveMountFlags, UnmountFlags, move_mount, unmount},
 };
 use std::{
+    collections::BTreeMap,
+    ffi::{CStr, CString},
     fs::File,
     io::{self, Write},
-    os::{fd::OwnedFd, unix::fs::FileExt},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::fs::FileExt,
+    },
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
-/// The tmpfs may fill at most this share of memory; payloads of all tasks of the node live there.
-const SIZE: &str = "25%";
+/// The files of all tasks of a node may fill this part of its memory: a quarter.
+const SHARE: u64 = 4;
 
 /// `statfs` calls a tmpfs so.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+/// Mounts on top of each other that are taken off one place before it counts as hopeless.
+const STACKED: usize = 64;
 
 /// Why files could not be put in place or taken away.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +56,10 @@ pub enum PlaceError {
     NotRoot { path: PathBuf },
     #[error("cannot use {path} for secrets: {reason}")]
     Unfit { path: PathBuf, reason: &'static str },
+    #[error(
+        "the files of all tasks of this node would take {wanted} bytes, more than a quarter of its memory ({most} bytes)"
+    )]
+    Full { wanted: u64, most: u64 },
     #[error("cannot {doing} {path}")]
     Io {
         doing: &'static str,
@@ -60,28 +78,52 @@ pub struct Placed<'a> {
     pub payload: &'a Plaintext,
 }
 
-/// The node's tmpfs of payloads.
+/// How the files of a task were found that an agent before us placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// As they were left; also a task without files.
+    Sound,
+    /// Somebody had changed their tmpfs, and it is again as it was made.
+    Mended(&'static str),
+    /// They are not what we placed. The container keeps what it has bound; nothing here is trusted for another start.
+    Spoiled(&'static str),
+}
+
+/// What an agent finds of the agents before it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct TakenOver {
+    /// Names of what was nobody's any more, and is gone now.
+    pub wiped: Vec<String>,
+    /// Tasks whose files were not as they had been left.
+    pub changed: Vec<(TaskId, Found)>,
+}
+
+/// The node's payloads: a directory with one tmpfs for each task.
 #[derive(Debug)]
 pub struct Place {
     path: PathBuf,
-    root: OwnedFd,
+    base: OwnedFd,
     swap: Swap,
+    /// What all tasks may take together, in bytes.
+    most: u64,
+    /// What each task's tmpfs may take.
+    taken: Mutex<BTreeMap<TaskId, u64>>,
 }
 
 impl Place {
-    /// Mounts the tmpfs at `<run_dir>/place`, or takes the one that an earlier run of the agent left there.
+    /// Makes `<run_dir>/place`, or takes the one that an earlier run of the agent left there.
     ///
     /// # Errors
-    /// [`PlaceError::NotRoot`]; `run_dir` is missing; something else is mounted there.
+    /// [`PlaceError::NotRoot`]; `run_dir` is missing; something is mounted there, or it belongs to somebody else.
     pub fn open(run_dir: &Path) -> Result<Self, PlaceError> {
-        let place = Self::mount(run_dir)?;
+        let place = Self::make(run_dir)?;
         if place.swap == Swap::Possible && swap_is_on() {
             warn_of_swap();
         }
         Ok(place)
     }
 
-    fn mount(run_dir: &Path) -> Result<Self, PlaceError> {
+    fn make(run_dir: &Path) -> Result<Self, PlaceError> {
         let path = run_dir.join("place");
         let io = |doing| {
             let path = path.clone();
@@ -92,26 +134,20 @@ impl Place {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(err) => return Err(io("make")(err)),
         }
-        let under = open_dir(&parent, "place", STRAIGHT).map_err(io("open"))?;
-        if let Some(found) = adopted(&under, &path)? {
-            return Ok(found);
+        let base = open_dir(&parent, "place", STRAIGHT).map_err(io("open"))?;
+        let unfit = |reason| Err(PlaceError::Unfit { path: path.clone(), reason });
+        if is_mount_root(&base).map_err(io("look at"))? {
+            return unfit("something is mounted there; unmount it");
         }
-        let (root, swap) = match Tmpfs::for_payloads(SIZE.to_owned()).make() {
-            Ok(made) => made,
-            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(PlaceError::NotRoot { path });
-            }
-            Err(err) => return Err(PlaceError::Io { doing: "mount a tmpfs at", path, err }),
-        };
-        move_mount(
-            &root,
-            "",
-            &under,
-            "",
-            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
-        )
-        .map_err(io("mount a tmpfs at"))?;
-        Ok(Self { path, root, swap })
+        let seen = fstat(&base).map_err(io("look at"))?;
+        if seen.st_uid != rustix::process::geteuid().as_raw() {
+            return unfit("it belongs to somebody else; remove it");
+        }
+        fchmod(&base, Mode::RWXU).map_err(io("set the mode of"))?;
+        // Tried now: without the right to mount no task would get its files.
+        let (_, swap) = tmpfs(&path, Bound::for_files([]))?;
+        let taken = Mutex::default();
+        Ok(Self { path, base, swap, most: memory() / SHARE, taken })
     }
 
     /// Whether the kernel may write payloads to a swap device; before Linux 6.4 it may.
@@ -119,47 +155,32 @@ impl Place {
         self.swap
     }
 
-    /// Writes a task's files and returns their paths on the host, in the same order. What the task had before is
-    /// wiped first, so a container that still binds it must be gone by then.
+    /// Writes a task's files into a tmpfs of its own and returns their paths on the host, in the same order. What the task
+    /// had before is wiped first, so a container that still binds it must be gone by then.
     ///
     /// # Errors
-    /// [`PlaceError::Io`], above all when the tmpfs is full; nothing of the task is left then.
+    /// [`PlaceError::Full`], [`PlaceError::Io`]; nothing of the task is left then.
     pub fn place(&self, task: TaskId, files: &[Placed<'_>]) -> Result<Vec<PathBuf>, PlaceError> {
         self.wipe(task)?;
-        let written = self.write(task, files);
+        let lengths = files.iter().map(|file| file.payload.len() as u64);
+        let bound = Bound::for_files(lengths);
+        self.reserve(task, bound.bytes)?;
+        let written = self.write(task, files, bound);
         if written.is_err() {
             self.wipe(task)?;
         }
         written
     }
 
-    /// Overwrites and removes a task's files. A task without files counts as wiped.
+    /// Overwrites a task's files and takes its tmpfs away. A task without files counts as wiped.
     ///
     /// # Errors
     /// [`PlaceError::Io`].
     pub fn wipe(&self, task: TaskId) -> Result<(), PlaceError> {
-        let path = self.path.join(task.as_str());
-        let io = |doing| {
-            let path = path.clone();
-            move |err: Errno| PlaceError::Io { doing, path, err: err.into() }
-        };
-        let dir = match open_dir(&self.root, task.as_str(), STRAIGHT) {
-            Ok(dir) => dir,
-            Err(Errno::NOENT) => return Ok(()),
-            Err(err) => return Err(io("open")(err)),
-        };
-        for name in names(&dir).map_err(io("list"))? {
-            let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-            if let Ok(file) = openat2(&dir, &name, flags, Mode::empty(), STRAIGHT) {
-                overwrite(&File::from(file)).map_err(|err| PlaceError::Io {
-                    doing: "wipe",
-                    path: path.clone(),
-                    err,
-                })?;
-            }
-            unlinkat(&dir, &name, AtFlags::empty()).map_err(io("empty"))?;
-        }
-        unlinkat(&self.root, task.as_str(), AtFlags::REMOVEDIR).map_err(io("remove"))
+        let name = CString::new(task.as_str()).expect("an id has no zero byte");
+        self.clear(&name)?;
+        self.taken().remove(&task);
+        Ok(())
     }
 
     /// The tasks that have files here.
@@ -167,52 +188,70 @@ impl Place {
     /// # Errors
     /// [`PlaceError::Io`].
     pub fn held(&self) -> Result<Vec<TaskId>, PlaceError> {
-        let listed = open_dir(&self.root, ".", STRAIGHT).and_then(|root| names(&root));
-        let mut tasks: Vec<TaskId> = listed
-            .map_err(|err| PlaceError::Io {
-                doing: "list",
-                path: self.path.clone(),
-                err: err.into(),
-            })?
-            .iter()
-            .filter_map(|name| name.parse().ok())
-            .collect();
+        let mut tasks: Vec<TaskId> = self.names()?.iter().filter_map(|name| task(name)).collect();
         tasks.sort();
         Ok(tasks)
     }
 
-    /// Wipes the files of every task that `keep` does not know; returns those tasks.
+    /// Takes over what an agent before us left: wipes what is of no task that `keep` knows, and looks at the files of the
+    /// others, whose containers may have had the right to change what they lie on. No file of theirs is touched.
     ///
     /// # Errors
-    /// [`PlaceError::Io`] of the first that could not be wiped.
-    pub fn wipe_strangers(&self, keep: impl Fn(TaskId) -> bool) -> Result<Vec<TaskId>, PlaceError> {
-        let strangers: Vec<TaskId> = self.held()?.into_iter().filter(|task| !keep(*task)).collect();
-        strangers.iter().try_for_each(|task| self.wipe(*task))?;
-        Ok(strangers)
+    /// [`PlaceError::Io`] of the first that could not be wiped or looked at; the others were.
+    pub fn take_over(&self, keep: impl Fn(TaskId) -> bool) -> Result<TakenOver, PlaceError> {
+        let (mut over, mut trouble) = (TakenOver::default(), None);
+        for name in self.names()? {
+            let found = match task(&name).filter(|task| keep(*task)) {
+                Some(task) => self.look(task, &name).map(|found| {
+                    if found != Found::Sound {
+                        over.changed.push((task, found));
+                    }
+                }),
+                None => {
+                    self.clear(&name).map(|()| over.wiped.push(name.to_string_lossy().into_owned()))
+                }
+            };
+            trouble = trouble.or(found.err());
+        }
+        trouble.map_or(Ok(over), Err)
     }
 
-    /// Wipes everything and takes the tmpfs away: the node leaves its cluster.
+    /// Wipes everything and takes the directory away: the node leaves its cluster.
     ///
     /// # Errors
     /// [`PlaceError::Io`].
     pub fn leave(self) -> Result<(), PlaceError> {
-        self.wipe_strangers(|_| false)?;
-        let Self { path, root, swap: _ } = self;
-        drop(root);
-        unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).map_err(|err| {
-            PlaceError::Io { doing: "unmount", path: path.clone(), err: err.into() }
-        })?;
+        self.take_over(|_| false)?;
+        let Self { path, base, swap: _, most: _, taken: _ } = self;
+        drop(base);
         std::fs::remove_dir(&path).map_err(|err| PlaceError::Io { doing: "remove", path, err })
     }
 
-    fn write(&self, task: TaskId, files: &[Placed<'_>]) -> Result<Vec<PathBuf>, PlaceError> {
+    fn reserve(&self, task: TaskId, bytes: u64) -> Result<(), PlaceError> {
+        let mut taken = self.taken();
+        let wanted = taken.values().sum::<u64>() + bytes;
+        if wanted > self.most {
+            return Err(PlaceError::Full { wanted, most: self.most });
+        }
+        taken.insert(task, bytes);
+        Ok(())
+    }
+
+    /// Mounted only once it is whole: whoever finds it here finds everything in it.
+    fn write(
+        &self,
+        task: TaskId,
+        files: &[Placed<'_>],
+        bound: Bound,
+    ) -> Result<Vec<PathBuf>, PlaceError> {
         let home = self.path.join(task.as_str());
         let io = |doing| {
             let path = home.clone();
             move |err: Errno| PlaceError::Io { doing, path, err: err.into() }
         };
-        mkdirat(&self.root, task.as_str(), Mode::RWXU).map_err(io("make"))?;
-        let dir = open_dir(&self.root, task.as_str(), STRAIGHT).map_err(io("open"))?;
+        let (mount, _) = tmpfs(&home, bound)?;
+        // The mount's own descriptor is one for paths only.
+        let dir = open_dir(&mount, ".", STRAIGHT).map_err(io("open"))?;
         let mut paths = Vec::with_capacity(files.len());
         for (number, file) in files.iter().enumerate() {
             let name = number.to_string();
@@ -233,7 +272,135 @@ impl Place {
                 .map_err(io("set the mode of a file in"))?;
             paths.push(home.join(name));
         }
+        mkdirat(&self.base, task.as_str(), Mode::RWXU).map_err(io("make"))?;
+        let under = open_dir(&self.base, task.as_str(), STRAIGHT).map_err(io("open"))?;
+        move_mount(
+            &mount,
+            "",
+            &under,
+            "",
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+        )
+        .map_err(io("mount a tmpfs at"))?;
         Ok(paths)
+    }
+
+    /// Takes away whatever lies under a name: a task's tmpfs, the directory it hung at, or what nobody should have put there.
+    fn clear(&self, name: &CStr) -> Result<(), PlaceError> {
+        let path = self.path.join(name.to_string_lossy().as_ref());
+        let io = |doing| {
+            let path = path.clone();
+            move |err: Errno| PlaceError::Io { doing, path, err: err.into() }
+        };
+        for _ in 0..STACKED {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let top = match openat2(&self.base, name, flags, Mode::empty(), STRAIGHT) {
+                Ok(top) => top,
+                Err(Errno::NOENT) => return Ok(()),
+                Err(err) => return Err(io("open")(err)),
+            };
+            let seen = fstat(&top).map_err(io("look at"))?;
+            let is_dir = FileType::from_raw_mode(seen.st_mode) == FileType::Directory;
+            if !is_mount_root(&top).map_err(io("look at"))? {
+                if !is_dir {
+                    return unlinkat(&self.base, name, AtFlags::empty()).map_err(io("remove"));
+                }
+                empty(&top).map_err(|err| PlaceError::Io {
+                    doing: "empty",
+                    path: path.clone(),
+                    err,
+                })?;
+                return unlinkat(&self.base, name, AtFlags::REMOVEDIR).map_err(io("remove"));
+            }
+            if is_dir && fstatfs(&top).map_err(io("look at"))?.f_type == TMPFS_MAGIC {
+                let wiped = ensure_writable(&top).and_then(|_| empty(&top));
+                if let Err(error) = wiped {
+                    // Its pages go back to the kernel with the last mount of it, though not as zeros.
+                    tracing::warn!(path = %path.display(), %error, "cannot overwrite files; unmounting them");
+                }
+            }
+            // The last part of the path is no link of /proc, so the flag means what it says.
+            let base = format!("/proc/self/fd/{}", self.base.as_raw_fd());
+            unmount(
+                Path::new(&base).join(name.to_string_lossy().as_ref()),
+                UnmountFlags::DETACH | UnmountFlags::NOFOLLOW,
+            )
+            .map_err(io("unmount"))?;
+        }
+        Err(PlaceError::Unfit { path, reason: "too much is mounted there; unmount it" })
+    }
+
+    /// Looks at the files of a task whose container is here.
+    fn look(&self, task: TaskId, name: &CStr) -> Result<Found, PlaceError> {
+        let path = self.path.join(task.as_str());
+        let io = |doing| {
+            let path = path.clone();
+            move |err: Errno| PlaceError::Io { doing, path, err: err.into() }
+        };
+        let dir = match open_dir(&self.base, name, STRAIGHT) {
+            Ok(dir) => dir,
+            Err(Errno::NOTDIR | Errno::LOOP) => return Ok(Found::Spoiled("it is no directory")),
+            Err(err) => return Err(io("open")(err)),
+        };
+        if !is_mount_root(&dir).map_err(io("look at"))? {
+            return Ok(Found::Spoiled("its tmpfs is not mounted any more"));
+        }
+        if fstatfs(&dir).map_err(io("look at"))?.f_type != TMPFS_MAGIC {
+            return Ok(Found::Spoiled("another filesystem is mounted over it"));
+        }
+        let seen = fstat(&dir).map_err(io("look at"))?;
+        if seen.st_uid != rustix::process::geteuid().as_raw() || seen.st_mode & 0o777 != 0o700 {
+            return Ok(Found::Spoiled("its tmpfs is not root's alone"));
+        }
+        let quiet =
+            StatVfsMountFlags::NOSUID | StatVfsMountFlags::NODEV | StatVfsMountFlags::NOEXEC;
+        let stat = fstatvfs(&dir).map_err(io("look at"))?;
+        if !stat.f_flag.contains(quiet) {
+            return Ok(Found::Spoiled("its tmpfs allows devices or programs"));
+        }
+        let mut lengths = Vec::new();
+        for name in names(&dir).map_err(io("list"))? {
+            let file = statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(io("look at"))?;
+            let is_ours = name.to_bytes().iter().all(u8::is_ascii_digit)
+                && FileType::from_raw_mode(file.st_mode) == FileType::RegularFile;
+            if !is_ours {
+                return Ok(Found::Spoiled("its tmpfs holds what was not placed there"));
+            }
+            lengths.push(u64::try_from(file.st_size).unwrap_or(0));
+        }
+        let bound = Bound::for_files(lengths);
+        self.taken().insert(task, bound.bytes);
+        match ensure_writable(&dir) {
+            Ok(false) => {}
+            Ok(true) => return Ok(Found::Mended("somebody had made its tmpfs read-only")),
+            Err(_) => return Ok(Found::Spoiled("its tmpfs is read-only and stays so")),
+        }
+        let is_bounded = bound.holds(&dir).map_err(|err| PlaceError::Io {
+            doing: "look at",
+            path: path.clone(),
+            err,
+        })?;
+        if is_bounded {
+            return Ok(Found::Sound);
+        }
+        Ok(match bound.impose(&dir) {
+            Ok(()) => Found::Mended("somebody had made its tmpfs larger"),
+            Err(_) => Found::Spoiled("its tmpfs is larger than it was made and stays so"),
+        })
+    }
+
+    fn names(&self) -> Result<Vec<CString>, PlaceError> {
+        let listed = open_dir(&self.base, ".", STRAIGHT).and_then(|base| names(&base));
+        listed.map_err(|err| PlaceError::Io {
+            doing: "list",
+            path: self.path.clone(),
+            err: err.into(),
+        })
+    }
+
+    fn taken(&self) -> std::sync::MutexGuard<'_, BTreeMap<TaskId, u64>> {
+        // A map of numbers is whole whatever its holder died of.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -277,64 +444,83 @@ fn fill_with_zeros(file: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// A task's tmpfs, attached nowhere yet.
+fn tmpfs(path: &Path, bound: Bound) -> Result<(OwnedFd, Swap), PlaceError> {
+    Tmpfs::for_payloads(bound).make().map_err(|err| match err.kind() {
+        io::ErrorKind::PermissionDenied => PlaceError::NotRoot { path: path.to_owned() },
+        _ => PlaceError::Io { doing: "make a tmpfs for", path: path.to_owned(), err },
+    })
+}
+
+/// All memory of the machine, in bytes.
+fn memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}
+
+/// The task a name is the id of.
+fn task(name: &CStr) -> Option<TaskId> {
+    name.to_str().ok()?.parse().ok()
+}
+
+/// Turns a tmpfs that was made read-only back; false if it was not.
+fn ensure_writable(root: &OwnedFd) -> io::Result<bool> {
+    let is_read_only =
+        || fstatvfs(root).map(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY));
+    if !is_read_only()? {
+        return Ok(false);
+    }
+    make_writable(root)?;
+    if is_read_only()? { Err(Errno::ROFS.into()) } else { Ok(true) }
+}
+
+/// Overwrites and removes the files of a directory, and folders in it that are empty.
+fn empty(dir: &OwnedFd) -> io::Result<()> {
+    let dir = open_dir(dir, ".", STRAIGHT)?;
+    for name in names(&dir)? {
+        let seen = statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let how = match FileType::from_raw_mode(seen.st_mode) {
+            FileType::Directory => AtFlags::REMOVEDIR,
+            FileType::RegularFile => {
+                let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+                let file = openat2(&dir, &name, flags, Mode::empty(), STRAIGHT)?;
+                overwrite(&File::from(file))?;
+                AtFlags::empty()
+            }
+            _ => AtFlags::empty(),
+        };
+        unlinkat(&dir, &name, how)?;
+    }
+    Ok(())
+}
+
 /// No way out of the directory and no links on the way.
 const STRAIGHT: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 fn open_dir(
-    at: impl std::os::fd::AsFd,
+    at: impl AsFd,
     path: impl rustix::path::Arg,
     resolve: ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
     openat2(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
-fn names(dir: &OwnedFd) -> Result<Vec<String>, Errno> {
+fn names(dir: &OwnedFd) -> Result<Vec<CString>, Errno> {
     let mut found = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
-        let name = entry.file_name().to_string_lossy();
-        if name != "." && name != ".." {
-            found.push(name.into_owned());
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            found.push(name.to_owned());
         }
     }
     Ok(found)
 }
 
-/// The place itself, if `dir` is already the root of a tmpfs of ours.
-fn adopted(dir: &OwnedFd, path: &Path) -> Result<Option<Place>, PlaceError> {
-    let io =
-        |err: Errno| PlaceError::Io { doing: "look at", path: path.to_owned(), err: err.into() };
-    let seen = statx(dir, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).map_err(io)?;
-    if !seen.stx_attributes.contains(rustix::fs::StatxAttributes::MOUNT_ROOT) {
-        return Ok(None);
-    }
-    let unfit = |reason| Err(PlaceError::Unfit { path: path.to_owned(), reason });
-    if fstatfs(dir).map_err(io)?.f_type != TMPFS_MAGIC {
-        return unfit("something that is no tmpfs is mounted there; unmount it");
-    }
-    if seen.stx_uid != rustix::process::geteuid().as_raw() || seen.stx_mode & 0o777 != 0o700 {
-        return unfit("the tmpfs there is not root's alone; unmount it");
-    }
-    let root = dir.try_clone().map_err(|err| PlaceError::Io {
-        doing: "hold",
-        path: path.to_owned(),
-        err,
-    })?;
-    let swap = if mount_options(path).is_some_and(|options| options.contains("noswap")) {
-        Swap::Never
-    } else {
-        Swap::Possible
-    };
-    Ok(Some(Place { path: path.to_owned(), root, swap }))
-}
-
-/// The superblock's options of what is mounted at `path`, as `/proc/self/mountinfo` has them.
-fn mount_options(path: &Path) -> Option<String> {
-    let path = std::fs::canonicalize(path).ok()?;
-    let text = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let line = text.lines().rfind(|line| line.split(' ').nth(4).map(Path::new) == Some(&path))?;
-    Some(line.rsplit(' ').next()?.to_owned())
+fn is_mount_root(fd: impl AsFd) -> Result<bool, Errno> {
+    let seen = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+    Ok(seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 #[cfg(test)]
@@ -363,10 +549,27 @@ mod tests {
             self.place.as_ref().unwrap()
         }
 
-        fn is_mounted(&self) -> bool {
-            let path = self.dir.path().join("place");
+        fn path(&self, task: TaskId) -> PathBuf {
+            self.dir.path().join("place").join(task.as_str())
+        }
+
+        fn mounts(&self) -> usize {
             let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-            text.lines().any(|line| line.split(' ').nth(4) == path.to_str())
+            let points = text.lines().filter_map(|line| line.split(' ').nth(4));
+            points.filter(|point| Path::new(point).starts_with(self.dir.path())).count()
+        }
+
+        /// What a container with CAP_SYS_ADMIN may do to the filesystem its file lies on.
+        fn remount(&self, task: TaskId, options: &str) {
+            let file = self.path(task).join("0");
+            let script = format!(
+                "touch {0}/bound && mount --bind {1} {0}/bound && mount -o remount,{options} {0}/bound; \
+                 umount {0}/bound; rm {0}/bound",
+                self.dir.path().display(),
+                file.display()
+            );
+            let done = std::process::Command::new("sh").args(["-ec", &script]).output().unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         }
     }
 
@@ -422,7 +625,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restarted_agent_takes_over_the_mounted_place() {
+    fn a_restarted_agent_takes_over_the_files_of_its_tasks_and_wipes_the_others() {
         let home = Home::new();
         let (kept, stranger) = (TaskId::random(), TaskId::random());
         let secret = Plaintext::new(b"x".to_vec());
@@ -430,23 +633,113 @@ mod tests {
         home.place().place(stranger, &[file(&secret, 0, 0o400)]).unwrap();
         let again = Place::open(home.dir.path()).unwrap();
         assert_eq!(again.swap(), home.place().swap());
-        assert_eq!(again.wipe_strangers(|task| task == kept).unwrap(), [stranger]);
+        let over = again.take_over(|task| task == kept).unwrap();
+        assert_eq!(over, TakenOver { wiped: vec![stranger.to_string()], changed: Vec::new() });
         assert_eq!(home.place().held().unwrap(), [kept]);
+        assert_eq!(std::fs::read(home.path(kept).join("0")).unwrap(), b"x");
+        assert_eq!(home.mounts(), 1);
     }
 
     #[test]
-    fn leaving_takes_files_and_mount_away() {
+    fn each_task_has_a_tmpfs_of_its_own_with_room_for_its_files_and_little_more() {
+        let home = Home::new();
+        let (one, other) = (TaskId::random(), TaskId::random());
+        let secret = Plaintext::new(vec![b'x'; 500_000]);
+        home.place().place(one, &[file(&secret, 0, 0o400)]).unwrap();
+        home.place().place(other, &[file(&secret, 0, 0o400), file(&secret, 0, 0o400)]).unwrap();
+        let stat = |task| rustix::fs::statvfs(home.path(task)).unwrap();
+        assert_ne!(stat(one).f_fsid, stat(other).f_fsid);
+        let bytes = stat(one).f_blocks * stat(one).f_frsize;
+        assert!((1_000_000..1_300_000).contains(&bytes), "{bytes}");
+        assert!((2..32).contains(&stat(one).f_files), "{}", stat(one).f_files);
+        let quiet =
+            StatVfsMountFlags::NOSUID | StatVfsMountFlags::NODEV | StatVfsMountFlags::NOEXEC;
+        assert!(stat(one).f_flag.contains(quiet));
+    }
+
+    #[test]
+    fn a_task_that_makes_its_filesystem_read_only_stops_nobody_and_is_wiped_all_the_same() {
+        let home = Home::new();
+        let (hostile, other) = (TaskId::random(), TaskId::random());
+        let secret = Plaintext::new(b"hush".to_vec());
+        home.place().place(hostile, &[file(&secret, 0, 0o400)]).unwrap();
+        home.remount(hostile, "ro");
+        home.place().place(other, &[file(&secret, 0, 0o400)]).unwrap();
+        let open = File::open(home.path(hostile).join("0")).unwrap();
+
+        let again = Place::open(home.dir.path()).unwrap();
+        let over = again.take_over(|_| true).unwrap();
+        let mended = Found::Mended("somebody had made its tmpfs read-only");
+        assert_eq!(over.changed, [(hostile, mended)]);
+        assert_eq!(std::fs::read(home.path(hostile).join("0")).unwrap(), b"hush", "it keeps it");
+        home.remount(hostile, "size=1g");
+        let over = again.take_over(|_| true).unwrap();
+        let mended = Found::Mended("somebody had made its tmpfs larger");
+        assert_eq!(over.changed, [(hostile, mended)]);
+        assert_eq!(again.take_over(|_| true).unwrap(), TakenOver::default());
+
+        home.remount(hostile, "ro");
+        again.wipe(hostile).unwrap();
+        assert_eq!(open.metadata().unwrap().len(), 0);
+        assert_eq!(home.mounts(), 1);
+    }
+
+    #[test]
+    fn what_is_not_as_it_was_placed_is_said_and_goes_with_its_task() {
+        let home = Home::new();
+        let secret = Plaintext::new(b"x".to_vec());
+        let tasks: [TaskId; 4] = std::array::from_fn(|_| TaskId::random());
+        for task in tasks {
+            home.place().place(task, &[file(&secret, 0, 0o400)]).unwrap();
+        }
+        let over = |task, kind: &str, options: &str| {
+            let path = home.path(task);
+            let args = ["-t", kind, "-o", options, "none", path.to_str().unwrap()];
+            let done = std::process::Command::new("mount").args(args).status().unwrap();
+            assert!(done.success());
+        };
+        over(tasks[0], "ramfs", "mode=700");
+        over(tasks[1], "tmpfs", "mode=777");
+        unmount(home.path(tasks[2]), UnmountFlags::DETACH).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", home.path(tasks[3]).join("1")).unwrap();
+        let found = home.place().take_over(|_| true).unwrap().changed;
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert!(found.iter().all(|(_, found)| matches!(found, Found::Spoiled(_))), "{found:?}");
+        for task in tasks {
+            home.place().wipe(task).unwrap();
+        }
+        assert_eq!(home.mounts(), 0);
+        assert_eq!(home.place().held().unwrap(), []);
+    }
+
+    #[test]
+    fn all_tasks_together_may_not_take_the_nodes_memory() {
+        let mut home = Home::new();
+        home.place.as_mut().unwrap().most = 2_500_000;
+        let secret = Plaintext::new(vec![b'x'; 500_000]);
+        let tasks: [TaskId; 3] = std::array::from_fn(|_| TaskId::random());
+        for task in [tasks[0], tasks[1], tasks[1]] {
+            home.place().place(task, &[file(&secret, 0, 0o400)]).unwrap();
+        }
+        let error = home.place().place(tasks[2], &[file(&secret, 0, 0o400)]).unwrap_err();
+        assert!(matches!(error, PlaceError::Full { .. }), "{error}");
+        home.place().wipe(tasks[0]).unwrap();
+        home.place().place(tasks[2], &[file(&secret, 0, 0o400)]).unwrap();
+    }
+
+    #[test]
+    fn leaving_takes_files_and_mounts_away() {
         let mut home = Home::new();
         let secret = Plaintext::new(b"x".to_vec());
         home.place().place(TaskId::random(), &[file(&secret, 0, 0o400)]).unwrap();
-        assert!(home.is_mounted());
+        assert_eq!(home.mounts(), 1);
         home.place.take().unwrap().leave().unwrap();
-        assert!(!home.is_mounted());
+        assert_eq!(home.mounts(), 0);
         assert!(!home.dir.path().join("place").exists());
     }
 
     #[test]
-    fn a_link_in_the_way_is_not_followed() {
+    fn a_link_or_a_mount_in_the_way_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("place")).unwrap();
@@ -455,12 +748,21 @@ mod tests {
 
         let home = Home::new();
         let task = TaskId::random();
-        let inside = home.dir.path().join("place").join(task.as_str());
-        std::os::unix::fs::symlink(elsewhere.path(), &inside).unwrap();
         std::fs::write(elsewhere.path().join("0"), "mine").unwrap();
-        home.place().wipe(task).unwrap_err();
+        for name in [task.as_str(), "stray"] {
+            std::os::unix::fs::symlink(elsewhere.path(), home.dir.path().join("place").join(name))
+                .unwrap();
+        }
+        home.place().wipe(task).unwrap();
+        assert_eq!(home.place().take_over(|_| true).unwrap().wiped, ["stray"]);
         assert_eq!(std::fs::read(elsewhere.path().join("0")).unwrap(), b"mine");
-        std::fs::remove_file(inside).unwrap();
+
+        let base = home.dir.path().join("place");
+        rustix::mount::mount_bind(elsewhere.path(), &base).unwrap();
+        let error = Place::open(home.dir.path()).unwrap_err();
+        assert!(matches!(error, PlaceError::Unfit { .. }), "{error:?}");
+        unmount(&base, UnmountFlags::DETACH).unwrap();
+        assert_eq!(std::fs::read(elsewhere.path().join("0")).unwrap(), b"mine");
     }
 
     #[test]

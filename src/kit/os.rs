@@ -13,8 +13,8 @@ use rustix::{
     fs::Mode,
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
-        fsconfig_set_string, fsmount, fsopen,
+        FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, fsconfig_create,
+        fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick,
     },
     process::{
         DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, WaitOptions, getrlimit, pidfd_open,
@@ -342,6 +342,8 @@ pub async fn ended(process: OwnedFd) -> io::Result<()> {
 pub struct Tmpfs {
     /// As the `size` mount option: `64m`, `25%`, a number of bytes.
     pub size: String,
+    /// Files and directories it may hold; the kernel's own bound if none is given.
+    pub inodes: Option<u64>,
     pub mode: Mode,
     /// `nosuid`, `nodev` and `noexec` as the caller needs them.
     pub attributes: MountAttrFlags,
@@ -351,9 +353,10 @@ pub struct Tmpfs {
 
 impl Tmpfs {
     /// For payloads: never swapped where the kernel can promise it, no devices, no set-id bits, no programs.
-    pub fn for_payloads(size: String) -> Self {
+    pub fn for_payloads(bound: Bound) -> Self {
         Self {
-            size,
+            size: bound.bytes.to_string(),
+            inodes: Some(bound.inodes),
             mode: Mode::RWXU,
             attributes: MountAttrFlags::MOUNT_ATTR_NOSUID
                 | MountAttrFlags::MOUNT_ATTR_NODEV
@@ -371,6 +374,9 @@ impl Tmpfs {
         let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_set_string(&context, "source", "secretd")?;
         fsconfig_set_string(&context, "size", &self.size)?;
+        if let Some(inodes) = self.inodes {
+            fsconfig_set_string(&context, "nr_inodes", inodes.to_string())?;
+        }
         fsconfig_set_string(&context, "mode", format!("{:o}", self.mode.bits()))?;
         let swap = match self.noswap.then(|| fsconfig_set_flag(&context, "noswap")) {
             Some(Ok(())) => Swap::Never,
@@ -380,6 +386,64 @@ impl Tmpfs {
         fsconfig_create(&context)?;
         Ok((fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, self.attributes)?, swap))
     }
+}
+
+/// How much a tmpfs for payloads may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    pub bytes: u64,
+    pub inodes: u64,
+}
+
+impl Bound {
+    /// Fits files of these lengths, with room for a second version of each.
+    pub fn for_files(lengths: impl IntoIterator<Item = u64>) -> Self {
+        let page = rustix::param::page_size() as u64;
+        let (mut pages, mut files) = (0_u64, 0_u64);
+        for length in lengths {
+            pages = pages.saturating_add(length.div_ceil(page) + 1);
+            files += 1;
+        }
+        Self {
+            bytes: pages.saturating_mul(2).saturating_add(16).saturating_mul(page),
+            inodes: 2 * files + 8,
+        }
+    }
+
+    /// Whether the tmpfs with this root may hold no more. Without any bound the kernel says zero.
+    ///
+    /// # Errors
+    /// Whatever the kernel says.
+    pub fn holds(self, root: impl AsFd) -> io::Result<bool> {
+        let stat = rustix::fs::fstatvfs(root)?;
+        let bytes = stat.f_blocks.saturating_mul(stat.f_frsize);
+        Ok((1..=self.bytes).contains(&bytes) && (1..=self.inodes).contains(&stat.f_files))
+    }
+
+    /// Bounds the tmpfs with this root, whatever its bounds were.
+    ///
+    /// # Errors
+    /// `EINVAL` if it holds more already; `EPERM` without the right.
+    pub fn impose(self, root: impl AsFd) -> io::Result<()> {
+        let context = pick(root)?;
+        fsconfig_set_string(&context, "size", self.bytes.to_string())?;
+        fsconfig_set_string(&context, "nr_inodes", self.inodes.to_string())?;
+        Ok(fsconfig_reconfigure(&context)?)
+    }
+}
+
+/// Makes the filesystem with this root writable, whoever made it read-only; mounts of it may still be.
+///
+/// # Errors
+/// `EPERM` without the right; before Linux 5.2 `ENOSYS`.
+pub fn make_writable(root: impl AsFd) -> io::Result<()> {
+    let context = pick(root)?;
+    fsconfig_set_flag(&context, "rw")?;
+    Ok(fsconfig_reconfigure(&context)?)
+}
+
+fn pick(root: impl AsFd) -> Result<OwnedFd, Errno> {
+    fspick(root, "", FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC)
 }
 
 /// Whether the kernel may write a tmpfs's pages to a swap device.

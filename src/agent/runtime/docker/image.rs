@@ -6,10 +6,7 @@ use super::{
     tar::{Entry, first_entry},
     users::Users,
 };
-use crate::{
-    agent::runtime::RuntimeError,
-    kit::id::{NodeId, TaskId},
-};
+use crate::{agent::runtime::RuntimeError, kit::id::NodeId};
 use bollard::{
     Docker,
     models::ContainerCreateBody,
@@ -121,7 +118,7 @@ impl Known {
         if let Some(users) = self.0.lock().expect("no panic while held").get(&image.id) {
             return Ok(Arc::clone(users));
         }
-        let probe = format!("secretd-probe-{}", TaskId::random());
+        let probe = labels::probe_name();
         let body = ContainerCreateBody {
             image: Some(image.id.clone()),
             entrypoint: Some(vec!["/never-started".to_owned()]),

@@ -20,7 +20,7 @@ use super::{
     RuntimeError, turns::Turns,
 };
 use crate::{
-    agent::place::{Place, Placed},
+    agent::place::{Found, Place, Placed, TakenOver},
     crypto::plaintext::Plaintext,
     kit::{
         chain::chain,
@@ -30,7 +30,7 @@ use crate::{
 };
 use bollard::{
     Docker,
-    models::{ContainerState as EngineState, ContainerStateStatusEnum},
+    models::{ContainerState as EngineState, ContainerStateStatusEnum, ContainerSummary},
     query_parameters::{
         CreateContainerOptions, InspectContainerOptions, ListContainersOptions, LogsOptions,
         RemoveContainerOptions, StartContainerOptions, StopContainerOptions, WaitContainerOptions,
@@ -86,7 +86,10 @@ impl DockerRuntime {
             return Ok(id);
         }
         let found = self.list(docker, &format!("{}={task}", labels::TASK)).await?;
-        let id = found.into_iter().find_map(|c| c.id).ok_or(RuntimeError::Gone)?;
+        let ours = |found: &ContainerSummary| {
+            labels::recognise(found, self.node) == Some(labels::Ours::Task(task))
+        };
+        let id = found.into_iter().filter(ours).find_map(|c| c.id).ok_or(RuntimeError::Gone)?;
         self.remember(task, &id);
         Ok(id)
     }
@@ -104,7 +107,7 @@ impl DockerRuntime {
         &self,
         docker: &Docker,
         label: &str,
-    ) -> Result<Vec<bollard::models::ContainerSummary>, RuntimeError> {
+    ) -> Result<Vec<ContainerSummary>, RuntimeError> {
         let options = ListContainersOptions {
             all: true,
             filters: Some(HashMap::from([("label".to_owned(), vec![label.to_owned()])])),
@@ -262,12 +265,16 @@ impl Runtime for DockerRuntime {
         let label = format!("{}={}", labels::NODE, self.node);
         let mut ours = Vec::new();
         for found in self.list(&docker, &label).await? {
-            let labels = found.labels.unwrap_or_default();
+            let ours_as = labels::recognise(&found, self.node);
             let Some(id) = found.id else { continue };
-            if labels.contains_key(labels::PROBE) {
-                self.delete(&docker, &id).await?;
-            } else if let Some(task) = labels.get(labels::TASK).and_then(|t| t.parse().ok()) {
-                ours.push((task, id));
+            match ours_as {
+                Some(labels::Ours::Probe) => self.delete(&docker, &id).await?,
+                Some(labels::Ours::Task(task)) => ours.push((task, id)),
+                None => tracing::warn!(
+                    container = id,
+                    names = ?found.names.unwrap_or_default(),
+                    "a container has our labels but not a name of ours: left alone"
+                ),
             }
         }
         let inspected: Vec<Option<Held>> = stream::iter(ours)
@@ -290,10 +297,28 @@ impl Runtime for DockerRuntime {
         held.sort_by_key(|h| h.task);
         let known: Vec<TaskId> = held.iter().map(|h| h.task).collect();
         let place = Arc::clone(&self.place);
-        let wiped =
-            blocking(move || place.wipe_strangers(|task| known.binary_search(&task).is_ok())).await;
-        if let Err(error) = wiped {
-            tracing::warn!(error = %chain(&error), "cannot wipe files that no container uses");
+        let over =
+            blocking(move || place.take_over(|task| known.binary_search(&task).is_ok())).await;
+        match over {
+            Ok(TakenOver { wiped, changed }) => {
+                for name in wiped {
+                    tracing::info!(name, "wiped files that no container uses");
+                }
+                for (task, found) in changed {
+                    match found {
+                        Found::Sound => {}
+                        Found::Mended(what) => {
+                            tracing::warn!(%task, what, "put a task's files back as they were");
+                        }
+                        Found::Spoiled(what) => {
+                            tracing::error!(%task, what, "a task's files on the host are not as they were placed");
+                        }
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "cannot wipe files that no container uses");
+            }
         }
         Ok(held)
     }

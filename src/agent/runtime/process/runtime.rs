@@ -19,7 +19,7 @@ use crate::{
     crypto::plaintext::Plaintext,
     kit::{
         id::TaskId,
-        os::{Swap, Tmpfs, ended, swap_is_on},
+        os::{Bound, Swap, Tmpfs, ended, swap_is_on},
     },
 };
 use futures::stream::{self, BoxStream, StreamExt};
@@ -439,7 +439,9 @@ impl Inner {
 /// Whether a sandbox's tmpfs will be kept from swap: never in a user namespace, nor before Linux 6.4.
 fn may_avoid_swap(me: Me) -> bool {
     me.privileged
-        && Tmpfs::for_payloads("4k".to_owned()).make().is_ok_and(|(_, swap)| swap == Swap::Never)
+        && Tmpfs::for_payloads(Bound::for_files([]))
+            .make()
+            .is_ok_and(|(_, swap)| swap == Swap::Never)
 }
 
 /// A named volume belongs to the user of the first task that mounts it.

@@ -3,7 +3,7 @@
 use super::{Refusal, Result, Root, failed, mounts::*, seat::Shape};
 use crate::{
     agent::runtime::process::job::{Job, JobFile, JobMount, Source},
-    kit::os::{Tmpfs, add_mount_attributes},
+    kit::os::{Bound, Tmpfs, add_mount_attributes},
 };
 use rustix::{
     fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fchown, fstat, openat},
@@ -34,6 +34,7 @@ impl Root {
             Source::Tmpfs { size, mode } => {
                 let tmpfs = Tmpfs {
                     size: if *size == 0 { "50%".to_owned() } else { size.to_string() },
+                    inodes: None,
                     mode: Mode::from_bits_truncate(*mode),
                     attributes: quiet(),
                     noswap: false,
@@ -74,8 +75,8 @@ impl Root {
         if files.is_empty() {
             return Ok(());
         }
-        let pages: u64 = files.iter().map(|file| file.len.div_ceil(4096) + 1).sum();
-        let (shelf, _) = Tmpfs::for_payloads((pages * 4096 + 65536).to_string())
+        let bound = Bound::for_files(files.iter().map(|file| file.len));
+        let (shelf, _) = Tmpfs::for_payloads(bound)
             .make()
             .map_err(failed("make a tmpfs for the task's files"))?;
         attach(&shelf, &self.top, "proc").map_err(failed("mount the task's files"))?;

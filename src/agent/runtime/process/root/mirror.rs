@@ -116,6 +116,7 @@ pub(super) fn copy_look(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
 pub(super) fn mirror_tmpfs() -> io::Result<OwnedFd> {
     let tmpfs = Tmpfs {
         size: MIRROR_SIZE.to_owned(),
+        inodes: None,
         mode: Mode::from_bits_truncate(0o755),
         attributes: MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
         noswap: false,

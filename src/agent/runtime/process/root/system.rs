@@ -37,6 +37,7 @@ impl Root {
     pub(super) fn add_devices(&mut self) -> Result<()> {
         let dev = Tmpfs {
             size: "64k".to_owned(),
+            inodes: None,
             mode: Mode::from_bits_truncate(0o755),
             attributes: MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC,
             noswap: false,
@@ -69,6 +70,7 @@ impl Root {
         }
         let shm = Tmpfs {
             size: "64m".to_owned(),
+            inodes: None,
             mode: Mode::from_bits_truncate(0o1777),
             attributes: quiet(),
             noswap: false,
@@ -96,6 +98,7 @@ impl Root {
         };
         let empty = Tmpfs {
             size: "4k".to_owned(),
+            inodes: None,
             mode: Mode::from_bits_truncate(0o555),
             attributes: quiet(),
             noswap: false,
@@ -145,6 +148,7 @@ impl Root {
             let cover = if FileType::from_raw_mode(seen.st_mode) == FileType::Directory {
                 let empty = Tmpfs {
                     size: "4k".to_owned(),
+                    inodes: None,
                     mode: Mode::from_bits_truncate(0o555),
                     attributes: quiet() | MountAttrFlags::MOUNT_ATTR_RDONLY,
                     noswap: false,
