@@ -5,7 +5,7 @@ use super::{
     dotenv,
     environment::Environment,
     error::{ComposeError, Result},
-    interpolate::interpolate,
+    interpolate::{Filling, interpolate},
     merge::{merge, settle},
     project::{Project, StackName},
     tree::{Entry, Map, Node, Value, child},
@@ -13,7 +13,6 @@ use super::{
     yaml,
 };
 use serde::ser::SerializeMap;
-use std::collections::BTreeSet;
 
 /// One Compose file: the path to show in errors, and what is in it.
 #[derive(Clone)]
@@ -53,10 +52,11 @@ pub struct Document {
 /// The first thing that is wrong, with its place.
 pub fn load(files: &[File], base: &str, env: &Environment, disk: &dyn Files) -> Result<Document> {
     let around = Surroundings { base, home: env.get("HOME"), keep_variables: false };
-    let mut missing = BTreeSet::new();
-    let mut root = merged(files, around, |node| interpolate(node, "", env, &mut missing))?;
-    fill_environments(&mut root, env, disk)?;
-    let warnings = missing
+    let mut filling = Filling::default();
+    let mut root = merged(files, around, |node| interpolate(node, "", env, &mut filling))?;
+    fill_environments(&mut root, env, disk, &mut filling)?;
+    let warnings = filling
+        .missing
         .into_iter()
         .map(|name| format!("The {name:?} variable is not set. Defaulting to a blank string."))
         .collect();
@@ -149,7 +149,12 @@ impl serde::Serialize for TopLevel<'_> {
 }
 
 /// Puts what `env_file` names below `environment`, and fills variables without value from `env`.
-fn fill_environments(root: &mut Node, env: &Environment, disk: &dyn Files) -> Result<()> {
+fn fill_environments(
+    root: &mut Node,
+    env: &Environment,
+    disk: &dyn Files,
+    filling: &mut Filling,
+) -> Result<()> {
     let Value::Map(top) = &mut root.value else { return Ok(()) };
     let Some(Entry { node: Node { value: Value::Map(services), .. }, .. }) =
         top.get_mut("services")
@@ -162,7 +167,8 @@ fn fill_environments(root: &mut Node, env: &Environment, disk: &dyn Files) -> Re
         let files = service.remove("env_file");
         let mut vars = match files {
             Some(entry) if !entry.node.is_null() => {
-                read_env_files(&View::new(&entry.node, child(&path, "env_file")), env, disk)?
+                let view = View::new(&entry.node, child(&path, "env_file"));
+                read_env_files(&view, env, disk, filling)?
             }
             _ => Map::new(),
         };
@@ -172,7 +178,11 @@ fn fill_environments(root: &mut Node, env: &Environment, disk: &dyn Files) -> Re
             for (key, mut entry) in std::mem::take(own) {
                 if entry.node.is_null() {
                     match env.get(&key) {
-                        Some(value) => entry.node = Node::text(&entry.node.pos, value),
+                        Some(value) => {
+                            let weighed = filling.weigh(value.len());
+                            weighed.map_err(|bad| entry.node.pos.error(&path, bad.to_string()))?;
+                            entry.node = Node::text(&entry.node.pos, value);
+                        }
                         None => continue,
                     }
                 }
@@ -188,7 +198,12 @@ fn fill_environments(root: &mut Node, env: &Environment, disk: &dyn Files) -> Re
     Ok(())
 }
 
-fn read_env_files(view: &View<'_>, env: &Environment, disk: &dyn Files) -> Result<Map> {
+fn read_env_files(
+    view: &View<'_>,
+    env: &Environment,
+    disk: &dyn Files,
+    filling: &mut Filling,
+) -> Result<Map> {
     let mut out = Map::new();
     for view in view.list()? {
         let mut fields = view.fields()?;
@@ -218,6 +233,10 @@ fn read_env_files(view: &View<'_>, env: &Environment, disk: &dyn Files) -> Resul
             dotenv::parse(name, &bytes, &known)?
         };
         for (key, value) in vars {
+            // A document may name one large file very often.
+            filling
+                .weigh(key.len() + value.len())
+                .map_err(|bad| path.error(format!("env file {name}: {bad}")))?;
             let node = Node::text(&path.node.pos, value);
             out.insert(key, Entry { key: path.node.pos.clone(), node });
         }

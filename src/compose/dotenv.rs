@@ -2,9 +2,9 @@
 
 use super::{
     error::{ComposeError, Result},
-    interpolate::substitute,
+    interpolate::{Filling, substitute},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Reads the assignments of a file, in their order. Later values may use earlier ones; `lookup`
 /// comes first. A name without `=` takes its value from `lookup` or is left out.
@@ -21,6 +21,7 @@ pub(crate) fn parse(
     let mut reader = Reader { file, text: &text, at: 0, line: 1 };
     let mut out = Vec::new();
     let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let mut filling = Filling::default();
     while let Some((name, raw)) = reader.assignment()? {
         let line = reader.line;
         let find = |name: &str| lookup(name).or_else(|| known.get(name).cloned());
@@ -28,7 +29,7 @@ pub(crate) fn parse(
             Raw::Inherited => lookup(&name),
             Raw::Literal(text) => Some(text),
             Raw::Template(text) => {
-                let value = substitute(&text, &find, &mut BTreeSet::new()).map_err(|err| {
+                let value = substitute(&text, &find, &mut filling).map_err(|err| {
                     let error = ComposeError::in_file(file, line, format!("{name}: {err}"));
                     match err.hint() {
                         Some(hint) => {
@@ -229,6 +230,18 @@ mod tests {
 
     fn value(text: &str) -> String {
         read(text).unwrap().pop().unwrap().1
+    }
+
+    #[test]
+    fn variables_made_of_variables_do_not_grow_without_bound() {
+        let names: Vec<char> = ('A'..='Z').chain('a'..='z').collect();
+        let mut text = "A=xxxxxxxx\n".to_owned();
+        for pair in names.windows(2) {
+            text += &format!("{}=${}${}\n", pair[1], pair[0], pair[0]);
+        }
+        assert!(text.len() < 700);
+        let error = read(&text).unwrap_err();
+        assert!(error.to_string().contains("fill in more than 16777216 bytes"), "{error}");
     }
 
     #[test]

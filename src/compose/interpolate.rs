@@ -9,6 +9,30 @@ use std::collections::BTreeSet;
 
 /// Levels of `${A:-${B:-…}}`.
 const NESTING: usize = 30;
+/// Bytes that variables may bring into one file or one set of documents, as a document itself may weigh.
+const FILLED: usize = 16 * 1024 * 1024;
+
+/// What filling in variables has come to so far.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    /// Variables without value or default; they became empty.
+    pub(crate) missing: BTreeSet<String>,
+    /// What may still come, in bytes: variables made of variables double with each line.
+    left: usize,
+}
+
+impl Default for Filling {
+    fn default() -> Self {
+        Self { missing: BTreeSet::new(), left: FILLED }
+    }
+}
+
+impl Filling {
+    pub(crate) fn weigh(&mut self, bytes: usize) -> std::result::Result<(), BadTemplate> {
+        self.left = self.left.checked_sub(bytes).ok_or(BadTemplate::TooLarge)?;
+        Ok(())
+    }
+}
 
 /// Why a text cannot be interpolated. Shows names of variables, never the text itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +49,8 @@ pub(crate) enum BadTemplate {
     Operator(String),
     #[error("invalid interpolation: defaults nested deeper than {NESTING} levels")]
     TooDeep,
+    #[error("variables fill in more than {FILLED} bytes")]
+    TooLarge,
     #[error("required variable {name} is missing a value{}{message}", if message.is_empty() { "" } else { ": " })]
     Required { name: String, message: String },
 }
@@ -35,30 +61,35 @@ impl BadTemplate {
             Self::Required { name, .. } => {
                 Some(format!("set {name} in the environment or in the file .env"))
             }
-            _ => Some("write $$ for a literal $".to_owned()),
+            Self::TooLarge => {
+                Some("look for a variable that is made of others, twice each".to_owned())
+            }
+            Self::Dollar | Self::Unclosed | Self::Name | Self::Operator(_) | Self::TooDeep => {
+                Some("write $$ for a literal $".to_owned())
+            }
         }
     }
 }
 
-/// Replaces the variables of a text. Variables without value or default become empty and are
-/// added to `missing`.
+/// Replaces the variables of a text, and adds to `filling` what that took.
 pub(crate) fn substitute(
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
-    missing: &mut BTreeSet<String>,
+    filling: &mut Filling,
 ) -> std::result::Result<String, BadTemplate> {
-    level(text, lookup, missing, 0)
+    level(text, lookup, filling, 0)
 }
 
 fn level(
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
-    missing: &mut BTreeSet<String>,
+    filling: &mut Filling,
     depth: usize,
 ) -> std::result::Result<String, BadTemplate> {
     if depth > NESTING {
         return Err(BadTemplate::TooDeep);
     }
+    filling.weigh(text.len())?;
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -69,14 +100,14 @@ fn level(
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
             let end = closing_brace(after).ok_or(BadTemplate::Unclosed)?;
-            out.push_str(&braced(&after[..end], lookup, missing, depth)?);
+            out.push_str(&braced(&after[..end], lookup, filling, depth)?);
             rest = &after[end + 1..];
         } else {
             let len = name_len(rest);
             if len == 0 {
                 return Err(BadTemplate::Dollar);
             }
-            out.push_str(&value_or_empty(&rest[..len], lookup, missing));
+            out.push_str(&value_or_empty(&rest[..len], lookup, filling)?);
             rest = &rest[len..];
         }
     }
@@ -87,7 +118,7 @@ fn level(
 fn braced(
     inner: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
-    missing: &mut BTreeSet<String>,
+    filling: &mut Filling,
     depth: usize,
 ) -> std::result::Result<String, BadTemplate> {
     let len = name_len(inner);
@@ -96,12 +127,12 @@ fn braced(
     }
     let (name, rest) = inner.split_at(len);
     if rest.is_empty() {
-        return Ok(value_or_empty(name, lookup, missing));
+        return value_or_empty(name, lookup, filling);
     }
     // With a colon an empty variable counts as missing.
     let (colon, rest) = rest.strip_prefix(':').map_or((false, rest), |rest| (true, rest));
-    let value = lookup(name).filter(|value| !(colon && value.is_empty()));
-    let mut inside = |text| level(text, lookup, missing, depth + 1);
+    let value = looked_up(name, lookup, filling)?.filter(|value| !(colon && value.is_empty()));
+    let mut inside = |text| level(text, lookup, filling, depth + 1);
     if let Some(default) = rest.strip_prefix('-') {
         return value.map_or_else(|| inside(default), Ok);
     }
@@ -120,12 +151,22 @@ fn braced(
 fn value_or_empty(
     name: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
-    missing: &mut BTreeSet<String>,
-) -> String {
-    lookup(name).unwrap_or_else(|| {
-        missing.insert(name.to_owned());
+    filling: &mut Filling,
+) -> std::result::Result<String, BadTemplate> {
+    Ok(looked_up(name, lookup, filling)?.unwrap_or_else(|| {
+        filling.missing.insert(name.to_owned());
         String::new()
-    })
+    }))
+}
+
+fn looked_up(
+    name: &str,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    filling: &mut Filling,
+) -> std::result::Result<Option<String>, BadTemplate> {
+    let value = lookup(name);
+    filling.weigh(value.as_ref().map_or(0, String::len))?;
+    Ok(value)
 }
 
 fn name_len(text: &str) -> usize {
@@ -162,26 +203,26 @@ pub(crate) fn interpolate(
     node: &mut Node,
     path: &str,
     env: &Environment,
-    missing: &mut BTreeSet<String>,
+    filling: &mut Filling,
 ) -> Result<()> {
     match &mut node.value {
         Value::Null => {}
         Value::Scalar(scalar) => {
             if scalar.text.contains('$') {
                 let lookup = |name: &str| env.get(name).map(str::to_owned);
-                scalar.text = substitute(&scalar.text, &lookup, missing).map_err(|err| {
+                scalar.text = substitute(&scalar.text, &lookup, filling).map_err(|err| {
                     ComposeError { hint: err.hint(), ..node.pos.error(path, err.to_string()) }
                 })?;
             }
         }
         Value::List(items) => {
             for (index, node) in items.iter_mut().enumerate() {
-                interpolate(node, &item(path, index), env, missing)?;
+                interpolate(node, &item(path, index), env, filling)?;
             }
         }
         Value::Map(map) => {
             for (key, entry) in map {
-                interpolate(&mut entry.node, &child(path, key), env, missing)?;
+                interpolate(&mut entry.node, &child(path, key), env, filling)?;
             }
         }
     }
@@ -199,7 +240,7 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        substitute(text, &lookup, &mut BTreeSet::new())
+        substitute(text, &lookup, &mut Filling::default())
     }
 
     #[test]
@@ -259,9 +300,21 @@ mod tests {
 
     #[test]
     fn variables_without_value_are_named() {
-        let mut missing = BTreeSet::new();
-        substitute("$A ${B} ${C:-x} ${D:+x}", &|_| None, &mut missing).unwrap();
-        assert_eq!(missing.into_iter().collect::<Vec<_>>(), ["A", "B"]);
+        let mut filling = Filling::default();
+        substitute("$A ${B} ${C:-x} ${D:+x}", &|_| None, &mut filling).unwrap();
+        assert_eq!(filling.missing.into_iter().collect::<Vec<_>>(), ["A", "B"]);
+    }
+
+    #[test]
+    fn what_variables_fill_in_is_weighed_also_where_it_is_thrown_away() {
+        let large = |_: &str| Some("x".repeat(1 << 20));
+        let mut filling = Filling::default();
+        substitute(&"$A".repeat(10), &large, &mut filling).unwrap();
+        assert_eq!(substitute(&"$A".repeat(10), &large, &mut filling), Err(BadTemplate::TooLarge));
+        assert_eq!(
+            substitute(&"${A:+}".repeat(20), &large, &mut Filling::default()),
+            Err(BadTemplate::TooLarge)
+        );
     }
 
     proptest! {

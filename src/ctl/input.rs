@@ -6,12 +6,14 @@ use super::{
 };
 use crate::{
     crypto::plaintext::Plaintext,
-    kit::prompt::{self, Asked},
+    kit::{
+        prompt::{self, Asked},
+        source,
+    },
     model::object::{Kind, check_size},
 };
 use rustix::termios;
 use std::{
-    fs::File,
     io::{self, Read},
     os::fd::{AsFd, BorrowedFd},
     path::Path,
@@ -65,6 +67,32 @@ pub(crate) fn payload(
 /// Whether somebody sits at standard input.
 pub(crate) fn is_terminal() -> bool {
     termios::isatty(io::stdin())
+}
+
+/// Reads a join token from `source` (`None` and `-` are standard input).
+///
+/// # Errors
+/// A source that cannot be read, or with nothing in it.
+pub(crate) fn token(source: Option<&Path>) -> Result<Plaintext, Failure> {
+    let mut bytes = match source.filter(|path| *path != Path::new("-")) {
+        Some(path) => read_file(LINE, path)?,
+        None => read_all(LINE, Stdin(io::stdin().as_fd())).map_err(|error| {
+            Failure::new(Code::Other, format!("cannot read standard input: {error}"))
+        })?,
+    };
+    while bytes.last().is_some_and(u8::is_ascii_whitespace) {
+        bytes.pop();
+    }
+    if bytes.is_empty() {
+        return Err(no_token());
+    }
+    Ok(Plaintext::new(std::mem::take(&mut *bytes)))
+}
+
+/// Says that there is no token where one should be.
+pub(crate) fn no_token() -> Failure {
+    Failure::refused("the join token is empty")
+        .hint("print one with `secretctl join-token worker` (or manager) on a manager")
 }
 
 /// Reads one line from `source` (`-` is standard input), or asks for it: what is typed is not shown.
@@ -134,10 +162,13 @@ fn read_file(bound: usize, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
                 failure.hint("give the path of a file, or - for standard input")
             }
             io::ErrorKind::IsADirectory => failure.hint("give the path of a file"),
+            io::ErrorKind::InvalidInput => {
+                failure.hint("give the path of a file, or - to read standard input to its end")
+            }
             _ => failure,
         }
     };
-    read_all(bound, File::open(path).map_err(cannot)?).map_err(cannot)
+    read_all(bound, source::open(path).map_err(cannot)?).map_err(cannot)
 }
 
 /// Reads up to the bound into one allocation, so that growing leaves no copy behind.

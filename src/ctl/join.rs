@@ -9,7 +9,6 @@ use super::{
 use crate::{
     crypto::plaintext::Plaintext,
     kit::limits::DEFAULT_PORT,
-    model::object::Kind,
     wire::v1::{Availability, Role},
 };
 use std::net::IpAddr;
@@ -21,9 +20,10 @@ use std::net::IpAddr;
 pub(crate) async fn join(args: JoinArgs, context: &Context) -> Result<(), Failure> {
     let JoinArgs { token, token_file, listen_addr, advertise_addr, availability, managers } = args;
     let token = match token {
+        Some(token) if token.trim().is_empty() => return Err(input::no_token()),
         Some(token) => Plaintext::new(token.into_bytes()),
-        // A token is as long as a config may be short; what is wrong with it the daemon says.
-        None => input::payload(Kind::Config, token_file.as_deref(), true)?,
+        // What else is wrong with it the daemon says.
+        None => input::token(token_file.as_deref())?,
     };
     let availability = match availability {
         JoinAvailability::Active => Availability::Active,

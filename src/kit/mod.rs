@@ -11,6 +11,7 @@ pub mod limits;
 pub mod name;
 pub mod os;
 pub mod prompt;
+pub mod source;
 pub mod task;
 #[cfg(test)]
 pub(crate) mod testing;

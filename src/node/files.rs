@@ -1,6 +1,6 @@
 //! Small files of the data directory that are replaced as a whole: the old one or the new, never a torn one.
 
-use crate::kit::failpoint::failpoint;
+use crate::kit::{failpoint::failpoint, source};
 use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
@@ -38,7 +38,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// What the filesystem says, and `FileTooLarge`.
 pub(super) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match source::open(path) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };

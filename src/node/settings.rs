@@ -1,6 +1,7 @@
 //! What an operator may set: flags, then `SECRETD_*`, then the file given by `--config`, then the defaults.
 
 use super::recover::RecoverFlags;
+use crate::kit::source;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -127,6 +128,9 @@ impl SettingsError {
     }
 }
 
+/// The file behind `--config`, in bytes: far more than all settings and their comments.
+const CONFIG_FILE: u64 = 1024 * 1024;
+
 /// A socket's path must fit in `sockaddr_un` with its terminating zero.
 const SOCKET_PATH_LEN: usize = 107;
 
@@ -196,7 +200,7 @@ impl Settings {
 }
 
 fn read(path: &Path) -> Result<ConfigFile, SettingsError> {
-    let text = std::fs::read_to_string(path)
+    let text = source::read_text(path, CONFIG_FILE)
         .map_err(|source| SettingsError::Read { path: path.into(), source })?;
     toml::from_str(&text).map_err(|error| SettingsError::Parse {
         path: path.into(),

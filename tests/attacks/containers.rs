@@ -46,34 +46,41 @@ fn gone(world: &World, service: &str) {
 fn a_container_that_makes_its_filesystem_read_only_stops_no_other_tasks_delivery() {
     let mut world = world();
     let hostile = format!("mount -o remount,ro none /run/secrets/s && echo remounted; {READER}");
-    let service = |name, script: &str, more: &[&str]| {
+    let service = |world: &World, name: &str| {
         let before = ["service", "create", "--detach", "--name", name, "--secret", "s"];
-        let after = [IMAGE, "sh", "-c", script];
-        world.ctl(before.iter().chain(more).chain(&after)).ok();
-        runs(&world, name);
+        world.ctl(before.iter().chain(&[IMAGE, "sh", "-c", READER])).ok();
+        runs(world, name);
+        world.output_with(name, "reads");
     };
-    service("a1", &hostile, &["--cap-add", "SYS_ADMIN"]);
-    world.output_with("a1", "remounted");
-    let before = container("a1");
-    service("a2", READER, &[]);
-    world.output_with("a2", "reads");
+    let stack = serde_json::json!({
+        "services": {"a1": {
+            "image": IMAGE,
+            "command": ["sh", "-c", hostile.replace('$', "$$")],
+            "cap_add": ["SYS_ADMIN"],
+            "secrets": ["s"],
+        }},
+        "secrets": {"s": {"external": true}},
+    });
+    world
+        .ctl_with(["stack", "deploy", "--detach", "-c", "-", "x"], stack.to_string().as_bytes())
+        .ok();
+    world.output_with("x_a1", "remounted");
+    let before = container("x_a1");
+    service(&world, "a2");
 
     // What the next agent adopts it looks at first, and it restarts nobody for it.
     world.kill();
     world.start();
-    runs(&world, "a1");
-    assert_eq!(container("a1"), before);
+    runs(&world, "x_a1");
+    assert_eq!(container("x_a1"), before);
     until("the log to name the task", || {
         let log = fs::read_to_string(world.path("log")).unwrap();
         log.contains("somebody had made its tmpfs read-only").then_some(())
     });
-    let args = ["service", "create", "--detach", "--name", "a3", "--secret", "s"];
-    world.ctl(args.iter().chain(&[IMAGE, "sh", "-c", READER])).ok();
-    runs(&world, "a3");
-    world.output_with("a3", "reads");
-    let seen = world.output_with("a1", "reads");
+    service(&world, "a3");
+    let seen = world.output_with("x_a1", "reads");
     assert!(!seen.contains("LOST"), "{seen}");
-    for service in ["a1", "a2", "a3"] {
+    for service in ["x_a1", "a2", "a3"] {
         gone(&world, service);
     }
     until("nothing to be left of the files", || {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     client::{BackupStream, ClientError, Opening},
     crypto::unlock::code,
-    kit::clock::Timestamp,
+    kit::{clock::Timestamp, source},
     model::refusal::RefusalKind,
     raft::backup::Reader,
     wire::v1::BackupSummary,
@@ -184,11 +184,7 @@ fn name(path: &Path) -> String {
 }
 
 fn open(path: &Path) -> Result<File, Failure> {
-    let file = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
-        true => Err(io::ErrorKind::IsADirectory.into()),
-        false => Ok(file),
-    });
-    file.map_err(|error| {
+    source::open(path).map_err(|error| {
         Failure::new(Code::Other, format!("cannot read {}: {error}", path.display()))
     })
 }

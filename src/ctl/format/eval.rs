@@ -5,10 +5,16 @@ use super::{
     parse::{Call, Node, Operand, Pipe},
 };
 use serde_json::Value;
-use std::{cmp::Ordering, fmt::Write};
+use std::{cell::Cell, cmp::Ordering, fmt::Write};
+
+/// What one run of a template may handle, in bytes: arguments of functions, output, and so much for each step.
+const WEIGHT: usize = 64 * 1024 * 1024;
+/// What a step weighs, and a value beside its text.
+const STEP: usize = 64;
 
 pub(super) fn run(nodes: &[Node], value: &Value, style: Style) -> Result<String, BadTemplate> {
-    let mut runner = Runner { style, root: value, variables: Vec::new(), out: String::new() };
+    let left = Cell::new(WEIGHT);
+    let mut runner = Runner { style, root: value, variables: Vec::new(), out: String::new(), left };
     runner.nodes(nodes, value)?;
     Ok(runner.out)
 }
@@ -35,6 +41,8 @@ struct Runner<'a> {
     root: &'a Value,
     variables: Vec<(String, Value)>,
     out: String,
+    /// What it may still handle.
+    left: Cell<usize>,
 }
 
 fn bad(why: impl Into<String>) -> BadTemplate {
@@ -51,11 +59,25 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Counts what is about to be made or copied: texts joined to themselves double with each step.
+    fn weigh(&self, bytes: usize) -> Result<(), BadTemplate> {
+        let left = self.left.get().checked_sub(bytes);
+        self.left.set(left.ok_or_else(|| {
+            bad(format!("the template makes more than {WEIGHT} bytes of one value"))
+        })?);
+        Ok(())
+    }
+
     fn node(&mut self, node: &Node, dot: &Value) -> Result<(), BadTemplate> {
+        self.weigh(STEP)?;
         match node {
-            Node::Text(text) => self.out.push_str(text),
+            Node::Text(text) => {
+                self.weigh(text.len())?;
+                self.out.push_str(text);
+            }
             Node::Print(pipe) => {
                 let value = self.pipe(pipe, dot)?;
+                self.weigh(weight(&value))?;
                 self.out.push_str(&show(&value, self.style));
             }
             Node::Set(name, pipe) => {
@@ -118,8 +140,15 @@ impl Runner<'_> {
 
     fn call(&self, call: &Call, carried: Option<Value>, dot: &Value) -> Result<Value, BadTemplate> {
         let (first, rest) = call.split_first().ok_or_else(|| bad("missing value for command"))?;
-        let mut arguments =
-            rest.iter().map(|o| self.operand(o, dot)).collect::<Result<Vec<_>, _>>()?;
+        let mut arguments = Vec::with_capacity(rest.len() + 1);
+        for operand in rest {
+            let value = self.operand(operand, dot)?;
+            self.weigh(weight(&value))?;
+            arguments.push(value);
+        }
+        if let Some(carried) = &carried {
+            self.weigh(weight(carried))?;
+        }
         arguments.extend(carried);
         match first {
             Operand::Function(name) => self.function(name, &arguments),
@@ -199,12 +228,15 @@ impl Runner<'_> {
             ("title", [value]) => Value::from(title(&text(value))),
             ("join", [Value::Array(items), separator]) => {
                 let items: Vec<String> = items.iter().map(text).collect();
-                Value::from(items.join(&text(separator)))
+                let separator = text(separator);
+                self.weigh(separator.len().saturating_mul(items.len()))?;
+                Value::from(items.join(&separator))
             }
             ("join", [Value::Null, _]) => Value::from(""),
             ("split", [value, separator]) => {
-                let value = text(value);
-                Value::from(value.split(&text(separator)).collect::<Vec<_>>())
+                let (value, separator) = (text(value), text(separator));
+                self.weigh((value.matches(&separator).count() + 1).saturating_mul(STEP))?;
+                Value::from(value.split(&separator).collect::<Vec<_>>())
             }
             ("truncate", [value, length]) => {
                 let length = length.as_u64().and_then(|n| usize::try_from(n).ok());
@@ -320,6 +352,16 @@ impl Runner<'_> {
     }
 }
 
+/// About how many bytes a value takes, as it is and as text.
+fn weight(value: &Value) -> usize {
+    STEP + match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(map) => map.iter().map(|(key, value)| key.len() + weight(value)).sum(),
+    }
+}
+
 /// What Go's templates take for true: anything that is not empty, zero, false or missing.
 fn truth(value: &Value) -> bool {
     match value {
@@ -425,6 +467,19 @@ mod tests {
             ("{{truncate .ID 2}}{{pad .ID 1 1}}.", "ab abc ."),
         ] {
             assert_eq!(eval(template), text, "{template}");
+        }
+    }
+
+    #[test]
+    fn a_template_that_grows_without_bound_is_refused() {
+        let doubling = "{{$a := .ID}}".to_owned() + &"{{$a := printf \"%s%s\" $a $a}}".repeat(40);
+        let nested = "{{range $.Versions}}".repeat(40) + "x" + &"{{end}}".repeat(40);
+        let joined = "{{$a := .ID}}".to_owned()
+            + &"{{$a := print $a $a}}".repeat(20)
+            + "{{join (split $a \"\") $a}}";
+        for template in [doubling, nested, joined] {
+            let text = eval(&template);
+            assert!(text.ends_with("makes more than 67108864 bytes of one value"), "{text:.200}");
         }
     }
 

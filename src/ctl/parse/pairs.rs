@@ -2,9 +2,13 @@
 
 use crate::{
     ctl::exit::{Code, Failure},
+    kit::source,
     model::Labels,
 };
 use std::path::Path;
+
+/// A file of variables, in bytes: all of a service's settings together have at most 1 MiB.
+const ENV_FILE: u64 = 4 * 1024 * 1024;
 
 /// Splits a comma list whose fields may be quoted, as `"source=a,b",target=x`.
 ///
@@ -79,7 +83,7 @@ pub(crate) fn env_entries(
     let mut all = Vec::new();
     for file in files {
         let path = file.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = source::read_text(path, ENV_FILE).map_err(|error| {
             Failure::new(Code::Other, format!("cannot read {}: {error}", path.display()))
         })?;
         for (at, line) in text.lines().enumerate() {

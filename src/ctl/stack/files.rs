@@ -3,6 +3,7 @@
 use crate::{
     compose::{self, ComposeError, Document, Environment, File, FileError, Files},
     ctl::exit::{Code, Failure},
+    kit::source,
 };
 use std::{
     io::{self, Read},
@@ -117,12 +118,12 @@ impl Files for Disk {
 }
 
 fn open(path: &Path) -> io::Result<Vec<u8>> {
-    bounded(std::fs::File::open(path)?)
+    bounded(source::open(path)?)
 }
 
-fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
+fn bounded(from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    source.take(FILE_SIZE).read_to_end(&mut bytes)?;
+    from.take(FILE_SIZE).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
