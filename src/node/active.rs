@@ -81,11 +81,13 @@ impl Surroundings {
 }
 
 /// What the cluster wants of this node that it is not yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wish {
     Promoted,
     Demoted,
     Gone,
+    /// The store must take no part any more, for this reason.
+    Damaged(String),
 }
 
 /// Where and how a node is to join.
@@ -482,7 +484,15 @@ impl Active {
     /// Waits until the cluster wants something else of this node.
     pub(super) fn wish(&self) -> impl Future<Output = Wish> + Send + use<> {
         let (role, mut handle) = (self.role(), self.work.handle());
-        async move {
+        let damage = self.managing.as_ref().map(|managing| managing.raft.damage());
+        let damaged = async move {
+            let Some(mut damage) = damage else { return std::future::pending().await };
+            match damage.wait_for(Option::is_some).await.map(|why| why.clone()) {
+                Ok(Some(why)) => Wish::Damaged(why),
+                Ok(None) | Err(_) => std::future::pending().await,
+            }
+        };
+        let wished = async move {
             let mut seen = handle.seen();
             loop {
                 if let Some(wish) = wish(role, &seen) {
@@ -492,6 +502,13 @@ impl Active {
                     Some(next) => seen = next,
                     None => std::future::pending().await,
                 }
+            }
+        };
+        async move {
+            tokio::select! {
+                biased;
+                wish = damaged => wish,
+                wish = wished => wish,
             }
         }
     }
@@ -536,6 +553,31 @@ impl Active {
         unlocking::describe(&ways, &place, status);
         status.certificate_expires_at_ms = self.tls.peer().map_or(0, |peer| peer.not_after.0);
         self.work.describe(status).await;
+    }
+
+    /// Goes on as what a manager with a damaged store is.
+    ///
+    /// # Errors
+    /// What is left cannot be started.
+    pub(super) async fn stand_aside(
+        self,
+        around: &Surroundings,
+        damage: String,
+    ) -> Result<Self, ActiveError> {
+        let Self { card, tls: _, runtime, managing, damage: _, work, parts, stop } = self;
+        work.stop().await;
+        stop.cancel();
+        for part in parts {
+            part.wait().await;
+        }
+        if let Some(managing) = managing
+            && let Err(error) = managing.shutdown().await
+        {
+            warn!(error = %chain(&error), "the damaged store did not stop cleanly");
+        }
+        let card = Arc::into_inner(card).expect("the tasks that shared it have ended");
+        let (keys, member) = card.into_parts();
+        Self::without_store(around, keys, member, runtime, damage).await
     }
 
     /// Stops in reverse: the agent first, so that its last reports still arrive. Running tasks go on.

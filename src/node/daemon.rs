@@ -581,6 +581,10 @@ impl Daemon {
             let turned = match wish {
                 Wish::Promoted => member.promote(&self.around).await,
                 Wish::Demoted => member.demote(&self.around).await,
+                Wish::Damaged(why) => {
+                    let aside = member.stand_aside(&self.around, why).await;
+                    aside.map_err(|error| Turned { error, still: None })
+                }
                 Wish::Gone => {
                     if let Err(error) = member.forget(&self.around).await {
                         error!(error = %chain(&error), "cannot forget the cluster");

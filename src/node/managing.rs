@@ -294,6 +294,10 @@ async fn watch_store(raft: Raft, fatal: Stop, stop: Stop) {
     let mut leadership = raft.leadership();
     loop {
         if let Leadership::Failed { why } = &*leadership.borrow_and_update() {
+            // One that is damaged stands aside, and this process goes on as a worker.
+            if raft.damage().borrow().is_some() {
+                return;
+            }
             error!(%why, "the store stopped");
             fatal.cancel();
             return;

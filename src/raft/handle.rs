@@ -2,6 +2,7 @@
 
 use super::{
     backup::{self, BackupError, Header},
+    damage::{self, Damage},
     forward::{self, Contact, Remote},
     keeper::{Leadership, keep, leadership_of},
     log::{Full, LogError, LogIdentity, LogSizes, LogStore},
@@ -115,6 +116,9 @@ pub enum StartError {
         "part of the Raft log is missing: the state file has applied entry {applied}, the log ends at {last}"
     )]
     LogBehind { applied: u64, last: u64 },
+    /// It was found before, while the store was in use.
+    #[error("{0}")]
+    Condemned(String),
     /// The state file is older than what was purged from the log.
     #[error(
         "the state file is too old: it has applied entry {applied}, the log starts after {purged}"
@@ -133,9 +137,11 @@ impl StartError {
         match self {
             Self::Log(error) => error.is_damage(),
             Self::StateFile(error) => error.is_damage(),
-            Self::Empty(_) | Self::NoLog(_) | Self::LogBehind { .. } | Self::StateBehind { .. } => {
-                true
-            }
+            Self::Empty(_)
+            | Self::NoLog(_)
+            | Self::LogBehind { .. }
+            | Self::StateBehind { .. }
+            | Self::Condemned(_) => true,
             Self::Exists(_) | Self::Backup(_) | Self::Raft(_) => false,
         }
     }
@@ -151,7 +157,10 @@ impl StartError {
             Self::Empty(_) => {
                 "start secretd and refill it from the other managers with `secretctl refill`, or restore a backup if it is the only one"
             }
-            Self::NoLog(_) | Self::LogBehind { .. } | Self::StateBehind { .. } => {
+            Self::NoLog(_)
+            | Self::LogBehind { .. }
+            | Self::StateBehind { .. }
+            | Self::Condemned(_) => {
                 "nothing was changed; start secretd and refill it from the other managers with `secretctl refill`, or restore a backup if it is the only one"
             }
             Self::Backup(error) => error.hint().unwrap_or("see the daemon's log for the cause"),
@@ -208,6 +217,7 @@ pub(super) struct Core {
     pub(super) leaving: AtomicBool,
     /// When the leader called.
     pub(super) calls: Calls,
+    pub(super) damage: Damage,
     /// What is being received to be kept; changes with every piece.
     pub(super) supply: watch::Sender<usize>,
 }
@@ -412,6 +422,11 @@ impl Raft {
         self.core.machine.changes()
     }
 
+    /// What is wrong with this store, once it is known that it must take no part any more; [`Raft::open`] says so too.
+    pub fn damage(&self) -> watch::Receiver<Option<String>> {
+        self.core.damage.watch()
+    }
+
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.leadership.clone()
     }
@@ -475,12 +490,14 @@ impl Raft {
     ) -> Result<Self, StartError> {
         let (raft_id, cluster, clock) = (options.raft_id, options.cluster, options.clock.clone());
         let config = Arc::new(config(&options.cluster.to_string()));
-        let fresh = match begin {
-            Begin::Found(_) | Begin::Join => true,
-            Begin::Open | Begin::Recover(_) => false,
+        let how = match begin {
+            Begin::Found(_) | Begin::Join => (true, false),
+            Begin::Open => (false, false),
+            Begin::Recover(_) => (false, true),
         };
+        let damage = Damage::new(&options.dir);
         let Files { identity, mut log, mut machine, handle } =
-            tokio::task::spawn_blocking(move || open_files(&options, sizes.log, fresh))
+            tokio::task::spawn_blocking(move || open_files(&options, sizes.log, how))
                 .await
                 .map_err(|error| StartError::Raft(error.to_string()))??;
         if let Begin::Recover(member) = &begin
@@ -506,9 +523,19 @@ impl Raft {
         let (machine, leaving) = (handle, AtomicBool::new(false));
         let calls = Calls::new();
         let supply = watch::Sender::new(0);
-        let core =
-            Core { raft, machine, log, clock, network, cluster, raft_id, leaving, calls, supply };
-        let core = Arc::new(core);
+        let core = Arc::new(Core {
+            raft,
+            machine,
+            log,
+            clock,
+            network,
+            cluster,
+            raft_id,
+            leaving,
+            calls,
+            damage,
+            supply,
+        });
         if let Err(error) = first_steps(&core, raft_id, begin).await {
             core.close().await;
             return Err(error);
@@ -609,7 +636,11 @@ struct Files {
 }
 
 /// Opens log and state file and checks that they belong together.
-fn open_files(options: &Options, sizes: LogSizes, fresh: bool) -> Result<Files, StartError> {
+fn open_files(
+    options: &Options,
+    sizes: LogSizes,
+    (fresh, recovering): (bool, bool),
+) -> Result<Files, StartError> {
     let Options { dir, cluster, node, raft_id: _, key, clock: _ } = options;
     let log_dir = dir.join("log");
     // The log's directory is made first, and durably.
@@ -620,6 +651,11 @@ fn open_files(options: &Options, sizes: LogSizes, fresh: bool) -> Result<Files, 
         } else {
             StartError::Empty(dir.clone())
         });
+    }
+    if recovering {
+        damage::pardon(dir)?;
+    } else if let Some(why) = damage::found(dir)? {
+        return Err(StartError::Condemned(why));
     }
     let identity = Arc::new(LogIdentity { cluster: *cluster, node: *node, key: key.clone() });
     let log = LogStore::open(&log_dir, identity.clone(), sizes)?;

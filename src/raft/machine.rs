@@ -325,6 +325,11 @@ impl MachineHandle {
         self.shared.feed.subscribe()
     }
 
+    /// The index of the last entry that the state has; 0 if none.
+    pub(super) fn applied(&self) -> u64 {
+        *self.shared.applied.borrow()
+    }
+
     /// Waits until the state has this entry; says no if the store is closed before.
     pub(super) async fn wait_applied(&self, index: u64) -> bool {
         self.shared.applied.subscribe().wait_for(|applied| *applied >= index).await.is_ok()

@@ -6,10 +6,12 @@
 //! commands into entries), `read` (one confirmation for all who wait), `keeper` (tells who leads, keeps the log short),
 //! `members` (who belongs to the group), `succession` (who leads after a leader that goes), `silence` (and after one
 //! that fell silent), `backup` (the store in one file), `recover` (a group of one from what is left), `network`,
-//! `service` and `forward` (other managers: the way to them, what they may ask, what is asked of the leader).
+//! `service` and `forward` (other managers: the way to them, what they may ask, what is asked of the leader), `damage` (a store that must take no
+//! part any more).
 
 pub mod backup;
 mod codec;
+mod damage;
 mod forward;
 mod handle;
 mod keeper;

@@ -137,11 +137,30 @@ impl PeerService {
     }
 
     fn check_target(&self, target: u64) -> Result<(), Status> {
+        self.check_sound()?;
         if target == self.core.raft_id {
             return Ok(());
         }
         let text = format!("this manager has the Raft id {}, not {target}", self.core.raft_id);
         Err(forward::refuse(Why::NotLeader, text))
+    }
+
+    /// A leader that contradicts what was applied here is not obeyed; it is this manager that stands aside.
+    fn obey_unless(&self, contradiction: Option<String>, leader: NodeId) -> Result<(), Status> {
+        if let Some(why) = contradiction {
+            self.core.condemn(&format!("{why}; the leader is node {leader}"));
+        }
+        self.check_sound()
+    }
+
+    /// A store that was condemned takes no part.
+    fn check_sound(&self) -> Result<(), Status> {
+        match self.core.damage.why() {
+            None => Ok(()),
+            Some(why) => {
+                Err(forward::refuse(Why::NotLeader, format!("its store is damaged: {why}")))
+            }
+        }
     }
 
     fn check_leads(&self) -> Result<(), Status> {
@@ -184,6 +203,9 @@ impl v1::raft_server::Raft for PeerService {
             entries: entries.map_err(|e| e.within("entries"))?,
             leader_commit: commit.as_ref().map(codec::log_id_from),
         };
+        let contradiction =
+            self.core.contradiction(&rpc.vote, rpc.prev_log_id.as_ref(), &rpc.entries);
+        self.obey_unless(contradiction, caller)?;
         let answer = self.core.raft.append_entries(rpc).await.map_err(failed)?;
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
             let mut heard = self.heard.lock().expect("no holder of this lock panics");
@@ -269,7 +291,7 @@ impl v1::raft_server::Raft for PeerService {
         request: Request<Streaming<v1::InstallSnapshotRequest>>,
     ) -> Result<Response<v1::InstallSnapshotResponse>, Status> {
         use v1::install_snapshot_request::{Part as Message, Start};
-        self.check_raft(&request)?;
+        let caller = self.check_raft(&request)?;
         let _call = self.core.calls.begin();
         let mut stream = request.into_inner();
         let first = stream.message().await?.and_then(|message| message.part);
@@ -282,6 +304,8 @@ impl v1::raft_server::Raft for PeerService {
         let id = header.id.clone();
         let applied = needed(header.applied.clone(), "applied")?;
         let (last_log_id, last_membership) = codec::applied_from(applied)?;
+        let contradiction = self.core.snapshot_contradiction(&vote, last_log_id.as_ref());
+        self.obey_unless(contradiction, caller)?;
         let mut data = self.core.raft.begin_receiving_snapshot().await.map_err(failed)?;
         let supply = Supply::begin(&self.core);
         data = take(data, Part::Header(header)).await?;

@@ -452,3 +452,19 @@ async fn reads_are_capped_by_bytes_but_give_one_entry_at_least() {
     assert_eq!(log.try_get_log_entries(0..7).await.unwrap().len(), 7);
     log.close();
 }
+
+#[tokio::test]
+async fn a_log_that_was_begun_and_lost_all_its_segments_is_no_fresh_one() {
+    let (disk, identity) = (FaultyDisk::default(), identity(1));
+    let log = open(&disk, &identity).unwrap();
+    assert!(!disk.is_begun().unwrap(), "nobody relies on it yet");
+    log.close();
+    let mut log = open(&disk, &identity).unwrap();
+    log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    log.close();
+    for name in disk.contents().into_keys() {
+        disk.remove(&name).unwrap();
+    }
+    let error = open(&disk, &identity).unwrap_err();
+    assert!(matches!(error, LogError::Missing { .. }) && error.is_damage(), "{error}");
+}

@@ -20,11 +20,17 @@ pub(super) trait Disk: fmt::Debug + Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals durable.
     fn sync_dir(&self) -> io::Result<()>;
+    /// Notes, durably and apart from the segments, that there is a first one: somebody may rely on what it holds.
+    fn mark_begun(&self) -> io::Result<()>;
+    fn is_begun(&self) -> io::Result<bool>;
     /// Bytes that may still be used.
     fn free(&self) -> io::Result<u64>;
     /// Where a file lies, for error messages.
     fn path(&self, name: &str) -> PathBuf;
 }
+
+/// Lies beside the directory, so that whatever empties that one leaves it.
+const BEGUN: &str = "begun";
 
 /// One open log file.
 pub(super) trait DiskFile: fmt::Debug + Send + Sync {
@@ -87,6 +93,22 @@ impl Disk for Directory {
 
     fn sync_dir(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
+    }
+
+    fn mark_begun(&self) -> io::Result<()> {
+        let path = self.0.with_file_name(BEGUN);
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)?
+            .sync_all()?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    }
+
+    fn is_begun(&self) -> io::Result<bool> {
+        self.0.with_file_name(BEGUN).try_exists()
     }
 
     fn free(&self) -> io::Result<u64> {

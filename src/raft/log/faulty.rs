@@ -23,6 +23,7 @@ struct Inner {
     /// Changes of names since the directory was synced.
     unsynced: Vec<NameChange>,
     next_file: u64,
+    begun: bool,
     operations: u64,
     /// From this operation on nothing works any more: the machine stopped.
     stop_at: Option<u64>,
@@ -86,7 +87,7 @@ impl FaultyDisk {
         for change in &inner.unsynced[..kept] {
             after.change(change);
         }
-        after.next_file = inner.next_file;
+        (after.next_file, after.begun) = (inner.next_file, inner.begun);
         for (id, Content { now, synced }) in &inner.files {
             let longer = random().is_multiple_of(2);
             let mut image = synced.clone();
@@ -108,7 +109,7 @@ impl FaultyDisk {
     /// A copy, all of it synced.
     pub(super) fn copy(&self) -> Self {
         let inner = self.lock();
-        let mut copy = Inner { next_file: inner.next_file, ..Inner::default() };
+        let mut copy = Inner { next_file: inner.next_file, begun: inner.begun, ..Inner::default() };
         copy.names = inner.names.clone();
         copy.synced_names = inner.names.clone();
         for (id, Content { now, synced: _ }) in &inner.files {
@@ -214,6 +215,17 @@ impl Disk for FaultyDisk {
             inner.unsynced.clear();
             Ok(())
         })
+    }
+
+    fn mark_begun(&self) -> io::Result<()> {
+        self.operate(|inner| {
+            inner.begun = true;
+            Ok(())
+        })
+    }
+
+    fn is_begun(&self) -> io::Result<bool> {
+        self.operate(|inner| Ok(inner.begun))
     }
 
     fn free(&self) -> io::Result<u64> {

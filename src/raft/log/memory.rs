@@ -70,6 +70,12 @@ impl Memory {
         self.slots.last_key_value().map(|(_, slot)| slot.log_id).or(self.purged)
     }
 
+    /// The id of the entry at this index, if it is still known.
+    pub(super) fn id_at(&self, index: u64) -> Option<LogId> {
+        let here = self.slots.get(&index).map(|slot| slot.log_id);
+        here.or(self.purged.filter(|purged| purged.index == index))
+    }
+
     pub(super) fn first_index(&self) -> Option<u64> {
         self.slots.first_key_value().map(|(index, _)| *index)
     }

@@ -244,6 +244,15 @@ impl LogStore {
         self.lock().last()
     }
 
+    pub(super) fn committed(&self) -> Option<LogId> {
+        self.lock().committed
+    }
+
+    /// The id of the entry at this index, if it is still known.
+    pub(super) fn id_at(&self, index: u64) -> Option<LogId> {
+        self.lock().id_at(index)
+    }
+
     pub(super) fn purged(&self) -> Option<LogId> {
         self.lock().purged
     }
@@ -405,6 +414,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
         let last = {
             let mut memory = self.lock();
+            // What is committed may be applied. Whoever wants it cut is refused before (`raft::damage`).
+            if let Some(committed) = memory.committed.filter(|id| log_id.index <= id.index) {
+                let why =
+                    format!("the log was to be cut at {log_id}, and {committed} is committed");
+                return Err(StorageIOError::write_logs(AnyError::error(why)).into());
+            }
             memory.truncate(log_id.index);
             memory.last()
         };

@@ -77,6 +77,15 @@ pub(super) fn recover(disk: &dyn Disk, identity: &LogIdentity) -> Result<Recover
     let names = disk.list().map_err(io("list", ""))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
     numbers.sort_unstable();
+    let begun = disk.is_begun().map_err(io("look at", ""))?;
+    match (begun, numbers.is_empty()) {
+        (true, true) => {
+            let what = "this log was begun, and all its segments are gone".to_owned();
+            return Err(LogError::Missing { what });
+        }
+        (false, false) => disk.mark_begun().map_err(io("mark", ""))?,
+        (true, false) | (false, true) => {}
+    }
     let mut replay = Replay {
         identity,
         memory: Memory::default(),

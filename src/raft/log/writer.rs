@@ -273,6 +273,9 @@ impl Writer {
             self.disk.rename(segment::SPARE, &segment::name(segment.number))?;
             failpoint("log.roll.renamed");
             self.disk.sync_dir()?;
+            if segment.number == 1 {
+                self.disk.mark_begun()?;
+            }
             failpoint("log.roll.done");
             self.spare.begin_next();
             self.end.segments.push_back(Written { segment: segment.clone(), last_index: None });
