@@ -142,6 +142,7 @@ fn founding() -> Command {
             },
             manager: None,
             certificate: None,
+            runtime_failed_at: None,
         }),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     assignments::{Chain, Update},
-    describe::describe,
+    describe::{describe, has_changed},
     logs::{Subscription, options, publish},
     report::Reports,
     run::{Manager, Seen},
@@ -244,7 +244,14 @@ impl Session {
     async fn watch_machine(&self) -> Result<Infallible, SessionError> {
         loop {
             sleep(DESCRIBE).await;
-            if describe(&*self.shared.runtime).await != self.description {
+            let now = describe(&*self.shared.runtime).await;
+            if has_changed(&self.description, &now) {
+                if !now.runtime_error.is_empty() {
+                    tracing::error!(
+                        error = now.runtime_error,
+                        "this node cannot work: its runtime does not answer"
+                    );
+                }
                 return Err(SessionError::Changed);
             }
         }

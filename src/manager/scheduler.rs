@@ -91,6 +91,7 @@ fn place(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Misfit {
     NotReady,
+    NoRuntime,
     Resources,
     Constraints,
     Ports,
@@ -107,6 +108,7 @@ fn explain(misfits: &BTreeMap<Misfit, usize>) -> String {
             let on = if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") };
             match misfit {
                 Misfit::NotReady => format!("{on} not available for new tasks"),
+                Misfit::NoRuntime => format!("the runtime does not work on {on}"),
                 Misfit::Resources => format!("insufficient resources on {on}"),
                 Misfit::Constraints => format!("scheduling constraints not satisfied on {on}"),
                 Misfit::Ports => format!("host-mode port already in use on {on}"),
@@ -188,7 +190,10 @@ impl<'a> Crowd<'a> {
 }
 
 fn static_misfit(node: &Node, spec: &TaskSpec) -> Option<Misfit> {
-    if node.status.state != NodeState::Ready || node.availability != Availability::Active {
+    if node.status.state == NodeState::Ready && !node.is_ready() {
+        return Some(Misfit::NoRuntime);
+    }
+    if !node.is_ready() || node.availability != Availability::Active {
         return Some(Misfit::NotReady);
     }
     let fits = spec.placement.constraints.iter().all(|constraint| constraint.matches(node));

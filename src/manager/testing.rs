@@ -329,6 +329,7 @@ fn founder(id: NodeId) -> Node {
         },
         manager: Some(ManagerStatus { raft_id: 1, addr: "127.0.0.1:2390".into(), oldest_term: 0 }),
         certificate: None,
+        runtime_failed_at: None,
     }
 }
 

@@ -22,6 +22,16 @@ pub struct ClusterSettings {
     pub key_max_age: Option<Duration>,
 }
 
+/// A node is taken for lost after this many periods in which it was not heard of, or could not work.
+pub const GRACE: u32 = 3;
+
+impl ClusterSettings {
+    /// How long a node may be silent, or without a runtime that works, before its tasks are replaced.
+    pub fn grace(&self) -> Duration {
+        self.heartbeat * GRACE
+    }
+}
+
 impl Default for ClusterSettings {
     fn default() -> Self {
         Self {

@@ -185,6 +185,7 @@ mod tests {
             },
             manager: None,
             certificate: None,
+            runtime_failed_at: None,
         }
     }
 

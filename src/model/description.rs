@@ -89,6 +89,7 @@ impl NodeDescription {
             engine_version,
             engine_labels,
             version,
+            runtime_error,
         } = self;
         if size > NODE_DESCRIPTION_SIZE {
             return Err(BadDescription::Size(size));
@@ -100,6 +101,7 @@ impl NodeDescription {
             ("runtime", WORD, runtime),
             ("engine_version", VERSION, engine_version),
             ("version", VERSION, version),
+            ("runtime_error", REASON, runtime_error),
         ] {
             if value.len() > most || !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
                 return Err(BadDescription::Text { field, most, value: short(value) });
@@ -116,6 +118,15 @@ impl NodeDescription {
         }
         Ok(())
     }
+}
+
+/// The longest reason a node gives for a runtime that does not work.
+const REASON: usize = 500;
+
+/// As much of a reason as may be told: what is not plain text is shown as `?`.
+pub fn reason_that_fits(reason: &str) -> String {
+    let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    reason.chars().map(plain).take(REASON).collect()
 }
 
 /// Enough of a text to know it again.

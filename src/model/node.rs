@@ -2,7 +2,7 @@
 
 use super::{Labels, Meta};
 use crate::kit::{clock::Timestamp, id::NodeId};
-use std::fmt;
+use std::{fmt, time::Duration};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -76,6 +76,8 @@ pub struct NodeDescription {
     pub engine_labels: Labels,
     /// Version of secretd.
     pub version: String,
+    /// Why its runtime does not work at present; empty if it does.
+    pub runtime_error: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +143,8 @@ pub struct Node {
     pub manager: Option<ManagerStatus>,
     /// Unset before it was told of.
     pub certificate: Option<CertificateStatus>,
+    /// Since when it says that its runtime does not work; the description has the reason.
+    pub runtime_failed_at: Option<Timestamp>,
 }
 
 impl Node {
@@ -150,6 +154,21 @@ impl Node {
             Standing::Member => false,
             Standing::Left { .. } => true,
         }
+    }
+
+    /// Whether it can start tasks: its agent is heard of, and so is what starts them.
+    pub fn is_ready(&self) -> bool {
+        self.status.state == NodeState::Ready && self.runtime_failed_at.is_none()
+    }
+
+    /// Whether its tasks count as lost: nobody has heard of it, or it could do nothing for them, for longer than `grace`.
+    pub fn is_lost(&self, now: Timestamp, grace: Duration) -> bool {
+        self.status.state == NodeState::Down || self.lost_at(grace).is_some_and(|at| at <= now)
+    }
+
+    /// When a node whose runtime does not work loses its tasks.
+    pub fn lost_at(&self, grace: Duration) -> Option<Timestamp> {
+        self.runtime_failed_at.map(|since| since.plus(grace))
     }
 
     /// Whether it has ever taken part, as a worker or as a manager. One that was only admitted may have died before it kept

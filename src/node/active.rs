@@ -806,6 +806,7 @@ fn founding(
             expires_at: identity.peer().not_after,
             shown: false,
         }),
+        runtime_failed_at: None,
     };
     Ok((Command::Found { cluster: Box::new(cluster), node: Box::new(node) }, identity))
 }

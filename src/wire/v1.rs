@@ -521,6 +521,9 @@ pub struct NodeDescription {
     >,
     #[prost(string, tag = "9")]
     pub version: ::prost::alloc::string::String,
+    /// Why its runtime does not work at present; empty if it does.
+    #[prost(string, tag = "10")]
+    pub runtime_error: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodeStatus {
@@ -593,6 +596,9 @@ pub struct NodeInfo {
     pub manager: ::core::option::Option<ManagerStatus>,
     #[prost(message, optional, tag = "9")]
     pub certificate: ::core::option::Option<CertificateStatus>,
+    /// Since when the node says that its runtime does not work.
+    #[prost(int64, optional, tag = "16")]
+    pub runtime_failed_at_ms: ::core::option::Option<i64>,
     /// What it calls itself now, if that is not the host name it joined with.
     #[prost(string, optional, tag = "14")]
     pub renamed: ::core::option::Option<::prost::alloc::string::String>,

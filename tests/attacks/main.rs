@@ -10,6 +10,8 @@ mod clones;
 #[path = "../cluster/cluster.rs"]
 mod cluster;
 mod containers;
+#[path = "../e2e/door.rs"]
+mod door;
 mod evicted;
 mod nodes;
 mod snapshots;

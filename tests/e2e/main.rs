@@ -8,6 +8,7 @@ mod bad_input;
 mod crash;
 mod delivery;
 mod docker;
+mod door;
 mod memory;
 mod stolen;
 mod swtpm;

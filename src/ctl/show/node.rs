@@ -7,7 +7,9 @@ use crate::{
     kit::hex::Hex,
     model::{
         Labels,
-        node::{CertificateStatus, ManagerStatus, Node, NodeDescription, Role, Standing},
+        node::{
+            CertificateStatus, ManagerStatus, Node, NodeDescription, NodeState, Role, Standing,
+        },
     },
 };
 use serde::Serialize;
@@ -52,9 +54,12 @@ pub(crate) fn node_row(summary: &NodeSummary) -> Value {
     })
 }
 
-/// How a node is, or that it has left.
+/// How a node is, or that it has left. One that is here without a runtime that works is not ready.
 fn state(node: &Node) -> String {
     match node.standing {
+        Standing::Member if node.status.state == NodeState::Ready && !node.is_ready() => {
+            "not ready".to_owned()
+        }
         Standing::Member => node.status.state.to_string(),
         Standing::Left { .. } => "left".to_owned(),
     }
@@ -86,6 +91,7 @@ fn reachability(reachable: Option<bool>) -> &'static str {
 /// The engine's version, or that it does not answer; the process runtime has none and is named instead.
 fn engine(description: &NodeDescription) -> &str {
     match (description.runtime.as_str(), description.engine_version.as_str()) {
+        _ if !description.runtime_error.is_empty() => "no answer",
         ("docker", "") => "no answer",
         (runtime, "") => runtime,
         (_, version) => version,
@@ -130,6 +136,10 @@ struct Description {
     resources: Resources,
     engine: Engine,
     runtime: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    runtime_error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime_failed_at: Option<String>,
     version: String,
 }
 
@@ -210,6 +220,7 @@ impl NodeView {
             standing,
             manager,
             certificate,
+            runtime_failed_at,
         } = node;
         let NodeDescription {
             hostname,
@@ -221,6 +232,7 @@ impl NodeView {
             engine_version,
             engine_labels,
             version,
+            runtime_error,
         } = description.clone();
         Self {
             id: id.to_string(),
@@ -239,6 +251,8 @@ impl NodeView {
                 resources: Resources { nano_cpus, memory_bytes },
                 engine: Engine { engine_version, labels: engine_labels },
                 runtime,
+                runtime_error,
+                runtime_failed_at: runtime_failed_at.map(|at| at.to_string()),
                 version,
             },
             status: Status {
@@ -322,6 +336,10 @@ impl fmt::Display for NodeView {
         writeln!(f, " CPUs:                  {}", description.resources.nano_cpus / 1_000_000_000)?;
         writeln!(f, " Memory:                {} MiB", description.resources.memory_bytes >> 20)?;
         writeln!(f, "Runtime:                {}", description.runtime)?;
+        if let Some(since) = &description.runtime_failed_at {
+            writeln!(f, " Failing since:         {since}")?;
+            writeln!(f, " Error:                 {}", description.runtime_error)?;
+        }
         writeln!(f, "Engine Version:         {}", description.engine.engine_version)?;
         writeln!(f, "Version:                {}", description.version)?;
         if !holds.is_empty() {
@@ -338,7 +356,7 @@ mod tests {
         kit::{clock::Timestamp, id::NodeId},
         model::{
             Meta,
-            node::{Availability, NodeState, NodeStatus},
+            node::{Availability, NodeStatus},
         },
     };
 
@@ -372,6 +390,7 @@ mod tests {
                     oldest_term: 0,
                 }),
                 certificate: None,
+                runtime_failed_at: None,
             },
             leader: true,
             this: true,
@@ -423,6 +442,21 @@ mod tests {
         assert!(view.to_string().contains(" Expires at:            1970-01-01T00:00:00"));
         let view = serde_json::to_value(view).unwrap();
         assert_eq!(view["Certificate"]["Issuer"].as_str().unwrap()[..4], *"abab");
+    }
+
+    #[test]
+    fn a_node_whose_engine_does_not_answer_is_not_ready_and_says_why() {
+        let mut summary = summary();
+        summary.node.runtime_failed_at = Some(Timestamp(2000));
+        summary.node.description.runtime_error = "nobody listens".into();
+        let row = node_row(&summary);
+        assert_eq!(
+            (&row["Status"], &row["EngineVersion"]),
+            (&json!("Not ready"), &json!("no answer"))
+        );
+        let view = NodeView::new(&summary, &[]).to_string();
+        assert!(view.contains(" State:                 Not ready\n"), "{view}");
+        assert!(view.contains(" Error:                 nobody listens\n"), "{view}");
     }
 
     #[test]

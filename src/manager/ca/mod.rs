@@ -226,6 +226,7 @@ impl Shared {
             },
             manager: None,
             certificate: Some(signed.status),
+            runtime_failed_at: None,
         };
         let hostname = node.description.hostname.clone();
         // Needs no request's id: the node's own is the same when it is asked for twice.

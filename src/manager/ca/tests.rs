@@ -62,6 +62,7 @@ fn row(id: NodeId) -> Node {
             oldest_term: 0,
         }),
         certificate: None,
+        runtime_failed_at: None,
     }
 }
 

@@ -27,6 +27,7 @@ use super::answers;
 use crate::{
     crypto::{keychain::Keychain, transit::Offer},
     kit::{clock::Clock, id::NodeId, limits::MESSAGE_SIZE, task::Stop},
+    model::cluster::GRACE,
     pki::{Conn, Peer},
     raft::Raft,
     wire::{
@@ -48,8 +49,6 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 /// Heartbeats are asked for within a period that differs by up to a tenth, so that nodes do not beat in step.
 const JITTER: f64 = 0.1;
-/// A node is down after this many periods without a heartbeat.
-const GRACE: u32 = 3;
 /// A manager that did not reach the cluster for this long sends its nodes elsewhere, and the leader speaks for them.
 const LOST: Duration = Duration::from_secs(5);
 

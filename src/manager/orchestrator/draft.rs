@@ -13,7 +13,7 @@ use crate::{
     },
     store::State,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Task changes in one proposal; the log's entries stay small, and other writers get their turn in between.
 pub const BATCH: usize = 500;
@@ -49,6 +49,12 @@ impl<'a> Draft<'a> {
 
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// How long a node may be silent, or unable to work, before its tasks are replaced.
+    pub(super) fn grace(&self) -> Duration {
+        let settings = self.state.cluster().map(|cluster| cluster.settings.clone());
+        settings.unwrap_or_default().grace()
     }
 
     /// The wake-up time asked for since this was last called; the pass's own forgets it.

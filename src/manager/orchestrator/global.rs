@@ -6,11 +6,7 @@ use super::{
 };
 use crate::{
     kit::id::NodeId,
-    model::{
-        node::{Availability, NodeState},
-        service::Service,
-        task::TaskState,
-    },
+    model::{node::Availability, service::Service, task::TaskState},
 };
 use std::collections::BTreeSet;
 
@@ -22,7 +18,7 @@ pub(super) fn run(draft: &mut Draft<'_>, service: &Service) {
         .state()
         .nodes()
         .filter(|node| {
-            node.status.state == NodeState::Ready
+            node.is_ready()
                 && node.availability == Availability::Active
                 && slot::fits(service, node)
                 && !taken.contains(&Place::Node(node.id))

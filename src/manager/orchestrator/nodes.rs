@@ -1,4 +1,5 @@
-//! Gives up on tasks whose node nobody will hear of again, and forgets nodes that left and never said their last word.
+//! Gives up on tasks whose node nobody will hear of again, forgets nodes that left and never said their last word, and
+//! looks again when a node that cannot work loses its tasks.
 
 use super::draft::Draft;
 use crate::{
@@ -47,6 +48,9 @@ pub(super) fn run(draft: &mut Draft<'_>) {
             deadline => drop(deadlines.insert(deadline, ())),
         }
     }
+    // What runs there is judged with each service.
+    let failing = state.nodes().filter_map(|node| node.lost_at(draft.grace()));
+    deadlines.extend(failing.filter(|at| *at > now).map(|at| (at, ())));
     // Of nodes that are no longer members nothing will ever be heard.
     lost.extend(
         state

@@ -37,7 +37,7 @@ fn due(draft: &Draft<'_>, service: &Service, slot: &Slot, task: &Arc<Task>) -> T
     let made = task.meta.created_at;
     let older = || slot.tasks.iter().filter(|other| other.age_key() < task.age_key());
     let stopping = older()
-        .filter(|other| slot::is_stopping(draft.state(), other))
+        .filter(|other| slot::is_stopping(draft, other))
         .map(|other| patience(other))
         .max()
         .map(|wait| made.plus(wait));

@@ -22,7 +22,7 @@ pub(super) fn run(draft: &mut Draft<'_>, service: &Service) {
         // Newest first: whoever is younger and alive, or was put here just now, is the successor of all older ones.
         let mut succeeded = false;
         for task in slot.runnable() {
-            let moves = slot::must_move(draft.state(), service, task);
+            let moves = slot::must_move(draft, service, task);
             if !task.status.state.is_terminal() && !moves {
                 succeeded = true;
                 continue;
@@ -64,11 +64,10 @@ fn is_paused(draft: &Draft<'_>, place: Place) -> bool {
 
 /// Two leaders in a row may each have filled a place; the task that has come further stays.
 fn drop_doubles(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
-    let state = draft.state();
     let alive = |task: &&Arc<Task>| {
         !task.status.state.is_terminal()
-            && !slot::is_dirty(state, service, task)
-            && !slot::must_move(state, service, task)
+            && !slot::is_dirty(draft.state(), service, task)
+            && !slot::must_move(draft, service, task)
     };
     let mut same: Vec<_> = slot.runnable().filter(alive).cloned().collect();
     same.sort_by_key(|task| (std::cmp::Reverse(task.status.state), task.age_key()));

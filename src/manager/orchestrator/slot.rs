@@ -1,9 +1,10 @@
 //! A service's tasks by the place they fill, and the questions all phases ask about them.
 
+use super::draft::Draft;
 use crate::{
     kit::id::{NodeId, ServiceId},
     model::{
-        node::{Availability, Node, NodeState},
+        node::{Availability, Node},
         service::{Mode, RestartCondition, Service},
         task::{Task, TaskState},
     },
@@ -141,15 +142,15 @@ pub(super) fn fits(service: &Service, node: &Node) -> bool {
     service.spec.task.placement.constraints.iter().all(|constraint| constraint.matches(node))
 }
 
-/// Whether a task cannot stay where it is: the node is gone, down, being drained, or no longer fits. A node that is
+/// Whether a task cannot stay where it is: the node is gone, lost, being drained, or no longer fits. A node that is
 /// merely out of sight keeps its tasks.
-pub(super) fn must_move(state: &State, service: &Service, task: &Task) -> bool {
+pub(super) fn must_move(draft: &Draft<'_>, service: &Service, task: &Task) -> bool {
     let Some(id) = task.node else { return false };
     if task.status.state < TaskState::Assigned && service.spec.mode != Mode::Global {
         return false;
     }
-    state.node_by_id(id).is_none_or(|node| {
-        node.status.state == NodeState::Down
+    draft.state().node_by_id(id).is_none_or(|node| {
+        is_lost(draft, node)
             || node.availability == Availability::Drain
             // Only an active node is watched for that; a paused one keeps what it has.
             || (node.availability == Availability::Active && !fits(service, node))
@@ -157,10 +158,13 @@ pub(super) fn must_move(state: &State, service: &Service, task: &Task) -> bool {
 }
 
 /// Whether a task that was asked to stop may still be running somewhere we can hear of.
-pub(super) fn is_stopping(state: &State, task: &Task) -> bool {
-    let down = task
-        .node
-        .and_then(|id| state.node_by_id(id))
-        .is_none_or(|node| node.status.state == NodeState::Down);
-    task.desired > TaskState::Running && task.holds_payloads() && !down
+pub(super) fn is_stopping(draft: &Draft<'_>, task: &Task) -> bool {
+    let node = task.node.and_then(|id| draft.state().node_by_id(id));
+    let lost = node.is_none_or(|node| is_lost(draft, node));
+    task.desired > TaskState::Running && task.holds_payloads() && !lost
+}
+
+/// Whether nobody can say what becomes of a node's tasks.
+fn is_lost(draft: &Draft<'_>, node: &Node) -> bool {
+    node.is_lost(draft.now(), draft.grace())
 }

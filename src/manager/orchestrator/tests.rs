@@ -198,6 +198,43 @@ fn tasks_of_a_node_that_is_down_are_replaced_and_given_up_after_a_day() {
 }
 
 #[test]
+fn a_node_without_a_runtime_gets_nothing_new_and_loses_its_tasks_after_the_grace() {
+    let mut world = World::new(2);
+    let web = world.create(spec("web", 2));
+    world.settle();
+    let on = |world: &World, n: u8| {
+        let alive = |task: &&std::sync::Arc<crate::model::task::Task>| {
+            task.node == Some(node_id(n)) && task.desired <= TaskState::Running
+        };
+        world.history(web).iter().filter(alive).count()
+    };
+    world.runtime_works(1, false);
+    world.update(web, |spec| spec.mode = Mode::Replicated { replicas: 4 });
+    world.settle();
+    assert_eq!((on(&world, 1), on(&world, 2)), (1, 3), "nothing new, and nothing lost yet");
+    world.advance(14 * SECOND);
+    world.runtime_works(1, true);
+    world.advance(60 * SECOND);
+    assert_eq!(
+        (on(&world, 1), on(&world, 2)),
+        (1, 3),
+        "a short restart of the engine moves nothing"
+    );
+    world.runtime_works(1, false);
+    world.advance(10 * SECOND);
+    // Another reason for the same failure does not begin the grace anew.
+    world.runtime_works(1, false);
+    world.advance(6 * SECOND);
+    assert_eq!((on(&world, 1), on(&world, 2)), (0, 4));
+    let held = world.state.tasks_on(node_id(1)).filter(|task| task.holds_payloads()).count();
+    assert_eq!(held, 1, "what was replaced may still have its secrets");
+    world.runtime_works(1, true);
+    world.settle();
+    let held = world.state.tasks_on(node_id(1)).filter(|task| task.holds_payloads()).count();
+    assert_eq!((held, on(&world, 1), on(&world, 2)), (0, 0, 4), "stopped once it can be");
+}
+
+#[test]
 fn tasks_of_a_removed_node_are_replaced_elsewhere() {
     let mut world = World::new(3);
     let web = world.create(spec("web", 3));

@@ -74,6 +74,7 @@ fn node(n: u8) -> Node {
         },
         manager: Some(ManagerStatus { raft_id: n.into(), addr: String::new(), oldest_term: 0 }),
         certificate: None,
+        runtime_failed_at: None,
     }
 }
 
@@ -170,6 +171,19 @@ impl World {
         });
     }
 
+    /// The node says whether its runtime works.
+    pub(super) fn runtime_works(&mut self, n: u8, works: bool) {
+        let node = self.state.node_by_id(node_id(n)).unwrap().clone();
+        let runtime_error = if works { String::new() } else { "no answer".into() };
+        let description = NodeDescription { runtime_error, ..node.description.clone() };
+        self.apply(Command::ReportNode {
+            id: node_id(n),
+            description: Some(description),
+            status: node.status.clone(),
+            held_by: None,
+        });
+    }
+
     /// One pass of the leader over everything; returns whether it decided anything.
     pub(super) fn pass(&mut self) -> bool {
         let mut ids = TaskId::random;
@@ -205,7 +219,7 @@ impl World {
             let reachable = task
                 .node
                 .and_then(|id| self.state.node_by_id(id))
-                .is_some_and(|node| node.status.state == NodeState::Ready);
+                .is_some_and(|node| node.is_ready());
             if !reachable || !task.holds_payloads() {
                 continue;
             }

@@ -40,15 +40,24 @@ pub(super) fn report(
     if node.has_left() || held_by.is_some() && held_by != node.status.dispatcher {
         return Ok(Answer::Done);
     }
-    let (description, renamed) = match description {
+    let (mut description, renamed) = match description {
         Some(said) => described(&node, said),
         None => (node.description.clone(), node.renamed.clone()),
     };
-    if description != node.description || renamed != node.renamed || *status != node.status {
+    let works = description.runtime_error.is_empty();
+    let before = &node.description;
+    // An engine that does not answer does not say what it is; it is the one from before until another does.
+    if !works && description.runtime == before.runtime && description.engine_version.is_empty() {
+        description.engine_version.clone_from(&before.engine_version);
+        description.engine_labels.clone_from(&before.engine_labels);
+    }
+    let runtime_failed_at = (!works).then(|| node.runtime_failed_at.unwrap_or(edit.at));
+    if description != *before || renamed != node.renamed || *status != node.status {
         edit.put(Entity::Node(Arc::new(Node {
             meta: node.meta.changed(edit.at),
             description,
             renamed,
+            runtime_failed_at,
             status: status.clone(),
             ..Node::clone(&node)
         })));

@@ -130,6 +130,7 @@ fn node(n: u8) -> Node {
         },
         manager: None,
         certificate: None,
+        runtime_failed_at: None,
     }
 }
 

@@ -25,6 +25,7 @@ impl From<&NodeDescription> for v1::NodeDescription {
             engine_version,
             engine_labels,
             version,
+            runtime_error,
         } = value;
         Self {
             hostname: hostname.clone(),
@@ -36,6 +37,7 @@ impl From<&NodeDescription> for v1::NodeDescription {
             engine_version: engine_version.clone(),
             engine_labels: engine_labels.clone(),
             version: version.clone(),
+            runtime_error: runtime_error.clone(),
         }
     }
 }
@@ -53,6 +55,7 @@ impl TryFrom<v1::NodeDescription> for NodeDescription {
             engine_version,
             engine_labels,
             version,
+            runtime_error,
         } = wire;
         Ok(Self {
             hostname,
@@ -64,6 +67,7 @@ impl TryFrom<v1::NodeDescription> for NodeDescription {
             engine_version,
             engine_labels,
             version,
+            runtime_error,
         })
     }
 }
@@ -145,6 +149,7 @@ impl From<&Node> for v1::NodeInfo {
             standing,
             manager,
             certificate,
+            runtime_failed_at,
         } = value;
         let left = match *standing {
             Standing::Member => None,
@@ -162,6 +167,7 @@ impl From<&Node> for v1::NodeInfo {
             certificate: certificate.as_ref().map(Into::into),
             renamed: renamed.clone(),
             left,
+            runtime_failed_at_ms: runtime_failed_at.map(|at| at.0),
         }
     }
 }
@@ -181,6 +187,7 @@ impl TryFrom<v1::NodeInfo> for Node {
             certificate,
             renamed,
             left,
+            runtime_failed_at_ms,
         } = wire;
         let standing = match left {
             None => Standing::Member,
@@ -198,6 +205,7 @@ impl TryFrom<v1::NodeInfo> for Node {
             standing,
             manager: maybe(manager, "manager")?,
             certificate: maybe(certificate, "certificate")?,
+            runtime_failed_at: runtime_failed_at_ms.map(Timestamp),
         })
     }
 }

@@ -401,6 +401,7 @@ impl Draw {
             engine_version: self.text(),
             engine_labels: self.labels(),
             version: self.text(),
+            runtime_error: self.text(),
         }
     }
 
@@ -445,6 +446,7 @@ impl Draw {
                 oldest_term: d.u32(),
             }),
             certificate: self.maybe(Self::certificate),
+            runtime_failed_at: self.maybe(Self::time),
         }
     }
 
