@@ -1,5 +1,11 @@
 //! Choices that are expensive to change, newest first: question, choice, price, and what would change our mind.
 //!
+//! **2026-11. A node without a runtime that works is not ready, though its session lives.** The node says so itself, the row has since when, and after
+//! three heartbeats its tasks are replaced as those of a silent node are. Nobody can stop them there meanwhile: they count as holding their
+//! secrets until the engine is back and they have been stopped and wiped. Swarm leaves them. *Price:* for a while a task may run
+//! twice, and an engine that takes longer than three heartbeats to restart costs the node its tasks, also with `live-restore`.
+//! *Change of mind:* an engine that says beforehand that it will be back.
+//!
 //! **2026-11. A leader sends entries while its own disk still writes them.** The Raft library waits for the leader's log
 //! before it does anything else, so the leader's log answers for its own entries at once, and nothing acts on one before it
 //! is on that disk: not applying, not what followers are told. *Price:* a leader that starts again has to be elected again, and
