@@ -58,9 +58,20 @@
 //! you doubt. It changes no payload's key and no root key: see
 //! [`super::keys`].
 //!
+//! # Host names
+//! A node gives its host name when it joins, and that name is fixed. If the machine is renamed, or a node lies, its row keeps the
+//! old name; `node inspect` shows what it *calls itself*, and the manager's log who tried. An operator who agrees says so with
+//! `node update --hostname NEW NODE`. Names are 1 to 253 letters, digits, dots, hyphens and underscores.
+//!
+//! Several nodes may have one name. Whoever looks at a node by its name means the one that is up; if that leaves more than one,
+//! and for whatever changes or removes a node if one of them is merely down, the name is refused and the ids are named.
+//! A node that has left counts only for `node rm`.
+//!
 //! # Going
-//! `leave` says goodbye: a manager is demoted first, then the row says that the node left. It is no member from then on, whatever
-//! its certificate or an old session says; `node rm` removes the row. `node rm --force` removes a node that may still be
+//! `leave` says goodbye: a manager is demoted first, then the row says that the node left
+//! ([`crate::model::node::Standing`]). It is no member from then on, whatever its certificate or an old session says. The row goes
+//! by itself once the node has said that it has wiped what its tasks had and, if it was a manager, is out of the Raft group; if
+//! that word never comes, after 7 days or with `node rm`. `node rm --force` removes a node that may still be
 //! up: its streams are cut, its calls refused, and when it hears why it ends its tasks and wipes what it had. Its id and its
 //! Raft id never come back; the machine joins as a new node.
 //!

@@ -14,7 +14,8 @@
 //! 6. **Reference.** A service names the object, a target, an owner and a mode. The path is judged when the service is made.
 //! 7. **Schedule.** The orchestrator makes a task, the scheduler gives it to a node ([`crate::manager`]).
 //! 8. **Release.** The dispatcher sees that the node needs the payload, makes sure by a linearizable read that the node holds a live
-//!    task which references it, and gets a [`crate::store::Release`]. Only that value opens the seal.
+//!    task which references it, and gets a [`crate::store::Release`]. Only that value opens the
+//!    seal: the keyring takes nothing else ([`crate::crypto::proof`]), and a task on a node that has left counts for nothing.
 //! 9. **Send.** The payload goes over mutual TLS to the node whose certificate the session has, and to no other. Inside it is sealed
 //!    for this one stream ([`crate::crypto::transit`]), so that no buffer on its way keeps it.
 //! 10. **Place.** The agent ([`crate::agent`]) puts the file where the task will see it, before any process of the task runs.

@@ -76,6 +76,11 @@
 //! - An unlocker that was removed opens the headers written since no more. An older copy of `node.keys` it still opens, and
 //!   with that the root key: the blocks of a disk forget slowly. `secretctl key rotate` makes new terms, which an old copy
 //!   of the store does not hold, but the root key stays: whoever had it opens a *newer* copy of the store too. Keep copies away.
+//! - What a node says of itself is its own word: processors, memory, platform, the engine's labels with each session, its host name
+//!   when it joins. Whoever places a service by them (`engine.labels.…`, `node.platform.…`, `node.hostname`, reserved resources)
+//!   lets a worker that lies draw its tasks, and so its secrets; `service create`, `service update` and `stack deploy` point
+//!   it out. Only operators set `node.id`, `node.role` and `node.labels`. `node.ip` is the address a manager sees. Managers take
+//!   descriptions of at most 8 KiB that a machine could have, and times of reports up to a minute ahead of their own clock.
 //! - That a node confirms a removal is the word of its agent. An honest agent keeps to it; whoever owned the node may have
 //!   made a copy, and what a task did with its secret nobody knows. After a break-in replace what the node ever had.
 //! - Buffers of the HTTP/2, protobuf and TLS libraries are wiped when they are freed, as all memory is; those of a

@@ -234,7 +234,12 @@ impl Active {
         };
         wipe(around)?;
         // Nobody is left who could be this node, so the others need not keep a place for it.
-        let goodbye = tokio::time::timeout(GOODBYE, enroll::depart(&tls, &managers)).await;
+        let goodbye = tokio::time::timeout(GOODBYE, async {
+            enroll::depart(&tls, &managers).await?;
+            // It never had a task.
+            enroll::confirm_wiped(&tls, &managers).await
+        })
+        .await;
         let gone = matches!(goodbye, Ok(Ok(())));
         warn!(%node, gone, error = %chain(&error), "could not become part of the cluster");
         Err(ActiveError::Unsettled { node, gone, source: Box::new(error) })

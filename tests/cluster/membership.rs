@@ -38,6 +38,7 @@ fn nodes_change_their_part_and_leave_while_the_cluster_goes_on() {
     for file in ["raft", "node.keys", "node.identity"] {
         assert!(!leaving.data_dir().join(file).exists(), "{file} stays");
     }
+    assert!(!cluster.ask(["node", "ls", "-q"]).ok().contains(cluster.id(2)), "its row stays");
     cluster.nodes[4].ctl_with(["create", "after", "-"], b"x").ok();
 }
 
