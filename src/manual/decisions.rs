@@ -1,5 +1,11 @@
 //! Choices that are expensive to change, newest first: question, choice, price, and what would change our mind.
 //!
+//! **2026-11. `--runtime auto` asks what is installed, not what answers, and asks once.** At a boot the engine may be later than secretd, and a
+//! node that then fell back to processes would run what was made for images on its own file system. So an installation of Docker, running or not,
+//! means Docker: the node waits and says that it is not ready. What it was last is kept in the data directory; `--runtime` with another word
+//! changes it. *Price:* a machine with what an old installation left is not ready until somebody says `--runtime process`, and Docker
+//! that is installed after the first start is not taken by itself. *Change of mind:* none in sight.
+//!
 //! **2026-11. A node without a runtime that works is not ready, though its session lives.** The node says so itself, the row has since when, and after
 //! three heartbeats its tasks are replaced as those of a silent node are. Nobody can stop them there meanwhile: they count as holding their
 //! secrets until the engine is back and they have been stopped and wiped. Swarm leaves them. *Price:* for a while a task may run

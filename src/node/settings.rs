@@ -22,7 +22,7 @@ pub struct Flags {
     #[arg(long, global = true, env = "SECRETD_KEY_FILE", value_name = "PATH")]
     pub key_file: Option<PathBuf>,
 
-    /// What starts tasks; auto takes Docker if its engine answers [default: auto]
+    /// What starts tasks; auto keeps to what it was, at first Docker if that is installed [default: auto]
     #[arg(long, global = true, env = "SECRETD_RUNTIME", value_enum)]
     pub runtime: Option<RuntimeChoice>,
 
