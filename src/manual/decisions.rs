@@ -1,10 +1,11 @@
 //! Choices that are expensive to change, newest first: question, choice, price, and what would change our mind.
 //!
-//! **2026-11. `--runtime auto` asks what is installed, not what answers, and asks once.** At a boot the engine may be later than secretd, and a
-//! node that then fell back to processes would run what was made for images on its own file system. So an installation of Docker, running or not,
-//! means Docker: the node waits and says that it is not ready. What it was last is kept in the data directory; `--runtime` with another word
-//! changes it. *Price:* a machine with what an old installation left is not ready until somebody says `--runtime process`, and Docker
-//! that is installed after the first start is not taken by itself. *Change of mind:* none in sight.
+//! **2026-11. `--runtime auto` means Docker for root, and never falls back to processes.** At a boot the engine may be later than secretd, and a
+//! node that then chose processes would run what was made for images on its own file system, as root. So it waits and says that it is not
+//! ready, also where no engine is installed yet. Processes are for who is not root, and for nodes whose operator says `--runtime process`.
+//! What a node was last is kept in its data directory until somebody says otherwise. *Price:* to try things out as root takes that flag, and a
+//! manager without an engine is shown as not ready; it manages all the same. A cluster of both kinds needs constraints, since the scheduler does
+//! not tell images from programs yet. *Change of mind:* services that say which runtime they are made for.
 //!
 //! **2026-11. A node without a runtime that works is not ready, though its session lives.** The node says so itself, the row has since when, and after
 //! three heartbeats its tasks are replaced as those of a silent node are. Nobody can stop them there meanwhile: they count as holding their

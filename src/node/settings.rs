@@ -22,7 +22,7 @@ pub struct Flags {
     #[arg(long, global = true, env = "SECRETD_KEY_FILE", value_name = "PATH")]
     pub key_file: Option<PathBuf>,
 
-    /// What starts tasks; auto keeps to what it was, at first Docker if that is installed [default: auto]
+    /// What starts tasks; auto keeps to what this node was, at first Docker for root [default: auto]
     #[arg(long, global = true, env = "SECRETD_RUNTIME", value_enum)]
     pub runtime: Option<RuntimeChoice>,
 

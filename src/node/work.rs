@@ -7,7 +7,7 @@ use crate::{
         place::{Place, PlaceError},
         runtime::{
             Runtime, RuntimeError,
-            docker::{DEFAULT_HOST, DockerRuntime},
+            docker::DockerRuntime,
             process::{self, ProcessRuntime},
         },
     },
@@ -19,25 +19,13 @@ use crate::{
     pki::Tls,
     wire::v1::StatusResponse,
 };
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, io, sync::Arc};
 use tracing::{info, warn};
 
 /// How long the tasks of a node that leaves may take to end: longer than a stop with its grace period.
 const CLEARING: std::time::Duration = std::time::Duration::from_secs(60);
 /// The file in the data directory that says which runtime this node was started with last; `auto` keeps to it.
 const CHOICE: &str = "runtime";
-/// What an installation of the engine leaves on a machine, also while it does not run.
-const SIGNS: [&str; 9] = [
-    "/var/run/docker.sock",
-    "/usr/bin/dockerd",
-    "/usr/sbin/dockerd",
-    "/usr/local/bin/dockerd",
-    "/usr/lib/systemd/system/docker.service",
-    "/lib/systemd/system/docker.service",
-    "/etc/systemd/system/docker.service",
-    "/etc/init.d/docker",
-    "/var/lib/docker",
-];
 
 /// Why this node cannot run tasks.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +144,7 @@ async fn choose(settings: &Settings, node: NodeId) -> Result<Arc<dyn Runtime>, W
         Ok(Arc::new(DockerRuntime::new(&settings.docker_host, node, place)))
     };
     let root = rustix::process::geteuid().is_root();
-    let chosen = decide(settings.runtime, &remembered, root, || signs_of_docker(settings));
+    let chosen = decide(settings.runtime, &remembered, root);
     let runtime = match chosen {
         Chosen::Docker => docker()?,
         Chosen::Process => sandbox(settings)?,
@@ -181,28 +169,17 @@ enum Chosen {
     Process,
 }
 
-/// Chooses once: an engine that is down at a later start still holds this node's tasks. Whether it answers just now does
-/// not count either: it may be late at a boot, and then the node says that it is not ready.
-fn decide(
-    asked: RuntimeChoice,
-    remembered: &str,
-    root: bool,
-    signs_of_docker: impl FnOnce() -> bool,
-) -> Chosen {
+/// `auto` keeps to what the node was. A task made for an image runs on the machine's own file system only where the operator
+/// has said so, or where secretd may do no harm: an engine that does not answer may be late at a boot, or come to be
+/// installed, and until then the node says that it is not ready.
+fn decide(asked: RuntimeChoice, remembered: &str, root: bool) -> Chosen {
     match (asked, remembered) {
         (RuntimeChoice::Docker, _) | (RuntimeChoice::Auto, "docker") => Chosen::Docker,
         (RuntimeChoice::Process, _) | (RuntimeChoice::Auto, "process") => Chosen::Process,
         // Only root may mount what containers are given.
-        (RuntimeChoice::Auto, _) if root && signs_of_docker() => Chosen::Docker,
+        (RuntimeChoice::Auto, _) if root => Chosen::Docker,
         (RuntimeChoice::Auto, _) => Chosen::Process,
     }
-}
-
-/// Whether this machine is meant to run containers, running or not.
-fn signs_of_docker(settings: &Settings) -> bool {
-    // Somebody has said where the engine is to be.
-    let named = settings.docker_host != DEFAULT_HOST;
-    named || SIGNS.iter().any(|path| Path::new(path).exists())
 }
 
 fn sandbox(settings: &Settings) -> Result<Arc<dyn Runtime>, WorkError> {
@@ -219,16 +196,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_engine_that_is_only_late_is_waited_for_and_a_choice_is_kept() {
+    fn an_engine_that_is_late_or_absent_is_waited_for_and_a_choice_is_kept() {
         use RuntimeChoice::{Auto, Docker, Process};
-        let there = || true;
-        let absent = || false;
-        assert_eq!(decide(Auto, "", true, there), Chosen::Docker, "whether or not it answers");
-        assert_eq!(decide(Auto, "", true, absent), Chosen::Process);
-        assert_eq!(decide(Auto, "", false, there), Chosen::Process, "containers need root");
-        assert_eq!(decide(Auto, "docker", true, absent), Chosen::Docker, "it holds our tasks");
-        assert_eq!(decide(Auto, "process", true, there), Chosen::Process);
-        assert_eq!(decide(Docker, "process", true, absent), Chosen::Docker, "the operator says so");
-        assert_eq!(decide(Process, "docker", true, there), Chosen::Process);
+        assert_eq!(decide(Auto, "", true), Chosen::Docker, "whether or not it answers");
+        assert_eq!(decide(Auto, "", false), Chosen::Process, "containers need root");
+        assert_eq!(decide(Auto, "docker", false), Chosen::Docker, "it holds our tasks");
+        assert_eq!(decide(Auto, "process", true), Chosen::Process, "an operator has said so");
+        assert_eq!(decide(Docker, "process", true), Chosen::Docker);
+        assert_eq!(decide(Process, "docker", true), Chosen::Process);
     }
 }
