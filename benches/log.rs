@@ -77,6 +77,7 @@ async fn proposals(dir: &Path, callers: usize) -> Vec<Duration> {
         raft_id: 1,
         key: Arc::new(Key::random()),
         clock: Clock::system(),
+        witness: None,
     };
     let member = Member { node, addr: "127.0.0.1:2390".into() };
     let raft = Raft::found(options, member, Arc::new(Alone)).await.unwrap();

@@ -102,7 +102,8 @@ fn options(base: &Path) -> Options {
     let wrapped = fs::read(base.join("storage")).unwrap();
     let key = Key::<Storage>::open(&root, cluster, node, &wrapped).unwrap();
     let dir = base.join("raft");
-    Options { dir, cluster, node, raft_id: 1, key: Arc::new(key), clock: Clock::system() }
+    let (key, clock) = (Arc::new(key), Clock::system());
+    Options { dir, cluster, node, raft_id: 1, key, clock, witness: None }
 }
 
 fn founding() -> Command {

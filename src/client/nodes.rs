@@ -28,6 +28,8 @@ pub struct NodeSummary {
     pub reachable: Option<bool>,
     /// Of a manager: it has a vote, which one that was admitted gets once it has everything.
     pub voter: bool,
+    /// Of a manager: what is wrong with its store; empty if nothing is.
+    pub damage: String,
 }
 
 /// What a machine needs in order to join.
@@ -201,6 +203,7 @@ impl Client {
 }
 
 fn node(entry: v1::NodeEntry) -> Result<NodeSummary, Malformed> {
-    let v1::NodeEntry { node, leader, this, reachable, voter } = entry;
-    Ok(NodeSummary { node: node.unwrap_or_default().try_into()?, leader, this, reachable, voter })
+    let v1::NodeEntry { node, leader, this, reachable, voter, damage } = entry;
+    let node = node.unwrap_or_default().try_into()?;
+    Ok(NodeSummary { node, leader, this, reachable, voter, damage })
 }

@@ -140,7 +140,7 @@ fn fields(status: &StatusResponse) -> Value {
     } = status;
     let remote: Vec<Value> = managers
         .iter()
-        .map(|ManagerEntry { node_id, raft_id, addr, leader, reachable, voter }| {
+        .map(|ManagerEntry { node_id, raft_id, addr, leader, reachable, voter, damage }| {
             json!({
                 "NodeID": node_id,
                 "RaftID": raft_id,
@@ -148,6 +148,7 @@ fn fields(status: &StatusResponse) -> Value {
                 "Leader": leader,
                 "Reachable": reachable,
                 "Voter": voter,
+                "Damage": damage,
             })
         })
         .collect();
@@ -212,6 +213,9 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
                 (false, _, _) => "",
             };
             row("", &format!("{} at {}{how}", manager.node_id, manager.addr));
+            if !manager.damage.is_empty() {
+                row("", &format!("  damaged: {}", manager.damage));
+            }
         }
     }
     if let Some(losses) = status.losses.filter(|_| status.managers.len() > 1) {
@@ -356,6 +360,7 @@ mod tests {
             leader: true,
             reachable: Some(true),
             voter: true,
+            damage: String::new(),
         }];
         let run = |t: &str| Template::parse(t).unwrap().run(&fields(&status), Style::Row).unwrap();
         assert_eq!(run("{{.State}} {{.Role}} {{.Leader}} {{.Managers}}"), "active manager true 1");

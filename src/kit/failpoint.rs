@@ -105,6 +105,15 @@ pub fn failpoint(name: &'static str) {
     let _ = name;
 }
 
+/// The name of the object of which this manager alone makes another row, if a test wants one that goes astray
+/// (`SECRETD_SKEW`); none in a release build.
+pub fn skewed() -> Option<&'static str> {
+    #[cfg(debug_assertions)]
+    return armed::skewed();
+    #[cfg(not(debug_assertions))]
+    None
+}
+
 #[cfg(debug_assertions)]
 mod armed {
     use rustix::process::{Signal, getpid, kill_process};
@@ -131,6 +140,11 @@ mod armed {
             Some(Armed { name: name.to_owned(), left })
         };
         ARMED.get_or_init(read).as_ref()
+    }
+
+    pub(super) fn skewed() -> Option<&'static str> {
+        static SKEWED: OnceLock<Option<String>> = OnceLock::new();
+        SKEWED.get_or_init(|| std::env::var("SECRETD_SKEW").ok()).as_deref()
     }
 
     pub(super) fn reached(name: &str) {

@@ -114,6 +114,7 @@ impl Manager {
             raft_id: 1,
             key: Arc::new(Key::random()),
             clock: clock.clone(),
+            witness: None,
         };
         let member = Member { node, addr: "127.0.0.1:2390".into() };
         let raft = Raft::found(options, member, Arc::new(Alone)).await.unwrap();

@@ -13,6 +13,24 @@
 //! twice, and an engine that takes longer than three heartbeats to restart costs the node its tasks, also with `live-restore`.
 //! *Change of mind:* an engine that says beforehand that it will be back.
 //!
+//! **2026-11. A manager that starts asks the others what they know of it.** A disk that was put back to an older state may vote twice
+//! or help to forget what it had acknowledged, and cannot know it. A witness in the run directory tells within one boot. After a boot, a
+//! manager neither votes nor acknowledges until it has heard a leader, or so many of the others that one of them was in
+//! every majority it was in; then it prefers logs as long as theirs for 30 s. *Price:* a manager that boots while too many others are away
+//! waits for up to 30 s, and a loss stays possible if whoever has the entry is away for longer: waiting for ever would have
+//! two of three machines that return from a power failure stand still. It is not silent: whoever has the entry stands aside.
+//! *Change of mind:* a counter that no snapshot takes back, on every machine.
+//!
+//! **2026-11. The state has a running digest, and managers compare it.** The sum of the rows' hashes costs two hashes for each row that
+//! changes, whatever the size of the state. Who differs from most voters stands aside; between two nobody can say who is right,
+//! so both go on and say so. *Price:* the sum can be forged by somebody who chooses thousands of rows, who must be a
+//! manager; payloads and wrapped data keys are not in it, and open only where they belong. *Change of mind:* a digest that proves single rows.
+//!
+//! **2026-11. A follower whose log went back is nobody's fault but its own.** openraft's `loosen-follower-log-revert` is on, so that such a
+//! follower neither stops a leader (a failed assertion in a debug build, a wrong index in a release build) nor is obeyed: our network
+//! layer reports it as unreachable, and it is told to be refilled. *Price:* none found.
+//! *Change of mind:* a release of the library that reports it.
+//!
 //! **2026-11. A leader sends entries while its own disk still writes them.** The Raft library waits for the leader's log
 //! before it does anything else, so the leader's log answers for its own entries at once, and nothing acts on one before it
 //! is on that disk: not applying, not what followers are told. *Price:* a leader that starts again has to be elected again, and

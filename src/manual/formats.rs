@@ -45,7 +45,12 @@
 //! | `node.identity` | one record, `NodeIdentity`: certificates, private key (sealed once more), trusted CAs, addresses |
 //! | `raft/*.log` | the log, in zero-filled segments |
 //! | `damaged-TIME/` | a damaged store, kept while the manager is refilled |
+//! | `raft/begun` | empty; the log has a first segment, so a log without any is damaged and not new |
+//! | `raft/condemned` | why the store must take no part any more, found while it was in use |
 //! | `raft/` state file | rows, bodies, their data keys and the applied index, in one `redb` file |
+//!
+//! In the run directory, `raft.witness` is one line, written over itself: boot id, node, Raft id, sequence of the next record, chain. It
+//! says how far the log was written since the machine booted, and tells a copy of the data directory that was put back.
 //!
 //! # The log
 //! A segment starts with a header of 512 bytes: magic `sdlog`, format, number, first sequence, size, the chain of the
@@ -68,7 +73,9 @@
 //! # The state file
 //! Row keys are a kind byte and a random id; values are protobuf in the envelope, bound to their key, cluster and node. Bodies
 //! are cut into parts below 32 KiB, because the file rounds up to powers of two; the data key of each, with its term, is a row of its
-//! own, which is all that a rotation of the keyring writes. The format is 2; 1 had both in one.
+//! own, which is all that a rotation of the keyring writes. With the applied index lies the digest of all rows, the sum of their SHA-256
+//! modulo 2^256; a file whose rows do not add up to it is damaged, and a snapshot (format 2) is refused. The format is 3;
+//! 2 had no digest, 1 had bodies and keys in one.
 //! What removed rows leave is used again; when it is more than a third of the file, and 16 MiB, the file is written anew beside
 //! itself in the next quiet second. That also happens when debts are paid ([`crate::manager::debts`]), because what a page had stays in it until
 //! it is used again.

@@ -9,6 +9,9 @@
 //!   are gone; what a lost or removed node took along can be named, and replaced.
 //! - No operator can read a secret back through the API; there is no such call.
 //! - A value is in no log line, error, argument list or environment that secretd makes, and in no container definition.
+//! - A manager whose disk was put back to an older state undoes nothing that was acknowledged, as long as another manager that
+//!   knows better can be asked within 30 s of its start, or its machine did not start anew; and one whose state differs from that of
+//!   most managers takes no part any more. Both say so, in `status`, `node ls` and the log, and `secretctl refill` mends them.
 //!
 //! # Keys in memory
 //! The root key, the terms of the keyring, data keys, storage keys and what unlockers yield are in 64 KiB of locked pages of their
@@ -83,6 +86,9 @@
 //!   descriptions of at most 8 KiB that a machine could have, and times of reports up to a minute ahead of their own clock.
 //! - That a node confirms a removal is the word of its agent. An honest agent keeps to it; whoever owned the node may have
 //!   made a copy, and what a task did with its secret nobody knows. After a break-in replace what the node ever had.
+//! - A virtual machine that is put back with its memory goes on as if nothing had happened until another manager speaks to it; and if
+//!   everybody who has an entry is away for longer than 30 s, one that was put back may help to elect somebody without it. Whoever
+//!   has the entry does not obey then, and says so. Do not put managers back to snapshots: refill them.
 //! - Buffers of the HTTP/2, protobuf and TLS libraries are wiped when they are freed, as all memory is; those of a
 //!   connection that is open hold what came last until more comes. What a node is given passes them sealed, with keys that both
 //!   ends forget as they use them ([`crate::crypto::transit`]); what an operator sends or is shown does not, but his connection

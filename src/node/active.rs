@@ -352,7 +352,23 @@ impl Active {
         error!(%damage, "this manager takes no part in the cluster's decisions until it is refilled");
         let tls = tls(&keys, &member, &around.clock)?;
         let card = Card::new(&around.data, keys, member);
-        let worker = Self::start(around, card, tls, None, runtime).await?;
+        let mut worker = Self::start(around, card, tls, None, runtime).await?;
+        if let Some(raft_id) = worker.card.read(|member| member.raft_id) {
+            let (card, peers) = (Arc::clone(&worker.card), Dial(worker.tls.clone()));
+            let (why, stop) = (damage.clone(), worker.stop.clone());
+            let telling = async move {
+                let others = || {
+                    let managers = card.read(|member| member.managers.clone());
+                    let others = managers.into_iter().filter(|one| one.node != card.keys.node);
+                    others.map(|Manager { node, addr }| raft::Member { node, addr }).collect()
+                };
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = raft::report_damage(&peers, raft_id, &why, others) => {}
+                }
+            };
+            worker.parts.push(task::start("damage", telling));
+        }
         Ok(Self { damage: Some(damage), ..worker })
     }
 
@@ -756,6 +772,7 @@ pub(super) fn options(around: &Surroundings, keys: &Unlocked, raft_id: u64) -> O
         raft_id,
         key: Arc::clone(&keys.storage),
         clock: around.clock.clone(),
+        witness: Some(around.settings.run_dir.join("raft.witness")),
     }
 }
 

@@ -202,6 +202,7 @@ impl Managing {
             let heard = |contact: &raft::Contact| contact.silent.is_some_and(|time| time < LOST);
             Some(raft.leader == Some(*id) || contacts.get(id).is_some_and(heard))
         };
+        let troubles = self.raft.troubles();
         status.leader = self.raft.leadership().borrow().is_leading();
         status.managers = raft
             .members
@@ -213,6 +214,7 @@ impl Managing {
                 leader: raft.leader == Some(*id),
                 reachable: reachable(id),
                 voter: raft.voters.contains(id),
+                damage: troubles.get(id).cloned().unwrap_or_default(),
             })
             .collect();
         if contacts.is_some() {

@@ -1,6 +1,9 @@
 //! Raft's own values as protobuf messages, both ways: what the log, the state file and peers hold.
 
-use super::types::{Batch, Entry, LogId, Member, Membership, StoredMembership, TypeConfig, Vote};
+use super::{
+    digest::Digest,
+    types::{Batch, Entry, LogId, Member, Membership, StoredMembership, TypeConfig, Vote},
+};
 use crate::{
     crypto::seal::Sealed,
     model::{command::Stamped, task::ObjectVersion},
@@ -124,15 +127,27 @@ pub(super) fn entry_from(entry: v1::LogEntry) -> Parsed<Entry> {
     Ok(openraft::Entry::<TypeConfig> { log_id, payload })
 }
 
-pub(super) fn applied_to(last: Option<&LogId>, membership: &StoredMembership) -> v1::Applied {
-    v1::Applied { last: last.map(log_id_to), membership: Some(stored_membership_to(membership)) }
+pub(super) fn applied_to(
+    last: Option<&LogId>,
+    membership: &StoredMembership,
+    digest: Digest,
+) -> v1::Applied {
+    v1::Applied {
+        last: last.map(log_id_to),
+        membership: Some(stored_membership_to(membership)),
+        digest: digest.to_bytes(),
+    }
 }
 
-pub(super) fn applied_from(applied: v1::Applied) -> Parsed<(Option<LogId>, StoredMembership)> {
-    let v1::Applied { last, membership } = applied;
+pub(super) fn applied_from(
+    applied: v1::Applied,
+) -> Parsed<(Option<LogId>, StoredMembership, Digest)> {
+    let v1::Applied { last, membership, digest } = applied;
+    let digest = Digest::from_bytes(&digest)
+        .ok_or_else(|| Malformed::new("not 32 bytes").within("digest"))?;
     let membership = membership.ok_or_else(|| missing("membership"))?;
     let membership = stored_membership_from(membership).map_err(|e| e.within("membership"))?;
-    Ok((last.as_ref().map(log_id_from), membership))
+    Ok((last.as_ref().map(log_id_from), membership, digest))
 }
 
 pub(super) fn entity_to(entity: &Entity) -> v1::Entity {

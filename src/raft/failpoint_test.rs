@@ -52,7 +52,7 @@ fn options(base: &Path) -> Options {
     }
     let key = Key::<Storage>::open(&root, cluster, node, &std::fs::read(&file).unwrap()).unwrap();
     let (dir, clock) = (base.join("raft"), Clock::system());
-    Options { dir, cluster, node, raft_id: 1, key: Arc::new(key), clock }
+    Options { dir, cluster, node, raft_id: 1, key: Arc::new(key), clock, witness: None }
 }
 
 async fn start(base: &Path, begin: Begin) -> Result<Raft, StartError> {

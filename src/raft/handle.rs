@@ -2,10 +2,11 @@
 
 use super::{
     backup::{self, BackupError, Header},
+    compare::{self, Book, Probation},
     damage::{self, Damage},
     forward::{self, Contact, Remote},
     keeper::{Leadership, keep, leadership_of},
-    log::{Full, LogError, LogIdentity, LogSizes, LogStore},
+    log::{Full, LogError, LogIdentity, LogSizes, LogStore, Seen, Witness},
     machine::{BodyError, Changes, Machine, MachineHandle},
     network::{Network, Peers},
     propose::{self, Done, ProposeError, Proposer},
@@ -71,6 +72,8 @@ pub struct Options {
     /// Encrypts everything below `dir`.
     pub key: Arc<Key<Storage>>,
     pub clock: Clock,
+    /// Where it is noted how far the log was written since this machine booted: on a tmpfs, apart from the data.
+    pub witness: Option<PathBuf>,
 }
 
 /// How a store comes to be.
@@ -218,6 +221,8 @@ pub(super) struct Core {
     /// When the leader called.
     pub(super) calls: Calls,
     pub(super) damage: Damage,
+    pub(super) probation: Probation,
+    pub(super) book: Book,
     /// What is being received to be kept; changes with every piece.
     pub(super) supply: watch::Sender<usize>,
 }
@@ -238,6 +243,7 @@ struct Tasks {
     answerer: Running<()>,
     keeper: Running<()>,
     watcher: Running<()>,
+    comparer: Running<()>,
 }
 
 impl std::fmt::Debug for Raft {
@@ -422,6 +428,11 @@ impl Raft {
         self.core.machine.changes()
     }
 
+    /// What is wrong with the stores of other managers, by Raft id, as far as this one knows.
+    pub fn troubles(&self) -> BTreeMap<u64, String> {
+        self.core.book.troubles()
+    }
+
     /// What is wrong with this store, once it is known that it must take no part any more; [`Raft::open`] says so too.
     pub fn damage(&self) -> watch::Receiver<Option<String>> {
         self.core.damage.watch()
@@ -468,10 +479,12 @@ impl Raft {
     /// Answers what is on its way, writes everything down and closes the files. Later calls do nothing.
     pub async fn shutdown(&self) {
         let tasks = self.running.lock().expect("no holder of this lock panics").take();
-        let Some(Tasks { stop, packer, confirmer, answerer, keeper, watcher }) = tasks else {
+        let Some(tasks) = tasks else {
             return;
         };
+        let Tasks { stop, packer, confirmer, answerer, keeper, watcher, comparer } = tasks;
         stop.cancel();
+        comparer.wait().await;
         packer.wait().await;
         confirmer.wait().await;
         answerer.wait().await;
@@ -520,6 +533,9 @@ impl Raft {
                 return Err(StartError::Raft(fatal.to_string()));
             }
         };
+        let is_opened = matches!(begin, Begin::Open);
+        let seen = log.seen();
+        let passed = !is_opened || seen == Seen::Whole;
         let (machine, leaving) = (handle, AtomicBool::new(false));
         let calls = Calls::new();
         let supply = watch::Sender::new(0);
@@ -534,8 +550,24 @@ impl Raft {
             leaving,
             calls,
             damage,
+            probation: Probation::new(passed),
+            book: Book::default(),
             supply,
         });
+        if !passed {
+            core.raft.runtime_config().elect(false);
+        }
+        if is_opened && seen == Seen::Older {
+            if core.is_alone().await? {
+                tracing::warn!(
+                    "the data directory is older than what this manager had written; what it acknowledged since is lost"
+                );
+            } else {
+                core.condemn("the data directory is older than what this manager has written since this machine booted");
+                core.close().await;
+                return Err(StartError::Condemned(core.damage.why().unwrap_or_default()));
+            }
+        }
         if let Err(error) = first_steps(&core, raft_id, begin).await {
             core.close().await;
             return Err(error);
@@ -556,6 +588,7 @@ impl Raft {
             answerer: task::start("raft-asked", answerer.run(stop.clone())),
             keeper: task::start("raft-keep", keeper),
             watcher: task::start("raft-silence", silence::watch(core.clone(), stop.clone())),
+            comparer: task::start("raft-compare", compare::run(core.clone(), stop.clone())),
             stop,
         };
         let running = Arc::new(Mutex::new(Some(tasks)));
@@ -569,6 +602,15 @@ impl Core {
             tracing::error!(%error, "Raft did not stop cleanly");
         }
         close(self.machine.clone(), self.log.clone()).await;
+    }
+
+    /// Whether this manager is the only voter.
+    async fn is_alone(&self) -> Result<bool, StartError> {
+        let raft_id = self.raft_id;
+        let alone = self.raft.with_raft_state(move |state| {
+            state.membership_state.effective().membership().voter_ids().eq([raft_id])
+        });
+        alone.await.map_err(|fatal| StartError::Raft(fatal.to_string()))
     }
 
     /// Who leads, as far as this manager knows.
@@ -641,7 +683,7 @@ fn open_files(
     sizes: LogSizes,
     (fresh, recovering): (bool, bool),
 ) -> Result<Files, StartError> {
-    let Options { dir, cluster, node, raft_id: _, key, clock: _ } = options;
+    let Options { dir, cluster, node, raft_id, key, clock: _, witness } = options;
     let log_dir = dir.join("log");
     // The log's directory is made first, and durably.
     if !fresh && !log_dir.exists() {
@@ -658,7 +700,8 @@ fn open_files(
         return Err(StartError::Condemned(why));
     }
     let identity = Arc::new(LogIdentity { cluster: *cluster, node: *node, key: key.clone() });
-    let log = LogStore::open(&log_dir, identity.clone(), sizes)?;
+    let witness = witness.as_ref().and_then(|path| Witness::new(path, *node, *raft_id));
+    let log = LogStore::open_seen(&log_dir, identity.clone(), sizes, witness)?;
     let opened = Machine::open(&dir.join(STATE_FILE), identity.clone());
     let (machine, handle, installed) = opened.inspect_err(|_| log.close())?;
     let (applied, last, purged) = (machine.applied(), log.last(), log.purged());
@@ -688,7 +731,7 @@ fn unpack<R: std::io::Read>(
     reader: backup::Reader<R>,
     key: &Key<Storage>,
 ) -> Result<(), StartError> {
-    let Options { dir, cluster, node, raft_id: _, key: storage, clock: _ } = options;
+    let Options { dir, cluster, node, raft_id: _, key: storage, clock: _, witness: _ } = options;
     let path = dir.join(STATE_FILE);
     if dir.join("log").exists() || path.exists() {
         return Err(StartError::Exists(dir.clone()));
@@ -731,22 +774,18 @@ async fn first_steps(core: &Core, raft_id: u64, begin: Begin) -> Result<(), Star
         let members = BTreeMap::from([(raft_id, member)]);
         core.raft.initialize(members).await.map_err(|error| failed(error.to_string()))?;
     }
-    lead_alone(core, raft_id).await
+    lead_alone(core).await
 }
 
 /// If this manager is the only voter, makes it lead at once and applies everything there is: nobody else could object.
-async fn lead_alone(core: &Core, raft_id: u64) -> Result<(), StartError> {
+async fn lead_alone(core: &Core) -> Result<(), StartError> {
     let failed = |error: String| StartError::Raft(error);
     let raft = &core.raft;
-    let alone = raft
-        .with_raft_state(move |state| {
-            state.membership_state.effective().membership().voter_ids().eq([raft_id])
-        })
-        .await
-        .map_err(|fatal| failed(fatal.to_string()))?;
-    if !alone {
+    if !core.is_alone().await? {
         return Ok(());
     }
+    core.probation.pass();
+    raft.runtime_config().elect(true);
     let led = raft.metrics().borrow().state == ServerState::Leader;
     if !led && core.log.vote().is_some_and(|vote| !vote.committed) {
         raft.trigger().elect().await.map_err(|fatal| failed(fatal.to_string()))?;
@@ -781,6 +820,7 @@ mod tests {
             raft_id: 1,
             key: Arc::new(Key::random()),
             clock: Clock::system(),
+            witness: None,
         }
     }
 

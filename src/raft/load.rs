@@ -1,6 +1,6 @@
 //! Opens the rows of a state file on several threads, while the state is built of those that are open already.
 
-use super::state_file::StateFileError;
+use super::{digest::Digest, state_file::StateFileError};
 use crate::store::{Entity, State};
 use std::{
     num::NonZero,
@@ -16,14 +16,14 @@ const THREADS: usize = 8;
 /// A row as it lies in the file: its key, and its sealed value.
 pub(super) type Row = (Vec<u8>, Vec<u8>);
 
-/// Builds the state of all rows.
+/// Builds the state of all rows, and their digest.
 ///
 /// # Errors
 /// The first row, or one of the first, that cannot be read or that `open` refuses.
 pub(super) fn load(
     rows: impl Iterator<Item = Result<Row, StateFileError>> + Send,
     open: impl Fn(&[u8], &[u8]) -> Result<Entity, StateFileError> + Sync,
-) -> Result<State, StateFileError> {
+) -> Result<(State, Digest), StateFileError> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
     let (rows, open) = (&Mutex::new(rows.fuse()), &open);
     let (tell, opened) = mpsc::sync_channel(2 * threads);
@@ -40,8 +40,15 @@ pub(super) fn load(
                     if taken.is_empty() {
                         return;
                     }
-                    let one = |row: Result<Row, _>| row.and_then(|(key, value)| open(&key, &value));
+                    let mut digest = Digest::default();
+                    let one = |row: Result<Row, _>| {
+                        let (key, value) = row?;
+                        let entity = open(&key, &value)?;
+                        digest.add(Digest::of(&entity));
+                        Ok(entity)
+                    };
                     let opened: Result<Vec<Entity>, _> = taken.into_iter().map(one).collect();
+                    let opened = opened.map(|rows| (rows, digest));
                     let failed = opened.is_err();
                     // Nobody listens any more once a row was refused.
                     if tell.send(opened).is_err() || failed {
@@ -51,22 +58,26 @@ pub(super) fn load(
             });
         }
         drop(tell);
-        let mut refused = None;
+        let (mut refused, mut digest) = (None, Digest::default());
         let good = opened.into_iter().map_while(|chunk| match chunk {
-            Ok(chunk) => Some(chunk),
+            Ok((chunk, part)) => {
+                digest.add(part);
+                Some(chunk)
+            }
             Err(error) => {
                 refused = Some(error);
                 None
             }
         });
         let state = State::from_entities(good.flatten());
-        refused.map_or(Ok(state), Err)
+        refused.map_or(Ok((state, digest)), Err)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{
+        digest::Digest,
         log::LogIdentity,
         state_file::{Changeset, ROWS, StateFile},
         testing::identity,
@@ -107,6 +118,7 @@ mod tests {
         for number in 0..5000 {
             changes.take(Change::Put(object(number)));
         }
+        changes.digest = Digest::of_all((0..5000).map(object));
         file.commit(&changes).unwrap();
         State::from_entities((0..5000).map(object))
     }
@@ -118,6 +130,23 @@ mod tests {
         let written = file(&path, &identity);
         let (_, loaded) = StateFile::open(&path, identity).unwrap();
         assert!(loaded.state == written);
+    }
+
+    #[test]
+    fn a_row_that_opens_and_is_not_the_one_that_was_applied_is_found() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (path, identity) = (dir.path().join("state.redb"), identity(1));
+        file(&path, &identity);
+        let (file, loaded) = StateFile::open(&path, identity.clone()).unwrap();
+        let Entity::Object(row) = object(77) else { panic!() };
+        let mut other = Object::clone(&row);
+        other.versions[0].size ^= 1;
+        let mut changes = Changeset { digest: loaded.digest, ..Changeset::default() };
+        changes.take(Change::Put(Entity::Object(Arc::new(other))));
+        file.commit(&changes).unwrap();
+        drop(file);
+        let error = StateFile::open(&path, identity).unwrap_err();
+        assert!(error.is_damage() && error.to_string().contains("rows are not those"), "{error}");
     }
 
     #[test]

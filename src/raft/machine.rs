@@ -4,6 +4,7 @@
 //! and reads see them there. Losing them costs nothing: the log has them, and is purged only after they are written.
 
 use super::{
+    digest::{Digest, Tally, Trail},
     log::{LogIdentity, Progress},
     snapshot::{self, Incoming, SnapshotData},
     state_file::{Changeset, Loaded, StateFile, StateFileError, View},
@@ -14,9 +15,12 @@ use super::{
 };
 use crate::{
     crypto::seal::{Sealed, WrappedKey},
-    kit::{chain::chain, failpoint::failpoint},
-    model::task::ObjectVersion,
-    store::{Applied, Change, State},
+    kit::{
+        chain::chain,
+        failpoint::{failpoint, skewed},
+    },
+    model::{object::Object, task::ObjectVersion},
+    store::{Applied, Change, Entity, State},
 };
 use arc_swap::ArcSwap;
 use openraft::{
@@ -86,6 +90,7 @@ pub(super) struct Machine {
     log: Option<Progress>,
     applied: Option<LogId>,
     membership: StoredMembership,
+    digest: Digest,
 }
 
 /// The same for everyone else. Cheap to clone.
@@ -110,7 +115,9 @@ impl Machine {
             source,
         })?;
         let (file, loaded) = StateFile::open(path, identity.clone())?;
-        let Loaded { state, applied, membership, installed } = loaded;
+        let Loaded { state, applied, membership, digest, installed } = loaded;
+        let mut trail = Trail::default();
+        trail.note(index_of(applied), digest);
         let shared = Arc::new(Shared {
             identity,
             path: path.to_owned(),
@@ -130,6 +137,7 @@ impl Machine {
             written: Condvar::new(),
             feed: broadcast::Sender::new(FEED),
             applied: watch::Sender::new(index_of(applied)),
+            trail: Mutex::new(trail),
             margin: AtomicU64::new(MARGIN),
         });
         let writer = shared.clone();
@@ -143,7 +151,7 @@ impl Machine {
             })?;
         let writer = Arc::new(Mutex::new(Some(writer)));
         let handle = MachineHandle { shared: shared.clone(), writer };
-        Ok((Self { shared, log: None, applied, membership }, handle, installed))
+        Ok((Self { shared, log: None, applied, membership, digest }, handle, installed))
     }
 
     pub(super) fn applied(&self) -> Option<LogId> {
@@ -160,6 +168,8 @@ impl Machine {
         let mut heard = Vec::new();
         for stamped in batch.commands() {
             let Applied { outcome, changes } = state.apply(stamped);
+            let changes = skew(state, changes);
+            changes.iter().for_each(|change| to.tally.take(change));
             outcomes.push(outcome);
             heard.extend(changes.into_iter().filter_map(|change| to.changeset.take(change)));
         }
@@ -180,10 +190,33 @@ fn index_of(id: Option<LogId>) -> u64 {
 }
 
 /// What applying gathers before anybody sees it.
-#[derive(Default)]
 struct Work {
     changeset: Changeset,
     feed: Vec<Changes>,
+    tally: Tally,
+    trail: Vec<(u64, Digest)>,
+}
+
+impl Work {
+    fn new(tally: Tally) -> Self {
+        Self { changeset: Changeset::default(), feed: Vec::new(), tally, trail: Vec::new() }
+    }
+}
+
+/// Where a test wants a manager that goes astray: makes another row of the object of a name than the entry says.
+fn skew(state: &mut State, changes: Vec<Change>) -> Vec<Change> {
+    let Some(name) = skewed() else { return changes };
+    let other = |change: Change| match change {
+        Change::Put(Entity::Object(object)) if object.name.as_str() == name => {
+            let mut object = Object::clone(&object);
+            object.labels.insert("skewed".to_owned(), "1".to_owned());
+            let change = Change::Put(Entity::Object(Arc::new(object)));
+            state.replay(&change);
+            change
+        }
+        change => change,
+    };
+    changes.into_iter().map(other).collect()
 }
 
 async fn flush(shared: Arc<Shared>) -> Result<(), StorageError> {
@@ -211,7 +244,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             flushed.map_err(|e| StorageIOError::apply(last.log_id, AnyError::new(&e)))?;
         }
         let mut state = State::clone(&self.shared.state.load());
-        let mut work = Work::default();
+        let mut work = Work::new(Tally::new(self.digest, state.clone()));
         let mut answers = Vec::new();
         for entry in entries {
             answers.push(match entry.payload {
@@ -225,8 +258,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 }
             });
             self.applied = Some(entry.log_id);
+            work.trail.push((entry.log_id.index, work.tally.digest()));
         }
-        let Work { mut changeset, feed } = work;
+        let Work { mut changeset, feed, tally, trail } = work;
+        self.digest = tally.digest();
+        changeset.digest = self.digest;
         changeset.dirty = true;
         changeset.applied = self.applied;
         changeset.membership = self.membership.clone();
@@ -234,6 +270,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
             .shared
             .add(changeset, Arc::new(state))
             .map_err(|why| StorageIOError::write_state_machine(AnyError::error(why)))?;
+        {
+            let mut kept = self.shared.trail();
+            trail.into_iter().for_each(|(index, digest)| kept.note(index, digest));
+        }
         self.shared.applied.send_replace(index_of(self.applied));
         for changes in feed {
             // Nobody may be listening.
@@ -267,7 +307,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let installed =
             tokio::task::spawn_blocking(move || shared.install(&wanted, *snapshot)).await;
         let failed = |e: AnyError| StorageIOError::write_snapshot(Some(meta.signature()), e);
-        installed.map_err(|e| failed(AnyError::new(&e)))?.map_err(|e| failed(AnyError::new(&e)))?;
+        let installed = installed.map_err(|e| failed(AnyError::new(&e)))?;
+        self.digest = installed.map_err(|e| failed(AnyError::new(&e)))?;
         self.applied = meta.last_log_id;
         self.shared.applied.send_replace(index_of(self.applied));
         self.membership = meta.last_membership.clone();
@@ -440,7 +481,6 @@ mod tests {
             object::{Kind, VersionNumber},
         },
         raft::testing::identity,
-        store::Entity,
     };
     use openraft::{LeaderId, LogId as Id};
     use std::{sync::atomic::Ordering, time::Duration};

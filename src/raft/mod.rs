@@ -6,12 +6,14 @@
 //! commands into entries), `read` (one confirmation for all who wait), `keeper` (tells who leads, keeps the log short),
 //! `members` (who belongs to the group), `succession` (who leads after a leader that goes), `silence` (and after one
 //! that fell silent), `backup` (the store in one file), `recover` (a group of one from what is left), `network`,
-//! `service` and `forward` (other managers: the way to them, what they may ask, what is asked of the leader), `damage` (a store that must take no
-//! part any more).
+//! `service` and `forward` (other managers: the way to them, what they may ask, what is asked of the leader), `compare` and
+//! `digest` (managers whose disks forgot or whose states differ), `damage` (a store that must take no part any more).
 
 pub mod backup;
 mod codec;
+mod compare;
 mod damage;
+mod digest;
 mod forward;
 mod handle;
 mod keeper;
@@ -46,6 +48,7 @@ mod suite_test;
 #[cfg(test)]
 mod testing;
 
+pub use compare::report as report_damage;
 pub use forward::Contact;
 pub use handle::{Options, Raft, StartError, Status};
 pub use keeper::Leadership;

@@ -31,7 +31,7 @@ use openraft::{
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -98,6 +98,18 @@ struct Shared {
     ways: Mutex<BTreeMap<u64, Arc<Way>>>,
     /// When each member last answered the leader of which term.
     heard: Mutex<BTreeMap<u64, (u64, Instant)>>,
+    /// What each member acknowledged to this manager as its leader.
+    acked: Mutex<BTreeMap<u64, Acked>>,
+}
+
+/// What a member acknowledged.
+#[derive(Debug, Clone, Copy, Default)]
+struct Acked {
+    /// In this term,
+    term: u64,
+    matched: Option<LogId>,
+    /// and of that, and before, what is committed: no leader may have that cut.
+    kept: Option<LogId>,
 }
 
 #[derive(Debug)]
@@ -135,8 +147,8 @@ impl CallError {
 
 impl Network {
     pub(super) fn new(peers: Arc<dyn Peers>, identity: Arc<LogIdentity>, log: Progress) -> Self {
-        let (ways, heard) = Default::default();
-        Self(Arc::new(Shared { peers, identity, log, ways, heard }))
+        let (ways, heard, acked) = Default::default();
+        Self(Arc::new(Shared { peers, identity, log, ways, heard, acked }))
     }
 
     /// What others may be told to be committed, of what openraft holds for it: what this manager, the leader, has on
@@ -204,6 +216,26 @@ impl Network {
     fn hear(&self, target: u64, term: u64) {
         let mut heard = self.0.heard.lock().expect("no holder of this lock panics");
         heard.insert(target, (term, Instant::now()));
+    }
+
+    fn acked(&self) -> MutexGuard<'_, BTreeMap<u64, Acked>> {
+        self.0.acked.lock().expect("no holder of this lock panics")
+    }
+
+    /// Notes that a member has everything up to here, of which this much is committed.
+    fn ack(&self, target: u64, term: u64, upto: Option<LogId>, commit: Option<LogId>) {
+        let mut acked = self.acked();
+        let one = acked.entry(target).or_default();
+        if one.term != term {
+            (one.term, one.matched) = (term, None);
+        }
+        one.matched = one.matched.max(upto);
+        one.kept = one.kept.max(one.matched.min(commit));
+    }
+
+    /// The last committed entry that a member acknowledged to this manager.
+    pub(super) fn kept(&self, target: u64) -> Option<LogId> {
+        self.acked().get(&target).and_then(|one| one.kept)
     }
 
     /// How long ago a member answered the leader of this term.
@@ -319,6 +351,31 @@ impl RaftNetwork<TypeConfig> for Connection {
         let AppendEntriesRequest { vote, prev_log_id, entries, leader_commit } = rpc;
         let leader_commit = self.network.committed(leader_commit, entries.is_empty()).await;
         let last = entries.last().map(|entry| entry.log_id);
+        // As it was before the call: an answer may come later than those to calls after it.
+        let kept = self.network.kept(self.target);
+        let (target, term) = (self.target, vote.leader_id.term);
+        let network = self.network.clone();
+        // What it has, or that it went back.
+        let judged = move |answer: AppendEntriesResponse<u64>, sent: Option<LogId>| {
+            let upto = match &answer {
+                AppendEntriesResponse::Success => sent.or(prev_log_id),
+                AppendEntriesResponse::PartialSuccess(upto) => *upto,
+                AppendEntriesResponse::Conflict if prev_log_id.is_some() && prev_log_id <= kept => {
+                    tracing::warn!(
+                        target,
+                        ?kept,
+                        "a follower lacks what it had acknowledged; it is sent no more"
+                    );
+                    let why = "it lacks what it had acknowledged: its disk is an older one";
+                    return Err(Unreachable::new(&AnyError::error(why)));
+                }
+                AppendEntriesResponse::Conflict | AppendEntriesResponse::HigherVote(_) => {
+                    return Ok(answer);
+                }
+            };
+            network.ack(target, term, upto, leader_commit);
+            Ok(answer)
+        };
         let weight: usize = entries.iter().map(weight).sum();
         let carries = |under_way: &UnderWay| {
             let UnderWay { vote: of, prev, last: upto, .. } = under_way;
@@ -333,7 +390,8 @@ impl RaftNetwork<TypeConfig> for Connection {
                 // openraft drops the call at the hard limit; ours ends before, so that it is counted.
                 let answer = self.append(message, option.soft_ttl()).await?;
                 self.network.hear(self.target, vote.leader_id.term);
-                return append_answer_from(answer).map_err(|e| Unreachable::new(&e).into());
+                let answer = append_answer_from(answer).map_err(|e| Unreachable::new(&e))?;
+                return Ok(judged(answer, last)?);
             }
             self.under_way = Some(self.begin(message, vote, prev_log_id, last));
         }
@@ -382,7 +440,8 @@ impl RaftNetwork<TypeConfig> for Connection {
         let gone = || Unreachable::new(&AnyError::error("the entries were not sent to their end"));
         let answer = answer.ok_or_else(gone)?.map_err(|error| Unreachable::new(&error))?;
         self.network.hear(self.target, vote.leader_id.term);
-        Ok(match append_answer_from(answer).map_err(|e| Unreachable::new(&e))? {
+        let answer = append_answer_from(answer).map_err(|e| Unreachable::new(&e))?;
+        Ok(match judged(answer, upto)? {
             AppendEntriesResponse::Success if upto < last => {
                 AppendEntriesResponse::PartialSuccess(upto)
             }

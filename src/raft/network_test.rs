@@ -80,6 +80,7 @@ impl Manager {
             raft_id: id,
             key: Arc::new(Key::random()),
             clock: Clock::system(),
+            witness: None,
         };
         let sizes = Sizes {
             log: LogSizes { segment: 64 << 10, first_segment: 64 << 10, ..LogSizes::default() },

@@ -71,6 +71,14 @@ impl Core {
         Ok((*node, member))
     }
 
+    /// Whether this Raft id is that node's.
+    fn is_of(&self, raft_id: u64, node: NodeId) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let member = metrics.membership_config.membership().get_node(&raft_id);
+        member.is_some_and(|member| member.node == node)
+    }
+
     /// For what only members may ask.
     pub(super) fn check_member<T>(&self, request: &Request<T>) -> Result<(), Status> {
         match self.caller(request)? {
@@ -153,6 +161,15 @@ impl PeerService {
         self.check_sound()
     }
 
+    /// One on probation neither votes nor acknowledges.
+    fn check_passed(&self) -> Result<(), Status> {
+        if self.core.probation.is_over() {
+            return Ok(());
+        }
+        let text = "this manager has just started and first asks the others what they know of it";
+        Err(forward::refuse(Why::Busy, text))
+    }
+
     /// A store that was condemned takes no part.
     fn check_sound(&self) -> Result<(), Status> {
         match self.core.damage.why() {
@@ -194,6 +211,7 @@ impl v1::raft_server::Raft for PeerService {
         let _call = self.core.calls.begin();
         let v1::AppendEntriesRequest { target, vote, prev, entries, commit } = request.into_inner();
         self.check_target(target)?;
+        self.check_passed()?;
         let _supply = (!entries.is_empty()).then(|| Supply::begin(&self.core));
         let entries: Result<Vec<_>, Malformed> =
             entries.into_iter().map(codec::entry_from).collect();
@@ -221,6 +239,17 @@ impl v1::raft_server::Raft for PeerService {
         self.check_raft(&request)?;
         let v1::VoteRequest { target, vote, last } = request.into_inner();
         self.check_target(target)?;
+        self.check_passed()?;
+        let ours = self.core.log.vote().unwrap_or_default();
+        let floor = self.core.probation.floor();
+        if floor > last.as_ref().map(codec::log_id_from) {
+            // Others know more than the candidate, and are given the time to be elected.
+            return Ok(Response::new(v1::VoteResponse {
+                vote: Some(codec::vote_to(&ours)),
+                granted: false,
+                last: floor.as_ref().map(codec::log_id_to),
+            }));
+        }
         let rpc = VoteRequest {
             vote: codec::vote_from(&needed(vote, "vote")?),
             last_log_id: last.as_ref().map(codec::log_id_from),
@@ -275,6 +304,24 @@ impl v1::raft_server::Raft for PeerService {
         Ok(Response::new(v1::ContactsResponse { contacts }))
     }
 
+    async fn compare(
+        &self,
+        request: Request<v1::CompareRequest>,
+    ) -> Result<Response<v1::CompareResponse>, Status> {
+        self.core.check_member(&request)?;
+        let (caller, _) = self.core.caller(&request)?;
+        let message = request.into_inner();
+        let named = message.standing.as_ref().map_or(0, |standing| standing.raft_id);
+        // Nobody speaks for another.
+        if !self.core.is_of(named, caller) {
+            return Err(denied(format!("node {caller} does not have the Raft id {named}")));
+        }
+        if message.target != 0 {
+            self.check_target(message.target)?;
+        }
+        Ok(Response::new(self.core.compared(caller, message)?))
+    }
+
     async fn stand(
         &self,
         request: Request<v1::StandRequest>,
@@ -282,6 +329,7 @@ impl v1::raft_server::Raft for PeerService {
         let caller = self.check_raft(&request)?;
         let v1::StandRequest { target, term } = request.into_inner();
         self.check_target(target)?;
+        self.check_passed()?;
         let leads = self.core.stand(caller, term).await.map_err(failed)?;
         Ok(Response::new(v1::StandResponse { leads }))
     }
@@ -303,9 +351,11 @@ impl v1::raft_server::Raft for PeerService {
         let header = needed(header, "header")?;
         let id = header.id.clone();
         let applied = needed(header.applied.clone(), "applied")?;
-        let (last_log_id, last_membership) = codec::applied_from(applied)?;
+        let (last_log_id, last_membership) =
+            codec::applied_from(applied).map(|(last, membership, _)| (last, membership))?;
         let contradiction = self.core.snapshot_contradiction(&vote, last_log_id.as_ref());
         self.obey_unless(contradiction, caller)?;
+        self.check_passed()?;
         let mut data = self.core.raft.begin_receiving_snapshot().await.map_err(failed)?;
         let supply = Supply::begin(&self.core);
         data = take(data, Part::Header(header)).await?;

@@ -119,7 +119,7 @@ fn awaited(core: &Core) -> Awaited {
     let members = metrics.membership_config.membership();
     let votes = members.voter_ids().any(|id| id == core.raft_id);
     let idle = matches!(metrics.state, ServerState::Leader | ServerState::Shutdown);
-    if idle || !votes || metrics.vote.leader_id.node_id == core.raft_id {
+    if idle || !votes || !core.may_stand() || metrics.vote.leader_id.node_id == core.raft_id {
         return Awaited::Nobody;
     }
     match metrics.vote.committed {

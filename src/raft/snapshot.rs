@@ -5,6 +5,7 @@
 
 use super::{
     codec,
+    digest::Digest as StateDigest,
     log::LogIdentity,
     state_file::{Changeset, StateFile, StateFileError, View},
     types::{LogId, SnapshotMeta},
@@ -25,7 +26,7 @@ use std::{
     },
 };
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// How the extension of a file that is being received begins.
 const INCOMING: &str = "incoming";
 /// A chunk is sent once it holds this many bytes.
@@ -72,7 +73,7 @@ pub(super) fn send(
         format: FORMAT,
         cluster_id: identity.cluster.to_string(),
         id: meta(view).snapshot_id,
-        applied: Some(codec::applied_to(view.applied.as_ref(), &view.membership)),
+        applied: Some(codec::applied_to(view.applied.as_ref(), &view.membership, view.digest)),
     }))?;
     failpoint("snapshot.send.header");
     let chunk = std::cell::RefCell::new(Chunk::default());
@@ -160,6 +161,8 @@ pub(super) struct Incoming {
     identity: Arc<LogIdentity>,
     step: Step,
     digest: Sha256,
+    /// Of the state that they make up.
+    found: StateDigest,
     entities: u64,
     bodies: u64,
     /// Not written yet.
@@ -226,6 +229,7 @@ impl Incoming {
             identity,
             step: Step::Header,
             digest: Sha256::new(),
+            found: StateDigest::default(),
             entities: 0,
             bodies: 0,
             gathered: Changeset::default(),
@@ -251,10 +255,11 @@ impl Incoming {
                     return unusable(format!("it is of cluster {cluster_id}"));
                 }
                 let Some(applied) = applied else { return unusable("it has no index".into()) };
-                let (last, membership) = codec::applied_from(applied)
+                let (last, membership, digest) = codec::applied_from(applied)
                     .map_err(|e| SnapshotError::Unusable(e.to_string()))?;
                 self.applied.applied = last;
                 self.applied.membership = membership;
+                self.applied.digest = digest;
                 self.step = Step::Rows;
             }
             (Step::Rows, Part::Rows(rows)) => {
@@ -266,6 +271,9 @@ impl Incoming {
                 let ours = self.digest.clone().finalize().to_vec();
                 if (entities, bodies, &digest) != (self.entities, self.bodies, &ours) {
                     return unusable("it does not match its digest".into());
+                }
+                if self.found != self.applied.digest {
+                    return unusable("its rows are not those that its sender had applied".into());
                 }
                 self.write()?;
                 if let Some(last) = &self.applied.applied {
@@ -286,6 +294,7 @@ impl Incoming {
         for entity in entities {
             let entity: Entity = codec::entity_from(entity).map_err(unusable)?;
             self.entities += 1;
+            self.found.add(StateDigest::of(&entity));
             self.gathered.take(Change::Put(entity));
         }
         for body in bodies {

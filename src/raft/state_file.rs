@@ -4,7 +4,9 @@
 //! write-ahead log: the file may lag behind it, but never by entries that were purged.
 
 use super::{
-    codec, load,
+    codec,
+    digest::Digest,
+    load,
     log::{LogIdentity, free_space},
     types::{LogId, StoredMembership},
 };
@@ -47,7 +49,7 @@ const FORMAT_KEY: &str = "format";
 const APPLIED_KEY: &str = "applied";
 /// The last entry of the snapshot that was installed last, if any.
 const INSTALLED_KEY: &str = "installed";
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// redb's page cache; its default of 1 GiB would be most of our memory.
 const CACHE_BYTES: usize = 8 << 20;
@@ -110,6 +112,8 @@ pub(super) struct Changeset {
     pub(super) keys: BTreeMap<ObjectVersion, Option<WrappedKey>>,
     pub(super) applied: Option<LogId>,
     pub(super) membership: StoredMembership,
+    /// Of all rows after these changes.
+    pub(super) digest: Digest,
     /// About what it takes in memory.
     pub(super) bytes: usize,
     pub(super) dirty: bool,
@@ -157,13 +161,14 @@ impl Changeset {
 
     /// Puts newer changes over these.
     pub(super) fn merge(&mut self, newer: Self) {
-        let Self { rows, bodies, keys, applied, membership, bytes, dirty } = newer;
+        let Self { rows, bodies, keys, applied, membership, digest, bytes, dirty } = newer;
         self.rows.extend(rows);
         self.bodies.extend(bodies);
         self.keys.extend(keys);
         if dirty {
             self.applied = applied;
             self.membership = membership;
+            self.digest = digest;
         }
         self.bytes += bytes;
         self.dirty |= dirty;
@@ -176,6 +181,7 @@ pub(super) struct Loaded {
     pub(super) state: State,
     pub(super) applied: Option<LogId>,
     pub(super) membership: StoredMembership,
+    pub(super) digest: Digest,
     pub(super) installed: Option<LogId>,
 }
 
@@ -283,7 +289,8 @@ impl StateFile {
 
     /// Writes the changes and how far they go, durably, in one transaction.
     pub(super) fn commit(&self, changes: &Changeset) -> Result<(), StateFileError> {
-        let Changeset { rows, bodies, keys, applied, membership, bytes: _, dirty: _ } = changes;
+        let Changeset { rows, bodies, keys, applied, membership, digest, bytes: _, dirty: _ } =
+            changes;
         self.transact(|txn| {
             let mut table = txn.open_table(ROWS)?;
             for (key, entity) in rows {
@@ -325,7 +332,7 @@ impl StateFile {
                     None => drop(table.remove(key.as_slice())?),
                 }
             }
-            let applied = codec::applied_to(applied.as_ref(), membership).encode_to_vec();
+            let applied = codec::applied_to(applied.as_ref(), membership, *digest).encode_to_vec();
             let sealed = self.seal(APPLIED_KEY.as_bytes(), &applied);
             txn.open_table(META)?.insert(APPLIED_KEY, sealed.as_slice())?;
             failpoint("state.commit.written");
@@ -378,8 +385,8 @@ impl StateFile {
     pub(super) fn view(self: &Arc<Self>) -> Result<View, StateFileError> {
         let txn = self.database.begin_read().map_err(|e| self.error("read", e.into()))?;
         let meta = txn.open_table(META).map_err(|e| self.error("read", e.into()))?;
-        let (applied, membership) = self.applied(&meta)?;
-        Ok(View { txn, file: self.clone(), applied, membership })
+        let (applied, membership, digest) = self.applied(&meta)?;
+        Ok(View { txn, file: self.clone(), applied, membership, digest })
     }
 
     /// Reads every row; each is authenticated and parsed.
@@ -387,7 +394,7 @@ impl StateFile {
         let txn = self.database.begin_read().map_err(|e| self.error("read", e.into()))?;
         let meta = txn.open_table(META).map_err(|e| self.error("read", e.into()))?;
         self.check_format(&meta)?;
-        let (applied, membership) = self.applied(&meta)?;
+        let (applied, membership, digest) = self.applied(&meta)?;
         let installed = self
             .meta(&meta, INSTALLED_KEY)?
             .map(|plain| v1::LogId::decode(plain.as_slice()))
@@ -400,8 +407,12 @@ impl StateFile {
             let (key, value) = row.map_err(|e| self.error("read", e.into()))?;
             Ok((key.value().to_vec(), value.value().to_vec()))
         });
-        let state = load::load(rows, |key, sealed| self.open_row(key, sealed))?;
-        Ok(Loaded { state, applied, membership, installed })
+        let (state, found) = load::load(rows, |key, sealed| self.open_row(key, sealed))?;
+        if found != digest {
+            let upto = applied.map_or(0, |id| id.index);
+            return Err(self.damaged(format!("its rows are not those of entry {upto}")));
+        }
+        Ok(Loaded { state, applied, membership, digest, installed })
     }
 
     fn check_format(
@@ -430,7 +441,7 @@ impl StateFile {
     fn applied(
         &self,
         meta: &impl ReadableTable<&'static str, &'static [u8]>,
-    ) -> Result<(Option<LogId>, StoredMembership), StateFileError> {
+    ) -> Result<(Option<LogId>, StoredMembership, Digest), StateFileError> {
         let plain = self
             .meta(meta, APPLIED_KEY)?
             .ok_or_else(|| self.damaged("it does not say how far it goes"))?;
@@ -538,6 +549,7 @@ pub(super) struct View {
     file: Arc<StateFile>,
     pub(super) applied: Option<LogId>,
     pub(super) membership: StoredMembership,
+    pub(super) digest: Digest,
 }
 
 impl std::fmt::Debug for View {

@@ -1,6 +1,7 @@
 //! Brings what was applied to the state file, soon after: the thread that writes, and what waits for it.
 
 use super::{
+    digest::{Digest, Trail},
     log::LogIdentity,
     machine::Changes,
     shrink::{self, RewriteError},
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) feed: broadcast::Sender<Arc<Changes>>,
     /// The last entry that `state` has.
     pub(super) applied: watch::Sender<u64>,
+    /// The digests after the last entries.
+    pub(super) trail: Mutex<Trail>,
     /// Bytes left free on the disk when changes are written; beside them redb needs room to work.
     pub(super) margin: AtomicU64,
 }
@@ -77,6 +80,10 @@ pub(super) struct Unwritten {
 impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, Unwritten> {
         self.unwritten.lock().expect("no holder of this lock panics")
+    }
+
+    pub(super) fn trail(&self) -> MutexGuard<'_, Trail> {
+        self.trail.lock().expect("no holder of this lock panics")
     }
 
     /// Adds changes to be written and shows the state after them; says whether so many wait that the caller should. Under
@@ -317,7 +324,7 @@ impl Shared {
         &self,
         meta: &SnapshotMeta,
         snapshot: SnapshotData,
-    ) -> Result<(), SnapshotError> {
+    ) -> Result<Digest, SnapshotError> {
         let incoming = match snapshot {
             SnapshotData::Incoming(incoming) => *incoming,
             SnapshotData::Outgoing(view) => {
@@ -328,7 +335,7 @@ impl Shared {
             }
         };
         let file = incoming.finish(meta)?;
-        let Loaded { state, applied: _, membership: _, installed: _ } = file.load()?;
+        let Loaded { state, applied: _, membership: _, digest, installed: _ } = file.load()?;
         let state = Arc::new(state);
         let mut unwritten = self
             .written
@@ -342,10 +349,11 @@ impl Shared {
         self.state.store(state);
         drop(unwritten);
         let index = meta.last_log_id.map_or(0, |id| id.index);
+        self.trail().restart(index, digest);
         let changes = Changes { index, changes: Vec::new(), replaced: true };
         // Nobody may be listening.
         let _nobody = self.feed.send(Arc::new(changes));
         failpoint("install.done");
-        Ok(())
+        Ok(digest)
     }
 }

@@ -93,6 +93,20 @@ impl State {
             .chain(self.destroyed.values().map(|one| Entity::Destroyed(one.clone())))
     }
 
+    /// The row of this key.
+    pub fn entity(&self, key: Key) -> Option<Entity> {
+        match key {
+            Key::Cluster => self.cluster.clone().map(Entity::Cluster),
+            Key::Node(id) => self.nodes.get(&id).cloned().map(Entity::Node),
+            Key::Object(id) => self.objects.get(&id).cloned().map(Entity::Object),
+            Key::Service(id) => self.services.get(&id).cloned().map(Entity::Service),
+            Key::Task(id) => self.tasks.get(&id).cloned().map(Entity::Task),
+            Key::Answered(id) => self.answered.get(&id).cloned().map(Entity::Answered),
+            Key::Remnant(id) => self.remnants.get(&id).cloned().map(Entity::Remnant),
+            Key::Destroyed(id) => self.destroyed.get(&id).cloned().map(Entity::Destroyed),
+        }
+    }
+
     /// Makes a change that another state's `apply` gave. Bodies are none of the state's business.
     pub fn replay(&mut self, change: &Change) {
         match change {

@@ -2465,6 +2465,9 @@ pub struct Applied {
     pub last: ::core::option::Option<LogId>,
     #[prost(message, optional, tag = "2")]
     pub membership: ::core::option::Option<StoredMembership>,
+    /// The sum of the hashes of all rows (32 bytes), so that rows that are not those of this entry are found.
+    #[prost(bytes = "vec", tag = "3")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
 }
 /// What opens a snapshot: everything needed to judge it before a row is taken.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3059,6 +3062,9 @@ pub struct NodeEntry {
     /// Of a manager: it has a vote in the Raft group.
     #[prost(bool, tag = "5")]
     pub voter: bool,
+    /// Of a manager: what is wrong with its store.
+    #[prost(string, tag = "6")]
+    pub damage: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListNodesResponse {
@@ -6734,6 +6740,9 @@ pub struct ManagerEntry {
     /// Takes part in elections; otherwise it is still catching up.
     #[prost(bool, tag = "6")]
     pub voter: bool,
+    /// What is wrong with its store, as far as this manager knows.
+    #[prost(string, tag = "7")]
+    pub damage: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusRequest {}
@@ -8309,6 +8318,66 @@ pub mod peer_server {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CompareRequest {
+    /// 0: whoever it is; for one that has no store any more.
+    #[prost(uint64, tag = "1")]
+    pub target: u64,
+    /// Of the caller.
+    #[prost(message, optional, tag = "2")]
+    pub standing: ::core::option::Option<Standing>,
+    /// Of the receiver.
+    #[prost(message, optional, tag = "3")]
+    pub known: ::core::option::Option<Known>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CompareResponse {
+    #[prost(message, optional, tag = "1")]
+    pub standing: ::core::option::Option<Standing>,
+    #[prost(message, optional, tag = "2")]
+    pub known: ::core::option::Option<Known>,
+}
+/// How far a manager is.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Standing {
+    #[prost(uint64, tag = "1")]
+    pub raft_id: u64,
+    /// The last entry on its disk.
+    #[prost(message, optional, tag = "2")]
+    pub last: ::core::option::Option<LogId>,
+    /// The last that is committed and on its disk.
+    #[prost(message, optional, tag = "3")]
+    pub kept: ::core::option::Option<LogId>,
+    /// The last vote on its disk.
+    #[prost(message, optional, tag = "4")]
+    pub vote: ::core::option::Option<Vote>,
+    #[prost(bool, tag = "5")]
+    pub leads: bool,
+    #[prost(message, repeated, tag = "6")]
+    pub marks: ::prost::alloc::vec::Vec<standing::Mark>,
+    /// Why its store takes no part; nothing else is said then.
+    #[prost(string, tag = "7")]
+    pub damage: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `Standing`.
+pub mod standing {
+    /// The digest of the state after an entry.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Mark {
+        #[prost(uint64, tag = "1")]
+        pub index: u64,
+        #[prost(bytes = "vec", tag = "2")]
+        pub digest: ::prost::alloc::vec::Vec<u8>,
+    }
+}
+/// What a manager remembers of another: neither ever goes back on a disk that keeps what it is given.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Known {
+    #[prost(message, optional, tag = "1")]
+    pub kept: ::core::option::Option<LogId>,
+    #[prost(message, optional, tag = "2")]
+    pub vote: ::core::option::Option<Vote>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProposeRequest {
     /// Whom the sender takes for the leader; another node refuses.
     #[prost(uint64, tag = "1")]
@@ -8717,6 +8786,28 @@ pub mod raft_client {
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Stand"));
             self.inner.unary(req, path, codec).await
         }
+        /// Managers tell each other how far they are, and what they remember of each other.
+        pub async fn compare(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CompareRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CompareResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Raft/Compare");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Compare"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -8777,6 +8868,11 @@ pub mod raft_server {
             &self,
             request: tonic::Request<super::StandRequest>,
         ) -> std::result::Result<tonic::Response<super::StandResponse>, tonic::Status>;
+        /// Managers tell each other how far they are, and what they remember of each other.
+        async fn compare(
+            &self,
+            request: tonic::Request<super::CompareRequest>,
+        ) -> std::result::Result<tonic::Response<super::CompareResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct RaftServer<T> {
@@ -9147,6 +9243,49 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StandSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Raft/Compare" => {
+                    #[allow(non_camel_case_types)]
+                    struct CompareSvc<T: Raft>(pub Arc<T>);
+                    impl<T: Raft> tonic::server::UnaryService<super::CompareRequest>
+                    for CompareSvc<T> {
+                        type Response = super::CompareResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CompareRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Raft>::compare(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CompareSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -119,7 +119,7 @@ fn a_damaged_manager_is_filled_from_its_peers_and_its_tasks_stay() {
         start_damaged(&mut cluster, 2, named);
         // It serves its tasks, and has no part in anything else.
         cluster.until_node(2, "Status", "Ready");
-        cluster.until_node(2, "ManagerStatus", "Unreachable");
+        cluster.until_node(2, "ManagerStatus", "Damaged");
         cluster.nodes[0].ctl_with(["config", "create", name, "-"], b"v").ok();
 
         cluster.nodes[2].ctl(["refill"]).ok();

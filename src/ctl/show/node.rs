@@ -37,7 +37,7 @@ pub(crate) const NODES: Listing = Listing {
 
 /// A row of `node ls`.
 pub(crate) fn node_row(summary: &NodeSummary) -> Value {
-    let NodeSummary { node, leader: _, this, reachable: _, voter: _ } = summary;
+    let NodeSummary { node, leader: _, this, reachable: _, voter: _, damage: _ } = summary;
     json!({
         "ID": node.id.to_string(),
         "Self": this,
@@ -66,9 +66,10 @@ fn state(node: &Node) -> String {
 }
 
 fn manager_status(summary: &NodeSummary) -> String {
-    let NodeSummary { node, leader, this: _, reachable, voter } = summary;
+    let NodeSummary { node, leader, this: _, reachable, voter, damage } = summary;
     match (&node.manager, leader) {
         (None, _) => String::new(),
+        (Some(_), _) if !damage.is_empty() => "Damaged".to_owned(),
         (Some(_), true) => "Leader".to_owned(),
         (Some(_), false) if node.role == Role::Manager && !voter => match reachable {
             Some(true) | None => "Joining".to_owned(),
@@ -183,6 +184,8 @@ struct Manager {
     leader: bool,
     voter: bool,
     reachability: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    damage: String,
     addr: String,
     raft_id: u64,
 }
@@ -207,7 +210,7 @@ impl From<&CertificateStatus> for Certificate {
 impl NodeView {
     /// `holds` is what the node may have.
     pub(crate) fn new(summary: &NodeSummary, holds: &[HolderSummary]) -> Self {
-        let NodeSummary { node, leader, this: _, reachable, voter } = summary;
+        let NodeSummary { node, leader, this: _, reachable, voter, damage } = summary;
         let Node {
             id,
             meta,
@@ -269,6 +272,7 @@ impl NodeView {
                     leader: *leader,
                     voter: *voter,
                     reachability: reachability(*reachable),
+                    damage: damage.clone(),
                     addr: addr.clone(),
                     raft_id: *raft_id,
                 },
@@ -316,13 +320,17 @@ impl fmt::Display for NodeView {
         }
         writeln!(f, " Availability:          {}", capital(&spec.availability))?;
         writeln!(f, " Address:               {}", status.addr)?;
-        if let Some(Manager { leader, voter, reachability, addr, raft_id }) = manager_status {
+        if let Some(Manager { leader, voter, reachability, damage, addr, raft_id }) = manager_status
+        {
             writeln!(f, "Manager Status:")?;
             writeln!(f, " Address:               {addr}")?;
             writeln!(f, " Raft Status:           {}", capital(reachability))?;
             writeln!(f, " Raft ID:               {raft_id}")?;
             writeln!(f, " Voter:                 {}", if *voter { "Yes" } else { "No" })?;
             writeln!(f, " Leader:                {}", if *leader { "Yes" } else { "No" })?;
+            if !damage.is_empty() {
+                writeln!(f, " Damage:                {damage}")?;
+            }
         }
         if let Some(Certificate { role, expires_at, issuer: _ }) = certificate {
             writeln!(f, "Certificate:")?;
@@ -396,6 +404,7 @@ mod tests {
             this: true,
             reachable: Some(true),
             voter: true,
+            damage: String::new(),
         }
     }
 
@@ -422,6 +431,9 @@ mod tests {
             other.reachable = reachable;
             assert_eq!(node_row(&other)["ManagerStatus"], text);
         }
+        other.damage = "its disk is older".to_owned();
+        assert_eq!(node_row(&other)["ManagerStatus"], "Damaged");
+        other.damage.clear();
         other.voter = false;
         for (reachable, text) in
             [(Some(true), "Joining"), (Some(false), "Not joined"), (None, "Joining")]

@@ -83,6 +83,7 @@ impl World {
             raft_id: 1,
             key: Arc::new(Key::random()),
             clock: clock.clone(),
+            witness: None,
         };
         let member = Member { node: founder, addr: ADDR.into() };
         let raft = Raft::found(options, member, Arc::new(Alone)).await.unwrap();

@@ -190,6 +190,12 @@ impl ControlService {
         Ok(self.node_entry(state.node_by_id(id).ok_or_else(gone)?, &heard))
     }
 
+    /// What is wrong with the store of a manager, as far as this one knows.
+    fn damage_of(&self, node: &Node) -> String {
+        let raft_id = node.manager.as_ref().map(|manager| manager.raft_id);
+        raft_id.and_then(|id| self.raft.troubles().remove(&id)).unwrap_or_default()
+    }
+
     fn node_entry(&self, node: &Node, heard: &Heard) -> v1::NodeEntry {
         v1::NodeEntry {
             node: Some(node.into()),
@@ -197,6 +203,7 @@ impl ControlService {
             this: node.id == self.node,
             reachable: heard.reaches(node),
             voter: heard.votes(node),
+            damage: self.damage_of(node),
         }
     }
 }

@@ -28,7 +28,7 @@ impl World {
     fn open(&self) -> LogStore {
         let sizes = LogSizes { segment: 64 << 10, first_segment: 64 << 10, ..LogSizes::default() };
         let mut log =
-            LogStore::on(Arc::new(self.disk.clone()), self.identity.clone(), sizes).unwrap();
+            LogStore::on(Arc::new(self.disk.clone()), self.identity.clone(), sizes, None).unwrap();
         log.run_ahead(OURS);
         log
     }

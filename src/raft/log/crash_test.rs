@@ -33,7 +33,7 @@ const SIZES: LogSizes = LogSizes {
 };
 
 fn open(disk: &FaultyDisk, identity: &Arc<LogIdentity>) -> Result<LogStore, LogError> {
-    LogStore::on(Arc::new(disk.clone()), identity.clone(), SIZES)
+    LogStore::on(Arc::new(disk.clone()), identity.clone(), SIZES, None)
 }
 
 fn log_id(term: u64, index: u64) -> LogId {
@@ -419,7 +419,7 @@ async fn a_full_disk_is_noticed_before_anything_is_written_and_heals() {
     };
     assert!(full.to_string().contains("bytes are free"), "{full}");
     let disk_now = disk.copy();
-    let mut again = LogStore::on(Arc::new(disk_now), identity.clone(), SIZES).unwrap();
+    let mut again = LogStore::on(Arc::new(disk_now), identity.clone(), SIZES, None).unwrap();
     assert_eq!(look(&mut again).await.2.len() as u64, index);
     again.close();
     disk.limit(None);
@@ -444,7 +444,7 @@ async fn a_log_does_not_open_on_a_full_disk_and_says_so() {
 async fn reads_are_capped_by_bytes_but_give_one_entry_at_least() {
     let disk = FaultyDisk::default();
     let sizes = LogSizes { read: 500, ..SIZES };
-    let mut log = LogStore::on(Arc::new(disk), identity(1), sizes).unwrap();
+    let mut log = LogStore::on(Arc::new(disk), identity(1), sizes, None).unwrap();
     log.blocking_append((0..6).map(|i| entry(1, i, 100))).await.unwrap();
     log.blocking_append([entry(1, 6, 3000)]).await.unwrap();
     assert_eq!(log.limited_get_log_entries(0, 7).await.unwrap().len(), 2);

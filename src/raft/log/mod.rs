@@ -12,6 +12,7 @@ mod record;
 mod recover;
 mod segment;
 mod spare;
+mod witness;
 mod writer;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub(super) mod fuzz;
 pub(super) use disk::free_space;
 pub(super) use flushed::Progress;
 pub use recover::LogError;
+pub(super) use witness::{Seen, Witness};
 
 use super::types::{Entry, LogId, StorageError, TypeConfig, Vote};
 use crate::{
@@ -107,6 +109,7 @@ pub(super) struct LogStore {
     progress: Progress,
     /// The Raft id of this manager, if it runs ahead of its disk while it leads.
     ahead: Option<u64>,
+    seen: Seen,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -125,20 +128,37 @@ impl LogStore {
         identity: Arc<LogIdentity>,
         sizes: LogSizes,
     ) -> Result<Self, LogError> {
+        Self::open_seen(path, identity, sizes, None)
+    }
+
+    /// The same, with a witness, which is asked and told further on.
+    ///
+    /// # Errors
+    /// [`LogError`]; nothing was changed then.
+    pub(super) fn open_seen(
+        path: &Path,
+        identity: Arc<LogIdentity>,
+        sizes: LogSizes,
+        witness: Option<Witness>,
+    ) -> Result<Self, LogError> {
         let disk = Directory::open(path).map_err(|source| LogError::Io {
             doing: "use",
             path: path.to_owned(),
             source,
         })?;
-        Self::on(Arc::new(disk), identity, sizes)
+        Self::on(Arc::new(disk), identity, sizes, witness)
     }
 
     fn on(
         disk: Arc<dyn Disk>,
         identity: Arc<LogIdentity>,
         sizes: LogSizes,
+        witness: Option<Witness>,
     ) -> Result<Self, LogError> {
-        let recovered = recover::recover(&*disk, &identity)?;
+        let point = witness.as_ref().map_or(Ok(None), Witness::read);
+        let recovered =
+            recover::recover(&*disk, &identity, point.as_ref().ok().cloned().flatten())?;
+        let seen = point.map_or_else(|seen| seen, |_| recovered.seen);
         let spare_error = |source| LogError::Io {
             doing: "prepare the log segment",
             path: disk.path(segment::SPARE),
@@ -166,6 +186,7 @@ impl LogStore {
             on_disk: recovered.on_disk,
             last,
             flushed,
+            witness,
         };
         let (jobs, queue) = mpsc::channel();
         let writing = std::thread::Builder::new()
@@ -173,7 +194,18 @@ impl LogStore {
             .spawn(move || writer.run(&queue))
             .map_err(spare_error)?;
         let threads = Arc::new(Mutex::new(vec![filler, writing]));
-        Ok(Self { identity, memory, sizes, room, spare, jobs, progress, ahead: None, threads })
+        Ok(Self {
+            identity,
+            memory,
+            sizes,
+            room,
+            spare,
+            jobs,
+            progress,
+            ahead: None,
+            seen,
+            threads,
+        })
     }
 
     /// From now on this clone, and those made of it, answer for entries of `raft_id`'s own lead at once, and write them
@@ -198,6 +230,11 @@ impl LogStore {
         {
             vote.committed = false;
         }
+    }
+
+    /// What the witness said of the log when it was opened.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen
     }
 
     /// How much of the log is on the disk.

@@ -10,6 +10,7 @@ use super::{
     memory::{Memory, Place},
     record::{Chain, Position, Record, chain_next, chain_start},
     segment::{self, BadHeader, Header, Segment},
+    witness::{Point, Seen},
     writer::{End, Marks, Written},
 };
 use crate::{kit::failpoint::failpoint, raft::types::weight};
@@ -63,13 +64,18 @@ pub(super) struct Recovered {
     pub(super) end: End,
     pub(super) on_disk: Marks,
     pub(super) room: u64,
+    pub(super) seen: Seen,
 }
 
 /// Reads all segments, repairs the end, and makes sure that what was read is really on the disk.
 ///
 /// # Errors
 /// [`LogError`]: unreadable, damaged, incomplete, or of another node.
-pub(super) fn recover(disk: &dyn Disk, identity: &LogIdentity) -> Result<Recovered, LogError> {
+pub(super) fn recover(
+    disk: &dyn Disk,
+    identity: &LogIdentity,
+    point: Option<Point>,
+) -> Result<Recovered, LogError> {
     let io = |doing, name: &str| {
         let path = disk.path(name);
         move |source| LogError::Io { doing, path, source }
@@ -92,6 +98,8 @@ pub(super) fn recover(disk: &dyn Disk, identity: &LogIdentity) -> Result<Recover
         segments: VecDeque::new(),
         sequence: 0,
         chain: [0; 32],
+        met: false,
+        point,
     };
     let mut tail = None;
     for (at, number) in numbers.iter().enumerate() {
@@ -111,7 +119,12 @@ pub(super) fn recover(disk: &dyn Disk, identity: &LogIdentity) -> Result<Recover
             tail = Some((segment, bytes, found));
         }
     }
-    let Replay { memory, segments, sequence, chain, .. } = replay;
+    let Replay { identity: _, memory, segments, sequence, chain, met, point } = replay;
+    let seen = match point {
+        None => Seen::Nothing,
+        Some(_) if met => Seen::Whole,
+        Some(_) => Seen::Older,
+    };
     if memory.purged.is_none() && numbers.first().is_some_and(|first| *first != 1) {
         let what = format!("there is no segment {}", segment::name(1));
         return Err(LogError::Missing { what });
@@ -135,7 +148,7 @@ pub(super) fn recover(disk: &dyn Disk, identity: &LogIdentity) -> Result<Recover
     }
     failpoint("log.reopen.done");
     let on_disk = Marks { vote: memory.vote, committed: memory.committed, purged: memory.purged };
-    Ok(Recovered { memory, end: End { segments, offset, sequence, chain }, on_disk, room })
+    Ok(Recovered { memory, end: End { segments, offset, sequence, chain }, on_disk, room, seen })
 }
 
 /// Writes the last frame once more and zeros what is behind it. After a failed sync the kernel may show pages that
@@ -167,6 +180,9 @@ struct Replay<'a> {
     segments: VecDeque<Written>,
     sequence: u64,
     chain: Chain,
+    /// Where a frame ended, if the log is whole; whether one did.
+    point: Option<Point>,
+    met: bool,
 }
 
 impl Replay<'_> {
@@ -201,6 +217,10 @@ impl Replay<'_> {
                 what: format!("records before {} do not lead up to it", path().display()),
             });
         }
+        if first && self.point.as_ref().is_some_and(|point| point.sequence < header.first_record) {
+            // Where it was is purged: the log went on without telling it.
+            self.point = None;
+        }
         self.sequence = header.first_record;
         self.chain = chain_start(&bytes[..SECTOR]);
         let mut written = Written { segment: segment.clone(), last_index: None };
@@ -223,6 +243,9 @@ impl Replay<'_> {
                         })?;
                     }
                     self.chain = chain_next(&self.chain, frame.body);
+                    self.met |= self.point.as_ref().is_some_and(|point| {
+                        (point.sequence, point.chain) == (self.sequence, self.chain)
+                    });
                     last_frame = at;
                     at += frame.extent;
                 }

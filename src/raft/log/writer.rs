@@ -12,6 +12,7 @@ use super::{
     record::{Chain, Position, Record, chain_next, chain_start, encode_entry},
     segment::{self, Filled, Header, Segment},
     spare::Spare,
+    witness::Witness,
 };
 use crate::{
     crypto::record,
@@ -80,6 +81,7 @@ pub(super) struct Writer {
     /// The last entry once everything taken so far is written.
     pub(super) last: Option<LogId>,
     pub(super) flushed: watch::Sender<Flushed>,
+    pub(super) witness: Option<Witness>,
 }
 
 /// The marks as they were last written.
@@ -279,6 +281,9 @@ impl Writer {
             failpoint("log.roll.done");
             self.spare.begin_next();
             self.end.segments.push_back(Written { segment: segment.clone(), last_index: None });
+        }
+        if let Some(witness) = &self.witness {
+            witness.note(self.end.sequence, &self.end.chain);
         }
         self.end.offset = offset + bytes.len() as u64;
         self.room.store(segment.size - self.end.offset, Ordering::Relaxed);
