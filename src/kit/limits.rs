@@ -22,6 +22,11 @@ pub const REPLICAS: u64 = 100_000;
 pub const TARGET_LEN: usize = 3072;
 /// One gRPC message, in bytes: the largest payload, its envelope, and the spec around it.
 pub const MESSAGE_SIZE: usize = 4 * 1024 * 1024;
+/// What any message may take in memory once it is decoded, in bytes: more than the largest of our structs with the strings
+/// of a small message …
+pub const WEIGHT_FLOOR: usize = 64 * 1024;
+/// … and for each byte of its length: twice what lists of our smallest elements take.
+pub const WEIGHT_PER_BYTE: usize = 8;
 /// Commands packed into one log entry, at most.
 pub const BATCH_COMMANDS: usize = 256;
 /// Bytes of commands packed into one log entry, at most; one larger command goes alone.

@@ -15,5 +15,6 @@ pub mod source;
 pub mod task;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod told;
 #[cfg(test)]
 pub(crate) mod vectors;

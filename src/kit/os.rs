@@ -26,6 +26,7 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     fs, io,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    sync::OnceLock,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -40,6 +41,42 @@ pub fn harden() -> io::Result<()> {
     let now = getrlimit(Resource::Core);
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: now.maximum })?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// How many descriptors this process could have open before [`raise_descriptors`].
+static USUAL_DESCRIPTORS: OnceLock<Option<u64>> = OnceLock::new();
+
+/// Lets this process open as many descriptors as its administrator allows: each connection is one.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub fn raise_descriptors() -> io::Result<()> {
+    let now = getrlimit(Resource::Nofile);
+    USUAL_DESCRIPTORS.get_or_init(|| now.current);
+    setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum })?;
+    Ok(())
+}
+
+/// How many descriptors this process may have open.
+pub fn descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+/// How many it could before they were raised. Programs that it starts for others get along with that: some close every
+/// descriptor that could be open, and some take no larger ones.
+pub fn usual_descriptors() -> Option<u64> {
+    USUAL_DESCRIPTORS.get().copied().flatten()
+}
+
+/// Sets how many descriptors this process may open, and what it executes.
+///
+/// # Errors
+/// It is more than its administrator allows.
+pub fn limit_descriptors(count: u64) -> io::Result<()> {
+    let now = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum: now.maximum })?;
     Ok(())
 }
 

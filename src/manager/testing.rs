@@ -30,7 +30,10 @@ use crate::{
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::{Channel, Server};
+use tonic::{
+    service::Routes,
+    transport::{Channel, Server},
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -71,9 +74,10 @@ async fn serve(
 ) -> (SocketAddr, Vec<Running<()>>) {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = tcp.local_addr().unwrap();
-    let (incoming, accepting) = pki::listen(tcp, &tls_of(ca, node, clock), stop.clone());
-    let server = pki::server().add_service(dispatcher.server()).add_service(dispatcher.relay());
-    let workers = server.serve_with_incoming(incoming);
+    let known = pki::KnownAddrs::default();
+    let (incoming, accepting) = pki::listen(tcp, &tls_of(ca, node, clock), known, stop.clone());
+    let routes = Routes::new(dispatcher.server()).add_service(dispatcher.relay());
+    let workers = pki::serve(incoming, move |_| routes.clone());
     (addr, vec![accepting, start("workers", async move { workers.await.unwrap() })])
 }
 

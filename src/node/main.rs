@@ -50,6 +50,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             "keys are in memory that is not locked",
         );
     }
+    if let Err(error) = crate::kit::os::raise_descriptors() {
+        tracing::warn!(%error, "cannot raise how many descriptors this process may open");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

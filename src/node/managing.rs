@@ -33,7 +33,7 @@ use crate::{
 use async_trait::async_trait;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status, service::Routes, transport::Channel};
 use tracing::error;
 
 /// How long a new manager waits for the others to send it the next of what the cluster stores: as long as it takes them to
@@ -41,6 +41,8 @@ use tracing::error;
 const SUPPLY: Duration = Duration::from_secs(20);
 /// How often it looks whether it has everything.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often it looks where the members are.
+const KNOW: Duration = Duration::from_secs(2);
 /// How long `status` waits to hear how the others are.
 const CONTACTS: Duration = Duration::from_secs(1);
 /// A manager that the leader has not heard of for this long counts as lost; ten heartbeats.
@@ -108,17 +110,23 @@ impl Managing {
         let dispatching: Switch<DispatcherServer<DispatcherService>> = Switch::off(catching_up);
         let certifying: Switch<CaServer<CaService>> = Switch::off(catching_up);
         let relaying: Switch<PeerServer<RelayService>> = Switch::off(catching_up);
-        let (incoming, accepting) = pki::listen(listener, tls, stop.clone());
+        let known = pki::KnownAddrs::default();
+        let (incoming, accepting) = pki::listen(listener, tls, known.clone(), stop.clone());
         parts.push(accepting);
-        let server = pki::server()
-            .add_service(raft.peer_service())
-            .add_service(dispatching.clone())
-            .add_service(certifying.clone())
-            .add_service(relaying.clone());
+        parts.push(task::start("members' addresses", know(raft.clone(), known, stop.clone())));
+        let strangers = Routes::new(certifying.clone());
+        let workers = strangers.clone().add_service(dispatching.clone());
+        let managers =
+            workers.clone().add_service(raft.peer_service()).add_service(relaying.clone());
+        let serving = pki::serve(incoming, move |class| match class {
+            pki::Class::Stranger => strangers.clone(),
+            pki::Class::Worker => workers.clone(),
+            pki::Class::Manager => managers.clone(),
+        });
         let ended = stop.clone();
         parts.push(task::start("cluster listener", async move {
             tokio::select! {
-                served = server.serve_with_incoming(incoming) => {
+                served = serving => {
                     if let Err(error) = served {
                         error!(error = %chain(&error), "the cluster listener failed");
                     }
@@ -283,6 +291,25 @@ async fn filled(
         tokio::select! {
             () = around.fatal.cancelled() => return Err(ActiveError::Unfilled),
             () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Keeps the addresses that members come from, for the listener.
+async fn know(raft: Raft, known: pki::KnownAddrs, stop: Stop) {
+    let mut seen: Option<Arc<crate::store::State>> = None;
+    loop {
+        let state = raft.state();
+        if seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &state)) {
+            let of_managers = state.nodes().filter_map(|node| node.manager.as_ref());
+            let of_managers = of_managers.filter_map(|it| it.addr.parse::<SocketAddr>().ok());
+            let of_nodes = state.nodes().filter_map(|node| node.status.addr.parse().ok());
+            known.set(of_managers.map(|addr| addr.ip()).chain(of_nodes));
+            seen = Some(state);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(KNOW) => {}
         }
     }
 }

@@ -27,6 +27,12 @@ mod verify;
 
 mod stream;
 
+mod door;
+
+mod account;
+
+mod gate;
+
 mod listener;
 
 mod connector;
@@ -38,9 +44,11 @@ mod vectors;
 
 pub use authority::{Authority, AuthorityError, CaDigest, IssueError, requested_key};
 pub use connector::{ConnectError, Contact, channel, connect, first_contact};
+pub use door::network;
 pub use former::{former, signed};
+pub use gate::{Class, Limits, judge};
 pub use identity::{Identity, IdentityError};
-pub use listener::{Conn, Incoming, Io, listen, server};
+pub use listener::{Conn, Incoming, Io, KnownAddrs, listen, serve};
 pub use peer::{BadCertificate, KeyId, Peer, Serial};
 pub use private_key::{BadKey, PrivateKey};
 pub use refusal::TlsRefusal;

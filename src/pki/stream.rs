@@ -5,6 +5,7 @@ use super::{
     refusal::in_our_words,
     tls::Tls,
 };
+use crate::kit::task::Stop;
 use std::{
     io,
     pin::Pin,
@@ -36,10 +37,15 @@ impl<S> Ending<S> {
 }
 
 /// Waits until a connection that `peer` opened to us must end: with its certificate, or with our trust in the CA that
-/// signed it.
-pub(super) async fn of_server(tls: Tls, peer: std::sync::Arc<Peer>) -> &'static str {
+/// signed it, or to give way to a newer one.
+pub(super) async fn of_server(
+    tls: Tls,
+    peer: std::sync::Arc<Peer>,
+    gives_way: Stop,
+) -> &'static str {
     let life = peer.not_after.since(tls.clock().now());
     tokio::select! {
+        () = gives_way.cancelled() => "the client has opened too many connections",
         () = sleep(life) => "the client's certificate has expired",
         () = distrusted(&tls, peer.issuer.as_ref()) => {
             "the client's certificate is signed by a CA that is trusted no longer"
@@ -48,9 +54,11 @@ pub(super) async fn of_server(tls: Tls, peer: std::sync::Arc<Peer>) -> &'static 
 }
 
 /// As [`of_server`], for somebody without a certificate.
-pub(super) async fn of_stranger(life: Duration) -> &'static str {
-    sleep(life).await;
-    "a client without a certificate stayed too long"
+pub(super) async fn of_stranger(life: Duration, gives_way: Stop) -> &'static str {
+    tokio::select! {
+        () = gives_way.cancelled() => "there are too many clients without a certificate",
+        () = sleep(life) => "a client without a certificate stayed too long",
+    }
 }
 
 /// Waits until a connection that we opened must end: with our trust in the CA of the other end, or when our own
@@ -135,7 +143,7 @@ mod tests {
         let mut open = Ending::new(ours, std::future::pending());
         assert_eq!(open.read_u8().await.unwrap(), 7);
         let (ours, _silent) = tokio::io::duplex(1);
-        let mut open = Ending::new(ours, of_stranger(Duration::from_millis(1)));
+        let mut open = Ending::new(ours, of_stranger(Duration::from_millis(1), Stop::new()));
         for _ in 0..2 {
             let error = open.read_u8().await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);

@@ -27,7 +27,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tonic::{
     Code, Request, Status, body::Body, client::Grpc, codegen::http, server::NamedService,
-    transport::Channel,
+    service::Routes, transport::Channel,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -38,7 +38,7 @@ const START: Timestamp = Timestamp(1_790_000_000_000);
 struct Who;
 
 impl NamedService for Who {
-    const NAME: &'static str = "test.Who";
+    const NAME: &'static str = "secretd.v1.Dispatcher";
 }
 
 impl tower::Service<http::Request<Body>> for Who {
@@ -112,15 +112,9 @@ impl Manager {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = tcp.local_addr().unwrap();
         let stop = Stop::new();
-        let (incoming, accept) = listen(tcp, &tls, stop.clone());
-        let stopped = stop.clone();
+        let (incoming, accept) = listen(tcp, &tls, KnownAddrs::default(), stop.clone());
         let serve = task::start("serve", async move {
-            let stopped = async move { stopped.cancelled().await };
-            server()
-                .add_service(Who)
-                .serve_with_incoming_shutdown(incoming, stopped)
-                .await
-                .unwrap();
+            serve(incoming, |_| Routes::new(Who)).await.unwrap();
         });
         Self { node, addr, tls, stop, accept, serve }
     }
@@ -148,7 +142,7 @@ impl Manager {
 async fn whoami(channel: Channel) -> Result<NodeId, Status> {
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.map_err(|err| Status::unavailable(chain(&err)))?;
-    let path = http::uri::PathAndQuery::from_static("/test.Who/Ami");
+    let path = http::uri::PathAndQuery::from_static("/secretd.v1.Dispatcher/Heartbeat");
     let codec = tonic_prost::ProstCodec::<(), ()>::default();
     let status = grpc.unary(Request::new(()), path, codec).await.unwrap_err();
     if status.code() == Code::AlreadyExists {

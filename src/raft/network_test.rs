@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use std::{sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::time::Instant;
-use tonic::{Code, transport::Channel};
+use tonic::{Code, service::Routes, transport::Channel};
 
 /// Dials as the manager does.
 #[derive(Debug)]
@@ -88,8 +88,10 @@ impl Manager {
         };
         let begin = if id == 1 { Begin::Found(member.clone()) } else { Begin::Join };
         let raft = Raft::start(options, sizes, begin, Arc::new(Dial(tls.clone()))).await.unwrap();
-        let (incoming, accepting) = pki::listen(listener, &tls, Stop::new());
-        let server = pki::server().add_service(raft.peer_service()).serve_with_incoming(incoming);
+        let known = pki::KnownAddrs::default();
+        let (incoming, accepting) = pki::listen(listener, &tls, known, Stop::new());
+        let routes = Routes::new(raft.peer_service());
+        let server = pki::serve(incoming, move |_| routes.clone());
         let serving = vec![accepting, task::start("peers", async move { server.await.unwrap() })];
         Self { raft, id, member, serving, _dir: dir }
     }

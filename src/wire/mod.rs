@@ -2,8 +2,12 @@
 //!
 //! Bytes are parsed here once, at the edge, with the path of the field in each error; behind it everything is model.
 
+pub mod codec;
 pub mod convert;
 pub mod payload;
+pub mod shape;
+#[rustfmt::skip]
+mod shapes;
 pub mod status;
 #[expect(
     unused_qualifications,

@@ -112,8 +112,10 @@ impl World {
         let keys = Keychain::open(Arc::clone(&root), id, &stored).unwrap();
         let keys = Arc::new(keys);
         let service = CaService::new(raft.clone(), keys, Arc::clone(&root), clock.clone());
-        let (incoming, accepting) = pki::listen(tcp, &tls, stop.clone());
-        let serving = pki::server().add_service(service.server()).serve_with_incoming(incoming);
+        let known = pki::KnownAddrs::default();
+        let (incoming, accepting) = pki::listen(tcp, &tls, known, stop.clone());
+        let routes = tonic::service::Routes::new(service.server());
+        let serving = pki::serve(incoming, move |_| routes.clone());
         let running = vec![accepting, start("serve", async move { serving.await.unwrap() })];
         let world = Self {
             raft,

@@ -4,6 +4,7 @@ use super::{
     control::{self, Order, Report},
     job::Job,
     root::{self, Payloads, Refusal},
+    shim::DESCRIPTORS,
 };
 use crate::kit::os::{self, Forked};
 use rustix::{
@@ -226,6 +227,10 @@ fn execute(job: &Job, program: &Path, stdout: &OwnedFd, stderr: &OwnedFd) -> Rep
     }
     if let Err(error) = chdir(&*job.dir) {
         return refused(126, format!("cannot enter working directory {}: {error}", job.dir));
+    }
+    let usual = std::env::var(DESCRIPTORS).ok().and_then(|count| count.parse().ok());
+    if let Some(error) = usual.and_then(|usual| os::limit_descriptors(usual).err()) {
+        return refused(126, format!("cannot limit its descriptors: {error}"));
     }
     // Replaces this process, with the default signal mask and dispositions.
     let error = Command::new(program)

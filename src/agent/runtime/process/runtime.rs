@@ -19,7 +19,7 @@ use crate::{
     crypto::plaintext::Plaintext,
     kit::{
         id::TaskId,
-        os::{Bound, Swap, Tmpfs, ended, swap_is_on},
+        os::{Bound, Swap, Tmpfs, ended, swap_is_on, usual_descriptors},
     },
 };
 use futures::stream::{self, BoxStream, StreamExt};
@@ -389,6 +389,7 @@ impl Inner {
             .arg0(program)
             .arg(shim::MARK)
             .env_clear()
+            .envs(usual_descriptors().map(|count| (shim::DESCRIPTORS, count.to_string())))
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

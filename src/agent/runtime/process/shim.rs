@@ -49,6 +49,8 @@ use std::{
 
 /// The first argument that makes the program a shim. It takes no other: everything comes on standard input.
 pub(super) const MARK: &str = "__task-shim";
+/// In the shim's environment: how many descriptors a task may open.
+pub(super) const DESCRIPTORS: &str = "SECRETD_TASK_DESCRIPTORS";
 
 /// After the order to kill everything, pid 1 itself is killed if it has not ended in this time.
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
