@@ -14,8 +14,8 @@ use tonic::transport::Channel;
 
 /// Lines in one message, at most, …
 const LINES: usize = 256;
-/// … and bytes of them, so that a message stays far below its limit.
-const BYTES: usize = 1024 * 1024;
+/// … and bytes of them, so that many readers' messages fit into what a manager holds for one node.
+const BYTES: usize = 64 * 1024;
 /// How often we look whether a task that is being followed has come to have output.
 const LOOK: Duration = Duration::from_millis(500);
 

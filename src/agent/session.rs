@@ -25,7 +25,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, convert::Infallible, future::Future, sync::Arc, time::Duration};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::{sleep, timeout},
 };
 use tonic::{Status, Streaming, transport::Channel};
@@ -36,6 +36,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 const STORE: Duration = Duration::from_secs(30);
 /// How often we look whether the machine has become another.
 const DESCRIBE: Duration = Duration::from_secs(5);
+/// Tasks whose output is handed over at a time, fewer than the streams that a manager lets a node have: heartbeats need
+/// one, too.
+const READERS: usize = 100;
 /// Waits before assignments are asked for again after a gap.
 const RESYNC: Duration = Duration::from_millis(100);
 
@@ -156,6 +159,7 @@ impl Session {
         mut events: Streaming<v1::SessionResponse>,
     ) -> Result<Infallible, SessionError> {
         let mut readers: BTreeMap<String, Running<()>> = BTreeMap::new();
+        let turns = Arc::new(Semaphore::new(READERS));
         loop {
             let v1::SessionResponse { event } =
                 events.message().await?.ok_or(SessionError::Closed)?;
@@ -180,7 +184,11 @@ impl Session {
                         options: options(wanted.unwrap_or_default()),
                     };
                     let runtime = Arc::clone(&self.shared.runtime);
-                    let work = publish(runtime, self.client.clone(), subscription);
+                    let (client, turns) = (self.client.clone(), Arc::clone(&turns));
+                    let work = async move {
+                        let _turn = turns.acquire().await.expect("never closed");
+                        publish(runtime, client, subscription).await;
+                    };
                     readers.insert(id, task::start("log reader", work));
                 }
                 // What a newer manager may say is none of our business.

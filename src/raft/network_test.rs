@@ -344,7 +344,7 @@ async fn only_members_get_through_the_gate() {
     let worker = tls(&ca, manager.member.node, Role::Worker);
     assert_eq!(ask(&worker).await.unwrap_err().code(), Code::PermissionDenied);
     let node = manager.member.node;
-    log.has(&["WARN", "no manager of this cluster called as one", node.as_str(), "role=worker"]);
+    log.has(&["WARN", "refused a call", node.as_str(), "role=worker"]);
     let stranger = tls(&ca, NodeId::random(), Role::Manager);
     assert_eq!(ask(&stranger).await.unwrap_err().code(), Code::PermissionDenied);
     let nobody = Tls::new(ca.cluster(), &[ca.certificate()], Clock::system()).unwrap();

@@ -13,9 +13,11 @@ mod containers;
 #[path = "../e2e/door.rs"]
 mod door;
 mod evicted;
+mod floods;
 mod nodes;
 mod snapshots;
 mod strangers;
+mod wire;
 #[path = "../cluster/wires.rs"]
 mod wires;
 mod workers;

@@ -1,7 +1,7 @@
 //! Lets machines in: certificates for join tokens, the next certificate for nodes, admission of managers, farewell.
 //!
-//! Strangers call here, so little is done before a token was found good: a small message, a bounded number of tries for
-//! each address. What they are told is the same whatever was wrong; the log says more. Who belongs to the cluster and
+//! Strangers call here, so little is done before a token was found good: a small message, a look into a list. A token that
+//! is not on it costs its network one of a few tries; one that is never fails because others were wrong. What they are told is the same whatever was wrong; the log says more. Who belongs to the cluster and
 //! as what is always read from the store, never from a certificate: that may be three days old.
 
 mod rate;
@@ -12,7 +12,7 @@ use crate::{
         key::{Key, Root},
         keychain::Keychain,
     },
-    kit::{chain::chain, clock::Clock, id::NodeId},
+    kit::{chain::chain, clock::Clock, id::NodeId, told::Told},
     model::{
         Meta,
         cluster::{Cluster, Token},
@@ -35,13 +35,17 @@ use sha2::{Digest as _, Sha256};
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use subtle::ConstantTimeEq as _;
+use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 use tracing::{info, warn};
 
 /// A call has at most this many bytes: a description with its labels is the most of it.
 const MESSAGE: usize = 64 * 1024;
+/// How often the newest state is looked at for strangers whose tokens nobody knows.
+const LOOK: Duration = Duration::from_millis(100);
 /// How often a manager that leaves lets others go before it that were quicker.
 const TURNS: u32 = 5;
 
@@ -58,6 +62,9 @@ struct Shared {
     root: Arc<Key<Root>>,
     clock: Clock,
     rate: Mutex<Rate>,
+    told: Told,
+    /// When strangers last had the newest state looked at; one at a time.
+    looked: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// A certificate that was signed and not handed out yet.
@@ -68,8 +75,9 @@ struct Signed {
 
 impl CaService {
     pub fn new(raft: Raft, keys: Arc<Keychain>, root: Arc<Key<Root>>, clock: Clock) -> Self {
-        let rate = Mutex::new(Rate::new(clock.now()));
-        Self { shared: Arc::new(Shared { raft, keys, root, clock, rate }) }
+        let rate = Mutex::new(Rate::new());
+        let (told, looked) = (Told::new(), Default::default());
+        Self { shared: Arc::new(Shared { raft, keys, root, clock, rate, told, looked }) }
     }
 
     /// The service with its message sizes, for the cluster listener.
@@ -86,7 +94,9 @@ impl Shared {
             return Ok(());
         }
         drop(rate);
-        warn!(%addr, "refused a call without a certificate: too many tries");
+        if let Some(left_out) = self.told.may(pki::network(addr.ip())) {
+            warn!(%addr, left_out, "refused a call without a certificate: too many tries");
+        }
         Err(status(Code::ResourceExhausted, "too many tries", Some("try again in a moment".into())))
     }
 
@@ -101,6 +111,33 @@ impl Shared {
             Status::unavailable("the cluster is not ready: it has no leader at the moment")
         })?;
         Ok(Arc::clone(linear.state()))
+    }
+
+    /// The newest state, for one who shows this token. Only a token that is not known here yet, or no more, costs a try, and
+    /// those that have none left share one look at the cluster every now and then.
+    async fn state_with(&self, token: &[u8; 32], addr: SocketAddr) -> Result<Arc<State>, Status> {
+        let has = |state: &State| {
+            state.cluster().is_some_and(|cluster| find(&cluster.tokens, token).is_some())
+        };
+        if has(&self.raft.state()) {
+            return self.state_for_stranger().await;
+        }
+        let tried = self.take_try(addr);
+        if tried.is_err() {
+            let mut looked = self.looked.lock().await;
+            if !looked.is_some_and(|at| at.elapsed() < LOOK) {
+                self.state_for_stranger().await?;
+                *looked = Some(Instant::now());
+            }
+            drop(looked);
+            let state = self.raft.state();
+            return if has(&state) { Ok(state) } else { tried.map(|()| state) };
+        }
+        let state = self.state_for_stranger().await?;
+        if has(&state) {
+            self.give_try_back(addr);
+        }
+        Ok(state)
     }
 
     /// The caller's row in the newest state.
@@ -162,15 +199,19 @@ impl Shared {
     ) -> Result<v1::IssueResponse, Status> {
         let v1::IssueRequest { token, csr, description, availability } = request;
         let refused = |why: &str| {
-            warn!(%addr, why, "refused a machine that wants to join");
+            if let Some(left_out) = self.told.may(pki::network(addr.ip())) {
+                warn!(%addr, why, left_out, "refused a machine that wants to join");
+            }
             Status::from(no_token())
         };
-        self.take_try(addr)?;
         let token = token.and_then(|token| JoinToken::read(&token.into_plaintext()).ok());
-        let token = token.ok_or_else(|| refused("what it sent is no join token"))?;
-        let state = self.state_for_stranger().await?;
-        let cluster = state.cluster().ok_or_else(no_cluster)?;
+        let Some(token) = token else {
+            self.take_try(addr)?;
+            return Err(refused("what it sent is no join token"));
+        };
         let hash = token.hash().0;
+        let state = self.state_with(&hash, addr).await?;
+        let cluster = state.cluster().ok_or_else(no_cluster)?;
         let known = find(&cluster.tokens, &hash).ok_or_else(|| {
             refused(if token.ca == CaDigest::of(&cluster.ca_certificate) {
                 "its join token is revoked, forgotten or made up"
@@ -189,14 +230,12 @@ impl Shared {
             if node.status.dispatcher.is_some() || node.has_left() {
                 return Err(refused("a node has joined with this very key and token already"));
             }
-            self.give_try_back(addr);
             info!(node = %id, %addr, "a node that joined asks again");
             return self.next_certificate(&state, node, &csr, addr).await;
         }
         if !known.is_valid(self.clock.now()) {
             return Err(refused("its join token has expired or is used up"));
         }
-        self.give_try_back(addr);
 
         let role = known.role;
         let availability = Availability::from_code(availability);

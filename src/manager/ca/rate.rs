@@ -1,19 +1,14 @@
-//! How often strangers may try: a bucket for each address and one for all, in bounded memory.
+//! How often strangers may be wrong: a bucket for each network, in bounded memory.
+//!
+//! There is none for all of them: whoever has many addresses would empty it, and keep out those that are right.
 
-use crate::kit::clock::Timestamp;
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-};
+use crate::{kit::clock::Timestamp, pki::network};
+use std::{collections::HashMap, net::IpAddr};
 
-/// Tries from one address at once; each second gives one back. A good token costs nothing, so that a whole rack behind
-/// one address may join.
+/// Tries from one network at once; each second gives one back. What is good costs nothing, so that a whole rack behind one
+/// address may join.
 const BURST: u32 = 20;
-/// Tries from all addresses at once …
-const BURST_OF_ALL: u32 = 200;
-/// … and how many each second gives back: enough for a cluster that starts, far too few to guess 160 bits.
-const RATE_OF_ALL: u32 = 50;
-/// Addresses remembered; those that would be full again are forgotten first, then whatever is there.
+/// Networks remembered; those that would be full again are forgotten first, then whatever is there.
 const ADDRESSES: usize = 4096;
 
 /// Counts tries in thousandths, so that a millisecond gives a whole number back.
@@ -25,20 +20,18 @@ struct Bucket {
 
 #[derive(Debug)]
 pub(super) struct Rate {
-    all: Bucket,
     each: HashMap<IpAddr, Bucket>,
 }
 
 impl Bucket {
-    fn full(burst: u32, at: Timestamp) -> Self {
-        Self { left: u64::from(burst) * 1000, at }
+    fn full(at: Timestamp) -> Self {
+        Self { left: u64::from(BURST) * 1000, at }
     }
 
     /// Gives back what has come in since it was looked at last.
-    fn fill(&mut self, burst: u32, rate: u32, now: Timestamp) {
+    fn fill(&mut self, now: Timestamp) {
         let since = u64::try_from(now.since(self.at).as_millis()).unwrap_or(u64::MAX);
-        let more = since.saturating_mul(u64::from(rate));
-        self.left = self.left.saturating_add(more).min(u64::from(burst) * 1000);
+        self.left = self.left.saturating_add(since).min(u64::from(BURST) * 1000);
         self.at = now;
     }
 
@@ -48,27 +41,22 @@ impl Bucket {
 }
 
 impl Rate {
-    pub(super) fn new(now: Timestamp) -> Self {
-        Self { all: Bucket::full(BURST_OF_ALL, now), each: HashMap::new() }
+    pub(super) fn new() -> Self {
+        Self { each: HashMap::new() }
     }
 
-    /// Takes a try from both buckets, or from none.
+    /// Takes a try, if there is one.
     pub(super) fn take(&mut self, from: IpAddr, now: Timestamp) -> bool {
         let from = network(from);
-        self.all.fill(BURST_OF_ALL, RATE_OF_ALL, now);
-        if !self.all.has_one() {
-            return false;
-        }
         if !self.each.contains_key(&from) && self.each.len() >= ADDRESSES {
             self.make_room(now);
         }
-        let bucket = self.each.entry(from).or_insert_with(|| Bucket::full(BURST, now));
-        bucket.fill(BURST, 1, now);
+        let bucket = self.each.entry(from).or_insert_with(|| Bucket::full(now));
+        bucket.fill(now);
         if !bucket.has_one() {
             return false;
         }
         bucket.left -= 1000;
-        self.all.left -= 1000;
         true
     }
 
@@ -77,33 +65,24 @@ impl Rate {
         if let Some(bucket) = self.each.get_mut(&network(from)) {
             bucket.left += 1000;
         }
-        self.all.left += 1000;
     }
 
     fn make_room(&mut self, now: Timestamp) {
         self.each.retain(|_, bucket| {
-            bucket.fill(BURST, 1, now);
+            bucket.fill(now);
             bucket.left < u64::from(BURST) * 1000
         });
         if self.each.len() >= ADDRESSES {
-            // Somebody has thousands of addresses: the bucket of all holds them up.
+            // Somebody has thousands of addresses, and each needs a connection of its own.
             self.each.clear();
         }
-    }
-}
-
-/// A host with IPv6 has at least a /64 to choose its address from.
-fn network(addr: IpAddr) -> IpAddr {
-    match addr.to_canonical() {
-        IpAddr::V4(v4) => v4.into(),
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::{net::Ipv6Addr, time::Duration};
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -113,7 +92,7 @@ mod tests {
 
     #[test]
     fn one_address_gets_its_burst_then_one_each_second_and_others_go_on() {
-        let mut rate = Rate::new(NOW);
+        let mut rate = Rate::new();
         assert_eq!((0..100).filter(|_| rate.take(addr(1), NOW)).count(), 20);
         let neighbour = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 9, 9, 9, 9).into();
         assert!(!rate.take(neighbour, NOW), "the same network");
@@ -125,14 +104,10 @@ mod tests {
     }
 
     #[test]
-    fn many_addresses_share_one_bucket_and_bounded_memory() {
-        let mut rate = Rate::new(NOW);
-        let tries = (0..10_000).filter(|n| rate.take(addr(*n), NOW)).count();
-        assert_eq!(tries, 200);
-        let mut now = NOW;
+    fn many_addresses_empty_only_their_own_buckets_in_bounded_memory() {
+        let mut rate = Rate::new();
         for n in 0..10_000 {
-            now = now.plus(Duration::from_millis(20));
-            assert!(rate.take(addr(n), now));
+            assert!(rate.take(addr(n), NOW));
             assert!(rate.each.len() <= ADDRESSES);
         }
     }

@@ -20,11 +20,15 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::{Status, Streaming};
 
-/// Messages that wait for one reader; the agent waits when it is full.
+/// Messages that wait for one reader; the agent waits when it is full …
 const WAITING: usize = 64;
+/// … or when they take so many bytes: what a node puts into a message is for that node to choose.
+const BYTES: u32 = 4 * 1024 * 1024;
+/// Bytes that are kept of why a node has no more to say.
+const WHY: usize = 4096;
 
 /// Brings readers and nodes together.
 #[derive(Debug, Clone)]
@@ -50,7 +54,7 @@ struct Subscription {
     /// The session it was told to; with that it ends.
     session: SessionId,
     task: TaskId,
-    events: mpsc::Sender<LogEvent>,
+    events: Events,
     lost: Arc<Lost>,
     /// An agent has begun to answer.
     answered: bool,
@@ -92,11 +96,37 @@ pub enum LogEnd {
 pub struct LogReader {
     broker: LogBroker,
     id: u64,
-    events: mpsc::Sender<LogEvent>,
-    receiver: mpsc::Receiver<LogEvent>,
+    events: Events,
+    receiver: mpsc::Receiver<Waiting>,
     lost: Arc<Lost>,
     /// What other managers relay.
     relayed: SelectAll<BoxStream<'static, LogEvent>>,
+}
+
+/// The way to a reader, bounded in messages and in bytes.
+#[derive(Debug, Clone)]
+struct Events {
+    queue: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
+}
+
+/// An event that waits for its reader, and the room it takes.
+#[derive(Debug)]
+struct Waiting {
+    event: LogEvent,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Events {
+    /// Waits for room; returns whether somebody still reads.
+    async fn send(&self, task: TaskId, lines: Vec<v1::LogLine>) -> bool {
+        let bytes = lines.capacity() * size_of::<v1::LogLine>()
+            + lines.iter().map(|line| line.line.capacity()).sum::<usize>();
+        let bytes = u32::try_from(bytes).unwrap_or(BYTES).min(BYTES);
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await.expect("never closed");
+        let waiting = Waiting { event: LogEvent::Lines { task, lines }, _room: room };
+        self.queue.send(waiting).await.is_ok()
+    }
 }
 
 impl std::fmt::Debug for LogReader {
@@ -111,7 +141,9 @@ impl LogBroker {
     }
 
     pub fn reader(&self) -> LogReader {
-        let (events, receiver) = mpsc::channel(WAITING);
+        let (queue, receiver) = mpsc::channel(WAITING);
+        let room = usize::try_from(BYTES).expect("32 bits fit");
+        let events = Events { queue, room: Arc::new(Semaphore::new(room)) };
         let mut subscriptions = lock(&self.0.subscriptions);
         subscriptions.readers += 1;
         let id = subscriptions.readers;
@@ -169,7 +201,7 @@ impl LogBroker {
     }
 
     /// Takes a subscription for answering; once only.
-    fn answer(&self, id: &str, node: NodeId) -> Option<(TaskId, mpsc::Sender<LogEvent>)> {
+    fn answer(&self, id: &str, node: NodeId) -> Option<(TaskId, Events)> {
         let mut subscriptions = lock(&self.0.subscriptions);
         let subscription = subscriptions.by_id.get_mut(id).filter(|s| s.node == node)?;
         if std::mem::replace(&mut subscription.answered, true) {
@@ -216,16 +248,16 @@ impl LogReader {
     /// Waits for the next event. What a task wrote comes before its end.
     pub async fn next(&mut self) -> LogEvent {
         loop {
-            if let Ok(event) = self.receiver.try_recv() {
-                return event;
+            if let Ok(waiting) = self.receiver.try_recv() {
+                return waiting.event;
             }
             if let Some(end) = self.lost.take() {
                 return end;
             }
             tokio::select! {
-                event = self.receiver.recv() => {
-                    if let Some(event) = event {
-                        return event;
+                waiting = self.receiver.recv() => {
+                    if let Some(waiting) = waiting {
+                        return waiting.event;
                     }
                 }
                 event = self.relayed.next(), if !self.relayed.is_empty() => {
@@ -284,18 +316,21 @@ pub(super) async fn take(
     let (task, events) = shared.logs.answer(&id, session.node()).ok_or_else(unknown)?;
     let mut ending = Ending { broker: &shared.logs, id, why: broke(session.node()) };
     loop {
-        let v1::PublishLogsRequest { session_id: _, subscription_id: _, lines, error } = message;
+        let v1::PublishLogsRequest { session_id: _, subscription_id: _, lines, mut error } =
+            message;
         if !lines.is_empty() {
             tokio::select! {
-                sent = events.send(LogEvent::Lines { task, lines }) => {
-                    if sent.is_err() {
+                read = events.send(task, lines) => {
+                    if !read {
                         return Ok(());
                     }
                 }
+                () = events.queue.closed() => return Ok(()),
                 why = session.over() => return Err(why),
             }
         }
         if !error.is_empty() {
+            error.truncate(error.floor_char_boundary(WHY));
             ending.why = LogEnd::Failed(error);
             return Ok(());
         }
@@ -307,7 +342,7 @@ pub(super) async fn take(
                     return Ok(());
                 }
             },
-            () = events.closed() => return Ok(()),
+            () = events.queue.closed() => return Ok(()),
             why = session.over() => return Err(why),
         };
     }
