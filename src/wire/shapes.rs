@@ -185,7 +185,7 @@ impl Shaped for v1::ClusterSettings {
     const SHAPE: &'static Shape = &CLUSTER_SETTINGS;
 }
 
-static COMMAND: Shape = Shape { size: size_of::<v1::Command>(), fields: &[(1, Field::Boxed(&COMMAND_FOUND)), (2, Field::One(&COMMAND_CREATE_OBJECT)), (3, Field::One(&COMMAND_SET_OBJECT_LABELS)), (4, Field::One(&COMMAND_REMOVE_OBJECT)), (5, Field::Boxed(&COMMAND_CREATE_SERVICE)), (6, Field::Boxed(&COMMAND_UPDATE_SERVICE)), (7, Field::One(&COMMAND_REMOVE_SERVICE)), (8, Field::One(&COMMAND_CHANGE_TASKS)), (9, Field::One(&COMMAND_REPORT_NODE)), (10, Field::One(&COMMAND_SET_NODE)), (11, Field::One(&COMMAND_ROLL_BACK_SERVICE)), (12, Field::One(&COMMAND_NOTE_UPDATE)), (13, Field::One(&COMMAND_ADD_TOKEN)), (14, Field::One(&COMMAND_JOIN_NODE)), (15, Field::One(&COMMAND_SET_ROLE)), (16, Field::One(&COMMAND_ADMIT_MANAGER)), (17, Field::One(&COMMAND_RETIRE_MANAGER)), (18, Field::One(&COMMAND_REMOVE_NODE)), (19, Field::One(&COMMAND_NOTE_CERTIFICATE)), (20, Field::One(&COMMAND_ROTATE_AUTHORITY)), (21, Field::One(&COMMAND_FINISH_ROTATION)), (22, Field::One(&COMMAND_CHANGE_UNLOCKERS)), (23, Field::One(&COMMAND_REESTABLISH)), (24, Field::One(&COMMAND_NOTE_BACKUP)), (30, Field::One(&COMMAND_ADD_TERM)), (31, Field::One(&COMMAND_REWRAP)), (32, Field::One(&COMMAND_DROP_TERMS)), (33, Field::One(&COMMAND_NOTE_TERMS)), (34, Field::One(&COMMAND_SET_KEY_MAX_AGE)), (40, Field::One(&COMMAND_NOTE_DESTROYED))] };
+static COMMAND: Shape = Shape { size: size_of::<v1::Command>(), fields: &[(1, Field::Boxed(&COMMAND_FOUND)), (2, Field::One(&COMMAND_CREATE_OBJECT)), (3, Field::One(&COMMAND_SET_OBJECT_LABELS)), (4, Field::One(&COMMAND_REMOVE_OBJECT)), (5, Field::Boxed(&COMMAND_CREATE_SERVICE)), (6, Field::Boxed(&COMMAND_UPDATE_SERVICE)), (7, Field::One(&COMMAND_REMOVE_SERVICE)), (8, Field::One(&COMMAND_CHANGE_TASKS)), (9, Field::One(&COMMAND_REPORT_NODE)), (10, Field::One(&COMMAND_SET_NODE)), (11, Field::One(&COMMAND_ROLL_BACK_SERVICE)), (12, Field::One(&COMMAND_NOTE_UPDATE)), (13, Field::One(&COMMAND_ADD_TOKEN)), (14, Field::One(&COMMAND_JOIN_NODE)), (15, Field::One(&COMMAND_SET_ROLE)), (16, Field::One(&COMMAND_ADMIT_MANAGER)), (17, Field::One(&COMMAND_RETIRE_MANAGER)), (18, Field::One(&COMMAND_REMOVE_NODE)), (19, Field::One(&COMMAND_NOTE_CERTIFICATE)), (20, Field::One(&COMMAND_ROTATE_AUTHORITY)), (21, Field::One(&COMMAND_FINISH_ROTATION)), (22, Field::One(&COMMAND_CHANGE_UNLOCKERS)), (23, Field::One(&COMMAND_REESTABLISH)), (24, Field::One(&COMMAND_NOTE_BACKUP)), (30, Field::One(&COMMAND_ADD_TERM)), (31, Field::One(&COMMAND_REWRAP)), (32, Field::One(&COMMAND_DROP_TERMS)), (33, Field::One(&COMMAND_NOTE_TERMS)), (34, Field::One(&COMMAND_SET_KEY_MAX_AGE)), (40, Field::One(&COMMAND_NOTE_DESTROYED)), (41, Field::One(&COMMAND_LEAVE_NODE))] };
 impl Shaped for v1::Command {
     const SHAPE: &'static Shape = &COMMAND;
 }
@@ -245,6 +245,11 @@ impl Shaped for v1::command::Found {
 static COMMAND_JOIN_NODE: Shape = Shape { size: size_of::<v1::command::JoinNode>(), fields: &[(2, Field::One(&NODE_INFO))] };
 impl Shaped for v1::command::JoinNode {
     const SHAPE: &'static Shape = &COMMAND_JOIN_NODE;
+}
+
+static COMMAND_LEAVE_NODE: Shape = Shape { size: size_of::<v1::command::LeaveNode>(), fields: &[] };
+impl Shaped for v1::command::LeaveNode {
+    const SHAPE: &'static Shape = &COMMAND_LEAVE_NODE;
 }
 
 static COMMAND_NOTE_BACKUP: Shape = Shape { size: size_of::<v1::command::NoteBackup>(), fields: &[(1, Field::One(&BACKUP_STATUS))] };
@@ -791,7 +796,7 @@ impl Shaped for v1::NodeIdentity {
     const SHAPE: &'static Shape = &NODE_IDENTITY;
 }
 
-static NODE_INFO: Shape = Shape { size: size_of::<v1::NodeInfo>(), fields: &[(2, Field::One(&META)), (5, Field::Each(&NODE_INFO_LABELS_ENTRY)), (6, Field::One(&NODE_DESCRIPTION)), (7, Field::One(&NODE_STATUS)), (8, Field::One(&MANAGER_STATUS)), (9, Field::One(&CERTIFICATE_STATUS))] };
+static NODE_INFO: Shape = Shape { size: size_of::<v1::NodeInfo>(), fields: &[(2, Field::One(&META)), (5, Field::Each(&NODE_INFO_LABELS_ENTRY)), (6, Field::One(&NODE_DESCRIPTION)), (7, Field::One(&NODE_STATUS)), (8, Field::One(&MANAGER_STATUS)), (9, Field::One(&CERTIFICATE_STATUS)), (15, Field::One(&NODE_LEFT))] };
 impl Shaped for v1::NodeInfo {
     const SHAPE: &'static Shape = &NODE_INFO;
 }
@@ -801,6 +806,11 @@ static NODE_INFO_LABELS_ENTRY: Shape = Shape { size: entry::<String, String>(), 
 static NODE_KEYS: Shape = Shape { size: size_of::<v1::NodeKeys>(), fields: &[(4, Field::Each(&UNLOCKER))] };
 impl Shaped for v1::NodeKeys {
     const SHAPE: &'static Shape = &NODE_KEYS;
+}
+
+static NODE_LEFT: Shape = Shape { size: size_of::<v1::NodeLeft>(), fields: &[] };
+impl Shaped for v1::NodeLeft {
+    const SHAPE: &'static Shape = &NODE_LEFT;
 }
 
 static NODE_STATUS: Shape = Shape { size: size_of::<v1::NodeStatus>(), fields: &[] };
