@@ -35,9 +35,10 @@ use crate::{
         task::Task,
     },
     node::keystore,
-    pki::{Identity, JoinToken, Peer},
+    pki::{self, Identity, JoinToken, Peer},
     wire::{
         convert::{Wire, decode, encode},
+        shape::{Shaped, weigh},
         v1,
     },
 };
@@ -65,6 +66,7 @@ pub const TARGETS: &[Decoder] = &[
     ("model", model),
     ("words", words),
     ("compose", compose),
+    ("gate", gate),
 ];
 
 /// The key header of a node.
@@ -110,6 +112,23 @@ pub fn join_token(bytes: &[u8]) {
 
 pub fn certificate(bytes: &[u8]) {
     drop(Peer::parse(bytes));
+}
+
+/// What anybody may send to the cluster listener: paths, frames, and messages before they are decoded.
+pub fn gate(bytes: &[u8]) {
+    fn weighed<M: prost::Message + Default + Shaped>(bytes: &[u8]) {
+        if weigh(M::SHAPE, bytes).is_ok() {
+            drop(M::decode(bytes));
+        }
+    }
+    pki::fuzz(bytes);
+    weighed::<v1::IssueRequest>(bytes);
+    weighed::<v1::SessionRequest>(bytes);
+    weighed::<v1::UpdateTaskStatusRequest>(bytes);
+    weighed::<v1::PublishLogsRequest>(bytes);
+    weighed::<v1::AppendEntriesRequest>(bytes);
+    weighed::<v1::InstallSnapshotRequest>(bytes);
+    weighed::<v1::ProposeRequest>(bytes);
 }
 
 /// Values of the model as they travel and as they are kept.

@@ -31,6 +31,12 @@
 //! layer reports it as unreachable, and it is told to be refilled. *Price:* none found.
 //! *Change of mind:* a release of the library that reports it.
 //!
+//! **2026-11. One server for each class of caller, behind one gate.** tonic decodes a message before the service sees who calls, and
+//! one set of HTTP/2 windows serves all. So a connection goes to one of three servers once its certificate is known, and a layer
+//! judges the path and charges the body. Cost: two semaphores and two boxes a call; a streaming call between managers
+//! must be named in the table or its messages are charged until it ends. A codec with generated shapes weighs what is decoded
+//! rather than limits on each list, because a new list needs nothing then. What would change it: tonic with limits by caller.
+//!
 //! **2026-11. A leader sends entries while its own disk still writes them.** The Raft library waits for the leader's log
 //! before it does anything else, so the leader's log answers for its own entries at once, and nothing acts on one before it
 //! is on that disk: not applying, not what followers are told. *Price:* a leader that starts again has to be elected again, and

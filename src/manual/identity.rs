@@ -15,7 +15,8 @@
 //! A token is `SECRETD-1-<SHA-256 of the CA's certificate>-<160 random bits>`. The first part lets the machine that joins
 //! recognise the cluster before it says anything; the second proves its right. The cluster keeps the SHA-256 of the second, the role, an
 //! end and the uses left. The machine makes its key itself and sends a request; the answer is its certificate. Wrong
-//! tokens get one answer whatever is wrong with them, and few tries for each address ([`crate::manager::ca`]).
+//! tokens get one answer whatever is wrong with them, and few wrong tries for each network, which keep no good token out
+//! ([`crate::manager::ca`]).
 //!
 //! The node's id follows from its key and the token. A machine that asks again because the answer was lost is therefore the same
 //! node and uses nothing up, until it has been here once.

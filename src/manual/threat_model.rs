@@ -13,6 +13,25 @@
 //!   knows better can be asked within 30 s of its start, or its machine did not start anew; and one whose state differs from that of
 //!   most managers takes no part any more. Both say so, in `status`, `node ls` and the log, and `secretctl refill` mends them.
 //!
+//! # What others can make a manager spend
+//! Who calls is known before a byte of a message is read, and decides what may be called ([`crate::pki::judge`]): clients without a
+//! certificate reach enrolment and renewal, workers their own calls, managers those of managers. Each class has a server of its
+//! own with its own windows. What a caller's messages take is charged to it as soon as their length is known and until they are done
+//! with: 128 KiB for a connection without a certificate, 8 MiB for a worker and as much for the output of its tasks, 64 MiB
+//! for a manager. A message that does not come in time ends its call. And before it is decoded it is weighed
+//! ([`crate::wire::shape`]): decoded, it takes no more than eight times its bytes and 64 KiB.
+//!
+//! Everybody is let in at the listener's port, and somebody gives way where a share is used up: the one that waited longest,
+//! the silent first, of the same network (an IPv6 /64, an IPv4 address) or of the largest crowd. A client has 3 s to begin its
+//! handshake, 10 s to finish it, and 30 s without a certificate. Handshakes from addresses that members are known to have
+//! wait apart from those of others. A worker has 8 connections, a manager 128, and its own oldest gives way.
+//!
+//! Lines of the log about refused callers are at most 10 a minute for each and 100 for all; what was left out is counted.
+//!
+//! Not bounded: the work of TLS handshakes that are carried through. Whoever makes thousands a second takes a core; a
+//! firewall that lets only the nodes reach the port is the answer to that. Those who share an address with an attacker share
+//! its places in the queue.
+//!
 //! # Keys in memory
 //! The root key, the terms of the keyring, data keys, storage keys and what unlockers yield are in 64 KiB of locked pages of their
 //! own ([`crate::kit::os::arena`]): never swapped, in no core dump, not inherited by a fork, between guard pages, each key wiped

@@ -408,6 +408,27 @@ impl<T: Fn(&str) + Unpin> http_body::Body for Metered<T> {
     }
 }
 
+/// Paths and frames of anybody.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    let path = String::from_utf8_lossy(bytes);
+    for class in Class::ALL {
+        let limits = [judge(class, &path), judge(class, &format!("/secretd.v1.{path}"))];
+        assert!(limits.iter().flatten().all(|limits| limits.message <= MESSAGE_SIZE));
+    }
+    let (mut whole, mut pieces) = (Framing::new(), Framing::new());
+    let mut left = bytes;
+    while !left.is_empty() {
+        let found = whole.advance(left);
+        assert!(found.bytes > 0, "it goes on");
+        let (message, rest) = left.split_at(found.bytes);
+        let begun = message.iter().filter_map(|byte| pieces.advance(&[*byte]).begun);
+        assert_eq!(begun.last(), found.begun, "however the bytes are cut");
+        left = rest;
+    }
+    assert_eq!(whole.0, pieces.0);
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::account::Funds, *};

@@ -46,6 +46,8 @@ pub use authority::{Authority, AuthorityError, CaDigest, IssueError, requested_k
 pub use connector::{ConnectError, Contact, channel, connect, first_contact};
 pub use door::network;
 pub use former::{former, signed};
+#[cfg(any(test, fuzzing))]
+pub use gate::fuzz;
 pub use gate::{Class, Limits, judge};
 pub use identity::{Identity, IdentityError};
 pub use listener::{Conn, Incoming, Io, KnownAddrs, listen, serve};
