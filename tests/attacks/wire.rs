@@ -35,8 +35,8 @@ impl Target {
 
     /// A connection without a certificate.
     pub(crate) async fn stranger(&self) -> Channel {
-        let contact = pki::first_contact(&self.addr.to_string(), self.token.ca, &Clock::system());
-        contact.await.unwrap().channel
+        let (addr, clock) = (self.addr.to_string(), Clock::system());
+        pki::first_contact(&addr, self.token.ca, &clock).await.unwrap().channel
     }
 
     /// Joins as a machine with an agent that does what the test wants.
