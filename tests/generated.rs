@@ -146,14 +146,14 @@ fn shapes(descriptors: &FileDescriptorSet) -> String {
             format!("size_of::<{}>()", path_of(name))
         };
         write!(text, "\nstatic {shape}: Shape = Shape {{ size: {size}, fields: &[{fields}] }};\n")
-            .unwrap();
+            .expect("strings take everything");
         if !is_map(message) {
             let path = path_of(name);
             writeln!(
                 text,
                 "impl Shaped for {path} {{\n    const SHAPE: &'static Shape = &{shape};\n}}"
             )
-            .unwrap();
+            .expect("strings take everything");
         }
     }
     text
