@@ -361,6 +361,16 @@ impl Shaped for v1::command::UpdateService {
     const SHAPE: &'static Shape = &COMMAND_UPDATE_SERVICE;
 }
 
+static COMPARE_REQUEST: Shape = Shape { size: size_of::<v1::CompareRequest>(), fields: &[(2, Field::One(&STANDING)), (3, Field::One(&KNOWN))] };
+impl Shaped for v1::CompareRequest {
+    const SHAPE: &'static Shape = &COMPARE_REQUEST;
+}
+
+static COMPARE_RESPONSE: Shape = Shape { size: size_of::<v1::CompareResponse>(), fields: &[(1, Field::One(&STANDING)), (2, Field::One(&KNOWN))] };
+impl Shaped for v1::CompareResponse {
+    const SHAPE: &'static Shape = &COMPARE_RESPONSE;
+}
+
 static CONSTRAINT: Shape = Shape { size: size_of::<v1::Constraint>(), fields: &[] };
 impl Shaped for v1::Constraint {
     const SHAPE: &'static Shape = &CONSTRAINT;
@@ -585,6 +595,11 @@ impl Shaped for v1::keys_response::Manager {
 static KEYS_RESPONSE_TERM: Shape = Shape { size: size_of::<v1::keys_response::Term>(), fields: &[] };
 impl Shaped for v1::keys_response::Term {
     const SHAPE: &'static Shape = &KEYS_RESPONSE_TERM;
+}
+
+static KNOWN: Shape = Shape { size: size_of::<v1::Known>(), fields: &[(1, Field::One(&LOG_ID)), (2, Field::One(&VOTE))] };
+impl Shaped for v1::Known {
+    const SHAPE: &'static Shape = &KNOWN;
 }
 
 static LEAVE_REQUEST: Shape = Shape { size: size_of::<v1::LeaveRequest>(), fields: &[] };
@@ -1134,6 +1149,16 @@ impl Shaped for v1::StandRequest {
 static STAND_RESPONSE: Shape = Shape { size: size_of::<v1::StandResponse>(), fields: &[] };
 impl Shaped for v1::StandResponse {
     const SHAPE: &'static Shape = &STAND_RESPONSE;
+}
+
+static STANDING: Shape = Shape { size: size_of::<v1::Standing>(), fields: &[(2, Field::One(&LOG_ID)), (3, Field::One(&LOG_ID)), (4, Field::One(&VOTE)), (6, Field::Each(&STANDING_MARK))] };
+impl Shaped for v1::Standing {
+    const SHAPE: &'static Shape = &STANDING;
+}
+
+static STANDING_MARK: Shape = Shape { size: size_of::<v1::standing::Mark>(), fields: &[] };
+impl Shaped for v1::standing::Mark {
+    const SHAPE: &'static Shape = &STANDING_MARK;
 }
 
 static STATUS_REQUEST: Shape = Shape { size: size_of::<v1::StatusRequest>(), fields: &[] };

@@ -8802,7 +8802,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Raft/Compare");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Compare"));
@@ -9286,7 +9286,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CompareSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
