@@ -303,6 +303,23 @@ pub async fn admit(
     Ok(Admitted { raft_id, root, unlockers: unlockers.map_err(EnrollError::Malformed)?, key_files })
 }
 
+/// Tells one manager that this one is reached at `addr` (`IP:PORT`) from now on.
+///
+/// # Errors
+/// The manager cannot be asked, or has nobody to write it down now; it keeps in mind what it heard all the same. This node
+/// is no manager.
+pub async fn relocate(tls: &Tls, manager: (NodeId, &str), addr: &str) -> Result<(), EnrollError> {
+    let (node, at) = manager;
+    let managers = [(node, at.to_owned())];
+    let request = v1::MoveRequest { addr: addr.to_owned() };
+    ask(tls, &managers, |mut ca| {
+        let request = request.clone();
+        async move { ca.r#move(request).await }
+    })
+    .await?;
+    Ok(())
+}
+
 /// Says goodbye for this node: a manager is demoted, the node reported down.
 ///
 /// # Errors

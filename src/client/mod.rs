@@ -6,6 +6,7 @@
 pub mod enroll;
 
 mod backups;
+mod book;
 mod error;
 mod holders;
 mod host;
@@ -19,6 +20,7 @@ mod streams;
 mod unlockers;
 
 pub use backups::{BackupStream, Opening};
+pub use book::Book;
 pub use error::ClientError;
 pub use holders::HolderSummary;
 pub use host::{BadHost, Host};

@@ -37,6 +37,8 @@ pub(super) enum Step {
     Vote { voters: BTreeSet<u64> },
     /// Send nothing more to this learner.
     Remove { raft_id: u64 },
+    /// Reach this member elsewhere.
+    Readdress { raft_id: u64, member: Member },
     /// Note that the node is out of the group.
     Retire { node: NodeId, raft_id: u64 },
 }
@@ -102,7 +104,20 @@ pub(super) fn next_step(
         let leaves = voters.contains(own) && !wanted.contains_key(own);
         leaves.then(|| without(own)).flatten()
     };
-    retire.or_else(remove).or_else(silence).or_else(add).or_else(promote).or_else(resign)
+    let readdress = || {
+        members.iter().find_map(|(raft_id, member)| {
+            let addr = &wanted.get(raft_id)?.manager.as_ref()?.addr;
+            let moved = Member { addr: addr.clone(), ..member.clone() };
+            (moved != *member).then_some(Step::Readdress { raft_id: *raft_id, member: moved })
+        })
+    };
+    retire
+        .or_else(readdress)
+        .or_else(remove)
+        .or_else(silence)
+        .or_else(add)
+        .or_else(promote)
+        .or_else(resign)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +178,7 @@ async fn take(raft: &Raft, step: Step) -> Result<(), StepError> {
             raft.set_voters(voters).await?;
         }
         Step::Vote { voters } => raft.resign(voters).await?,
+        Step::Readdress { raft_id, member } => raft.readdress(raft_id, member).await?,
         Step::Remove { raft_id } => raft.remove_member(raft_id).await?,
         Step::Retire { node, raft_id } => {
             raft.propose(None, Command::RetireManager { id: node, raft_id }).await?;
@@ -241,6 +257,15 @@ mod tests {
         assert_eq!(next_step(&state, &group(&[1, 2], &[3]), &all), out);
         let retired = Some(Step::Retire { node: name(3), raft_id: 3 });
         assert_eq!(next_step(&state, &group(&[1, 2], &[]), &all), retired);
+    }
+
+    #[test]
+    fn a_member_is_reached_where_its_row_says() {
+        let mut moved = group(&[1, 2], &[]);
+        moved.members.get_mut(&2).unwrap().addr = "10.0.9.9:2390".into();
+        let member = Member { node: name(2), addr: addr(2) };
+        let step = next_step(&rows(&[1, 2], &[]), &moved, &heard(&[2], 1000));
+        assert_eq!(step, Some(Step::Readdress { raft_id: 2, member }));
     }
 
     #[test]

@@ -7,6 +7,11 @@
 //! manager without an engine is shown as not ready; it manages all the same. A cluster of both kinds needs constraints, since the scheduler does
 //! not tell images from programs yet. *Change of mind:* services that say which runtime they are made for.
 //!
+//! **2026-11. A manager that has moved tells the others itself, and they go by it before it is written down.** Where its vote is needed to
+//! write anything, nobody could write down where it is. What was heard counts until the row says something new; the certificate at the other end
+//! says who is there, so a wrong address costs time and gives nobody anything. *Price:* two books of addresses, the rows and what was
+//! heard, and a manager that forgets at a restart what was only heard. *Change of mind:* names instead of addresses in the rows.
+//!
 //! **2026-11. A node without a runtime that works is not ready, though its session lives.** The node says so itself, the row has since when, and after
 //! three heartbeats its tasks are replaced as those of a silent node are. Nobody can stop them there meanwhile: they count as holding their
 //! secrets until the engine is back and they have been stopped and wiped. Swarm leaves them. *Price:* for a while a task may run

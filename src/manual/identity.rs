@@ -21,6 +21,8 @@
 //! The node's id follows from its key and the token. A machine that asks again because the answer was lost is therefore the same
 //! node and uses nothing up, until it has been here once.
 //!
+//! With `Move` a manager says where it is reached, for its own row only: who it is comes from the connection.
+//!
 //! A manager asks for more: for `Admit` both its certificate and its row must say that it is one. It gets a Raft id that was never used and the
 //! cluster's root key, so a manager's token is worth as much as the cluster.
 //!

@@ -137,6 +137,12 @@ pub enum Command {
         /// `IP:PORT` at which the other nodes reach it.
         addr: String,
     },
+    /// A manager is reached elsewhere from now on. Only it says so.
+    MoveManager {
+        id: NodeId,
+        /// `IP:PORT`.
+        addr: String,
+    },
     /// The manager of this Raft id has been removed from the Raft group.
     RetireManager {
         id: NodeId,

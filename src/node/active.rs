@@ -1,12 +1,13 @@
 //! This node while it is part of a cluster: as what it was founded, joined or taken up again, and how its part changes.
 
 use super::{
-    address::{self, BadAddress},
+    address,
     daemon::hostname,
     files,
     keystore::{self, Locked, Opened, Unlocked, Ways},
     managing::{Dial, Managing},
     member::{self, Card, Member},
+    moving,
     protection::KeyPlace,
     refill,
     renewal::{self, Renewal, Signer, issue},
@@ -16,7 +17,10 @@ use super::{
 };
 use crate::{
     agent::{Handle, Manager, Seen},
-    client::enroll::{self, Admitted, Enrolled},
+    client::{
+        Book,
+        enroll::{self, Admitted, Enrolled},
+    },
     crypto::{
         context::Context,
         key::{Key, Root},
@@ -72,6 +76,8 @@ pub(super) struct Surroundings {
     pub(super) fatal: Stop,
     /// Cancelled once a store has been found that others must fill, which takes as long as they want.
     pub(super) filling: Stop,
+    /// Where the other managers are.
+    pub(super) book: Book,
 }
 
 impl Surroundings {
@@ -177,7 +183,7 @@ impl Active {
         let raft = Raft::found(
             options(around, &keys, 1),
             raft::Member { node, addr },
-            Arc::new(Dial(tls.clone())),
+            Arc::new(Dial::new(&tls, around)),
         )
         .await?;
         failpoint("init.store");
@@ -288,7 +294,7 @@ impl Active {
                 let who = (cluster, node);
                 let keys = keystore::create(&around.data, key_file, who, root, &ways)?;
                 failpoint("join.keys");
-                let dial = Arc::new(Dial(tls.clone()));
+                let dial = Arc::new(Dial::new(&tls, around));
                 let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
                 failpoint("join.store");
                 member.raft_id = Some(raft_id);
@@ -354,7 +360,7 @@ impl Active {
         let card = Card::new(&around.data, keys, member);
         let mut worker = Self::start(around, card, tls, None, runtime).await?;
         if let Some(raft_id) = worker.card.read(|member| member.raft_id) {
-            let (card, peers) = (Arc::clone(&worker.card), Dial(worker.tls.clone()));
+            let (card, peers) = (Arc::clone(&worker.card), Dial::new(&worker.tls, around));
             let (why, stop) = (damage.clone(), worker.stop.clone());
             let telling = async move {
                 let others = || {
@@ -376,17 +382,19 @@ impl Active {
     async fn take_up(
         around: &Surroundings,
         keys: Unlocked,
-        member: Member,
+        mut member: Member,
     ) -> Result<Self, ActiveError> {
         let tls = tls(&keys, &member, &around.clock)?;
         let store = match member.raft_id {
             Some(raft_id) => {
-                let listen = parse(&member.listen_addr)?;
-                let (listener, _) = bind(listen).await?;
-                let dial = Arc::new(Dial(tls.clone()));
+                let listener = moving::listen(around, &keys, &mut member).await?;
+                let dial = Arc::new(Dial::new(&tls, around));
                 Some((raft_id, listener, dial))
             }
-            None => None,
+            None => {
+                moving::note_for_later(around, &keys, &mut member)?;
+                None
+            }
         };
         let runtime = work::runtime(&around.settings, keys.node).await?;
         let store = match store {
@@ -428,7 +436,7 @@ impl Active {
             None => Signer::Managers,
         };
         let stop = Stop::new();
-        let managers = card.read(|member| member.managers.clone());
+        let managers = moving::with_seeds(&around.settings, card.read(|m| m.managers.clone()));
         let work = Work::start(Arc::clone(&runtime), card.keys.node, managers, &tls);
         let renewal = Renewal {
             card: Arc::clone(&card),
@@ -712,10 +720,6 @@ pub(super) fn tls(keys: &Unlocked, member: &Member, clock: &Clock) -> Result<Tls
     let tls = Tls::new(keys.cluster, &roots, clock.clone())?;
     tls.set_identity(&member.identity)?;
     Ok(tls)
-}
-
-fn parse(text: &str) -> Result<SocketAddr, BadAddress> {
-    text.parse().map_err(|_| BadAddress::Malformed(text.to_owned()))
 }
 
 /// Removes all that made this node a member; the identity first: without it, nothing else counts.

@@ -47,6 +47,17 @@ pub fn advertise(text: &str) -> Result<Option<Advertise>, BadAddress> {
     Ok(Some(Advertise { ip, port }))
 }
 
+/// Reads the address of another node: `IP:PORT`, or `IP` for the usual port.
+///
+/// # Errors
+/// As [`advertise()`], and if it is empty.
+pub fn peer(text: &str) -> Result<SocketAddr, BadAddress> {
+    match advertise(text)? {
+        Some(Advertise { ip, port }) => Ok((ip, port.unwrap_or(DEFAULT_PORT)).into()),
+        None => Err(BadAddress::Malformed(text.to_owned())),
+    }
+}
+
 /// An address to be told to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advertise {

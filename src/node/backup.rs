@@ -292,7 +292,7 @@ async fn take_over(
     let reader = Reader::begin(BufReader::new(rewound(&file)?))?;
     let this = raft::Member { node, addr: addr.clone() };
     let options = active::options(around, &keys, raft_id);
-    let raft = Raft::restore(options, this, reader, key, Arc::new(Dial(tls))).await?;
+    let raft = Raft::restore(options, this, reader, key, Arc::new(Dial::new(&tls, around))).await?;
     failpoint("restore.store");
     let row = Node {
         id: node,

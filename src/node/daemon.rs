@@ -15,6 +15,7 @@ use super::{
     unlocking,
 };
 use crate::{
+    client::Book,
     crypto::{
         key::{Key, Root},
         plaintext::Plaintext,
@@ -142,6 +143,7 @@ pub(super) async fn run(settings: Settings, stop: Stop) -> Result<(), DaemonErro
         clock: Clock::system(),
         fatal: Stop::new(),
         filling: Stop::new(),
+        book: Book::default(),
     };
     keystore::sweep(&around.settings.key_file);
     let daemon = Arc::new(Daemon {

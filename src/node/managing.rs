@@ -3,10 +3,12 @@
 use super::{
     active::{ActiveError, Surroundings},
     member::Card,
+    moving::{self, Mover},
     refill,
     switch::Switch,
 };
 use crate::{
+    client::Book,
     crypto::keychain::Keychain,
     kit::{
         chain::chain,
@@ -48,14 +50,24 @@ const CONTACTS: Duration = Duration::from_secs(1);
 /// A manager that the leader has not heard of for this long counts as lost; ten heartbeats.
 const LOST: Duration = Duration::from_secs(3);
 
-/// Reaches other managers over mutual TLS.
+/// Reaches other managers over mutual TLS, wherever they are now.
 #[derive(Debug, Clone)]
-pub(super) struct Dial(pub(super) Tls);
+pub(super) struct Dial {
+    tls: Tls,
+    book: Book,
+}
+
+impl Dial {
+    pub(super) fn new(tls: &Tls, around: &Surroundings) -> Self {
+        Self { tls: tls.clone(), book: around.book.clone() }
+    }
+}
 
 #[async_trait]
 impl raft::Peers for Dial {
     async fn channel(&self, member: &raft::Member) -> Result<Channel, PeerError> {
-        Ok(pki::channel(&self.0, &member.addr, member.node))
+        let addr = self.book.find(member.node).unwrap_or_else(|| member.addr.clone());
+        Ok(pki::channel(&self.tls, &addr, member.node))
     }
 }
 
@@ -156,7 +168,7 @@ impl Managing {
             Arc::clone(&card.keys.root),
             card.keys.node,
             dispatcher.logs(),
-            Arc::new(Dial(tls.clone())),
+            Arc::new(Dial::new(tls, around)),
             stop.clone(),
         );
         let ca = CaService::new(
@@ -164,10 +176,24 @@ impl Managing {
             Arc::clone(&keys),
             Arc::clone(&card.keys.root),
             clock.clone(),
+            around.book.clone(),
         );
         dispatching.on(dispatcher.server());
         certifying.on(ca.server());
         relaying.on(dispatcher.relay());
+        parts.push(task::start(
+            "addresses",
+            moving::follow_rows(raft.clone(), around.book.clone(), stop.clone()),
+        ));
+        let mover = Mover {
+            raft: raft.clone(),
+            tls: tls.clone(),
+            node: card.keys.node,
+            addr: card.read(|member| member.advertise_addr.clone()),
+            seeds: around.settings.managers.clone(),
+            book: around.book.clone(),
+        };
+        parts.push(task::start("own address", mover.run(stop.clone())));
         let rekey = Rekey::new(raft.clone(), Arc::clone(&keys), clock.clone());
         let chores = Chores::new(raft.clone(), clock);
         parts.push(task::start("dispatcher", dispatcher.run()));

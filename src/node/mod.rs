@@ -15,6 +15,7 @@ pub mod logging;
 mod main;
 mod managing;
 pub mod member;
+mod moving;
 pub mod notify;
 pub mod operators;
 mod protection;

@@ -9,10 +9,12 @@ use super::{
     keystore::{self, KeyStoreError, Locked, Opened, Progress, UnlockError, Unlocked},
     managing::Dial,
     member::{Member, MemberError},
+    moving,
     settings::Settings,
     unlocking,
 };
 use crate::{
+    client::Book,
     crypto::{
         plaintext::Plaintext,
         unlock::code::{BadCode, Given},
@@ -130,7 +132,7 @@ pub(super) async fn run(settings: Settings, flags: RecoverFlags) -> Result<(), R
         }
         Opened::Locked(locked) => unlock(locked)?,
     };
-    let member = Member::load(data.path(), &keys)?.ok_or(RecoverError::Worker)?;
+    let mut member = Member::load(data.path(), &keys)?.ok_or(RecoverError::Worker)?;
     let raft_id = member.raft_id.ok_or(RecoverError::Worker)?;
     let clock = Clock::system();
     let tls = active::tls(&keys, &member, &clock)?;
@@ -143,11 +145,13 @@ pub(super) async fn run(settings: Settings, flags: RecoverFlags) -> Result<(), R
         clock,
         fatal: Stop::new(),
         filling: Stop::new(),
+        book: Book::default(),
     };
+    moving::note_address(&around, &keys, &mut member).await?;
     let this = raft::Member { node: keys.node, addr: member.advertise_addr.clone() };
     let options = active::options(&around, &keys, raft_id);
-    let raft = Raft::recover(options, this, Arc::new(Dial(tls))).await?;
-    let demoted = reestablish(&raft, keys.node).await;
+    let raft = Raft::recover(options, this, Arc::new(Dial::new(&tls, &around))).await?;
+    let demoted = reestablish(&raft, keys.node, &member.advertise_addr).await;
     let state = raft.state();
     raft.shutdown().await;
     let demoted = demoted?;
@@ -222,13 +226,17 @@ fn confirm_cluster(cluster: ClusterId, confirm: Option<String>) -> Result<(), Re
 }
 
 /// Lets the store know who is left, and says who is not.
-async fn reestablish(raft: &Raft, this: NodeId) -> Result<Vec<NodeId>, RecoverError> {
+async fn reestablish(raft: &Raft, this: NodeId, addr: &str) -> Result<Vec<NodeId>, RecoverError> {
     let state = raft.state();
     let node = state.node_by_id(this).ok_or(RecoverError::Worker)?;
     let was_manager = |node: &&Arc<Node>| node.role == Role::Manager || node.manager.is_some();
     let others = state.nodes().filter(|node| node.id != this).filter(was_manager);
     let demoted = others.map(|node| node.id).collect();
-    let command = Command::Reestablish { node: Box::new(Node::clone(node)) };
+    let mut node = Node::clone(node);
+    if let Some(manager) = &mut node.manager {
+        addr.clone_into(&mut manager.addr);
+    }
+    let command = Command::Reestablish { node: Box::new(node) };
     raft.propose(None, command).await.map_err(RecoverError::Reestablish)?;
     failpoint("recover.noted");
     Ok(demoted)

@@ -66,7 +66,7 @@ impl Active {
             member.raft_id = Some(raft_id);
             member.save(&around.data, &keys)?;
             failpoint("refill.saved");
-            let dial = Arc::new(Dial(tls.clone()));
+            let dial = Arc::new(Dial::new(&tls, around));
             let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
             failpoint("refill.store");
             info!(raft_id, "begins with an empty store, which the other managers fill");

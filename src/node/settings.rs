@@ -1,6 +1,9 @@
 //! What an operator may set: flags, then `SECRETD_*`, then the file given by `--config`, then the defaults.
 
-use super::recover::RecoverFlags;
+use super::{
+    address::{self, BadAddress},
+    recover::RecoverFlags,
+};
 use crate::kit::source;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
@@ -29,6 +32,24 @@ pub struct Flags {
     /// The Docker Engine [default: unix:///var/run/docker.sock]
     #[arg(long, global = true, env = "SECRETD_DOCKER_HOST", value_name = "URL")]
     pub docker_host: Option<String>,
+
+    /// Where a manager listens, IP[:PORT]; by default what init or join was told
+    #[arg(long, global = true, env = "SECRETD_LISTEN_ADDR", value_name = "ADDR")]
+    pub listen_addr: Option<String>,
+
+    /// Where the others reach this manager, IP[:PORT]; given after its address has changed, the others hear of it
+    #[arg(long, global = true, env = "SECRETD_ADVERTISE_ADDR", value_name = "ADDR")]
+    pub advertise_addr: Option<String>,
+
+    /// Where managers are now, IP[:PORT],…, if none is where this node knew them
+    #[arg(
+        long,
+        global = true,
+        env = "SECRETD_MANAGERS",
+        value_name = "ADDR",
+        value_delimiter = ','
+    )]
+    pub managers: Vec<String>,
 
     /// How log lines look [default: text]
     #[arg(long, global = true, env = "SECRETD_LOG_FORMAT", value_enum)]
@@ -77,6 +98,9 @@ struct ConfigFile {
     key_file: Option<PathBuf>,
     runtime: Option<RuntimeChoice>,
     docker_host: Option<String>,
+    listen_addr: Option<String>,
+    advertise_addr: Option<String>,
+    managers: Option<Vec<String>>,
     log_format: Option<LogFormat>,
     log_level: Option<String>,
 }
@@ -89,6 +113,12 @@ pub struct Settings {
     pub key_file: PathBuf,
     pub runtime: RuntimeChoice,
     pub docker_host: String,
+    /// Where a manager listens, if it shall be elsewhere than it was.
+    pub listen_addr: Option<String>,
+    /// Where it is reached, the same way.
+    pub advertise_addr: Option<String>,
+    /// Where managers are said to be, `IP:PORT`.
+    pub managers: Vec<String>,
     pub log_format: LogFormat,
     pub log_level: String,
 }
@@ -106,6 +136,8 @@ pub enum SettingsError {
     KeyInside(PathBuf),
     #[error("the run directory {} is too long for a Unix socket inside it", .0.display())]
     RunDirTooLong(PathBuf),
+    #[error("{0} is of no use")]
+    Address(&'static str, #[source] BadAddress),
     #[error("'{0}' is not a log level or filter")]
     LogLevel(String),
 }
@@ -123,7 +155,7 @@ impl SettingsError {
             Self::LogLevel(_) => Some(
                 "use error, warn, info, debug or trace, or a filter as info,secretd::raft=debug",
             ),
-            Self::Read { .. } | Self::Parse { .. } | Self::Relative(..) => None,
+            Self::Read { .. } | Self::Parse { .. } | Self::Relative(..) | Self::Address(..) => None,
         }
     }
 }
@@ -151,6 +183,9 @@ impl Settings {
             key_file,
             runtime,
             docker_host,
+            listen_addr,
+            advertise_addr,
+            managers,
             log_format,
             log_level,
             config,
@@ -177,6 +212,19 @@ impl Settings {
         if key_file.starts_with(&data_dir) {
             return Err(SettingsError::KeyInside(key_file));
         }
+        let listen_addr = listen_addr.or(file.listen_addr);
+        let advertise_addr = advertise_addr.or(file.advertise_addr);
+        let bad = |flag| move |error| SettingsError::Address(flag, error);
+        if let Some(addr) = &listen_addr {
+            address::listen(addr).map_err(bad("--listen-addr"))?;
+        }
+        if let Some(addr) = &advertise_addr {
+            address::advertise(addr).map_err(bad("--advertise-addr"))?;
+        }
+        let managers =
+            if managers.is_empty() { file.managers.unwrap_or_default() } else { managers };
+        let managers = managers.iter().map(|addr| address::peer(addr).map(|addr| addr.to_string()));
+        let managers = managers.collect::<Result<_, _>>().map_err(bad("--managers"))?;
         let log_level = log_level.or(file.log_level).unwrap_or_else(|| "info".into());
         if tracing_subscriber::EnvFilter::try_new(&log_level).is_err() {
             return Err(SettingsError::LogLevel(log_level));
@@ -189,6 +237,9 @@ impl Settings {
             docker_host: docker_host
                 .or(file.docker_host)
                 .unwrap_or_else(|| "unix:///var/run/docker.sock".into()),
+            listen_addr,
+            advertise_addr,
+            managers,
             log_format: log_format.or(file.log_format).unwrap_or(LogFormat::Text),
             log_level,
         };
@@ -252,6 +303,25 @@ mod tests {
         assert!(matches!(Settings::resolve(long), Err(SettingsError::RunDirTooLong(_))));
         let odd = Flags { log_level: Some("secretd=loud".into()), ..flags() };
         assert!(matches!(Settings::resolve(odd), Err(SettingsError::LogLevel(_))));
+    }
+
+    #[test]
+    fn addresses_that_can_never_work_are_refused_with_the_flag_they_came_by() {
+        let flags = |managers: &str, advertise: &str| Flags {
+            managers: vec![managers.into()],
+            advertise_addr: Some(advertise.into()),
+            ..flags()
+        };
+        let settings = Settings::resolve(flags("10.0.0.1", "10.0.0.2")).unwrap();
+        assert_eq!(settings.managers, ["10.0.0.1:2390"]);
+        for (managers, advertise, flag) in [
+            ("10.0.0.1:0", "10.0.0.2", "--managers"),
+            ("manager", "10.0.0.2", "--managers"),
+            ("10.0.0.1", "0.0.0.0", "--advertise-addr"),
+        ] {
+            let error = Settings::resolve(flags(managers, advertise)).unwrap_err();
+            assert!(error.to_string().starts_with(flag), "{error}");
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Active {
             let ways = Ways { key_file, shared };
             let key_file = &around.settings.key_file;
             let keys = keystore::rekey(&around.data, key_file, &keys, root, &ways)?;
-            let dial = Arc::new(Dial(tls.clone()));
+            let dial = Arc::new(Dial::new(&tls, around));
             let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
             member.identity = identity;
             member.roots = roots;

@@ -100,6 +100,7 @@ pub fn judge(class: Class, path: &str) -> Option<Limits> {
         (Stranger, ..) => None,
 
         (Worker | Manager, "Ca", "Admit" | "Depart") => of(SMALL),
+        (Manager, "Ca", "Move") => of(SMALL),
         (Worker | Manager, "Dispatcher", "Session") => of(SMALL),
         (Worker | Manager, "Dispatcher", "Heartbeat" | "Assignments") => of(TINY),
         (Worker | Manager, "Dispatcher", "UpdateTaskStatus") => of(MESSAGE_SIZE),
@@ -473,7 +474,9 @@ mod tests {
         let only: BTreeSet<_> = manager.difference(&worker).copied().collect();
         let between_managers = paths.iter().filter_map(|path| {
             let path = path.strip_prefix("/secretd.v1.").unwrap();
-            (path.starts_with("Raft/") || path.starts_with("Peer/")).then_some(path)
+            let between =
+                path.starts_with("Raft/") || path.starts_with("Peer/") || path == "Ca/Move";
+            between.then_some(path)
         });
         assert_eq!(only, between_managers.collect());
         assert!(manager.is_superset(&worker));

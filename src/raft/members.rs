@@ -87,6 +87,16 @@ impl Raft {
         within(STEP, add).await
     }
 
+    /// Notes where a member is reached, for who starts with nothing but the log.
+    ///
+    /// # Errors
+    /// [`MemberError`].
+    pub async fn readdress(&self, raft_id: u64, member: Member) -> Result<(), MemberError> {
+        let raft = &self.core.raft;
+        let change = ChangeMembers::SetNodes(BTreeMap::from([(raft_id, member)]));
+        within(STEP, async { raft.change_membership(change, true).await.map_err(explain) }).await
+    }
+
     /// Makes these the voters; who voted before stays a learner.
     ///
     /// # Errors

@@ -1314,6 +1314,14 @@ pub struct AdmitResponse {
     #[prost(bool, tag = "4")]
     pub key_files: bool,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveRequest {
+    /// `IP:PORT` at which the other nodes reach it.
+    #[prost(string, tag = "1")]
+    pub addr: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveResponse {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DepartRequest {
     /// The second call of a node that has left: its tasks have ended and nothing of their payloads is left there.
@@ -1437,7 +1445,7 @@ pub mod ca_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Issue");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Issue"));
@@ -1456,7 +1464,7 @@ pub mod ca_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Renew");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Renew"));
@@ -1476,10 +1484,29 @@ pub mod ca_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Admit");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Admit"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A manager says where it is reached from now on.
+        pub async fn r#move(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MoveRequest>,
+        ) -> std::result::Result<tonic::Response<super::MoveResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Move");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Move"));
             self.inner.unary(req, path, codec).await
         }
         /// The node goes away for good by itself: a manager is demoted first, its tasks go elsewhere.
@@ -1495,7 +1522,7 @@ pub mod ca_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Depart");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Depart"));
@@ -1532,6 +1559,11 @@ pub mod ca_server {
             &self,
             request: tonic::Request<super::AdmitRequest>,
         ) -> std::result::Result<tonic::Response<super::AdmitResponse>, tonic::Status>;
+        /// A manager says where it is reached from now on.
+        async fn r#move(
+            &self,
+            request: tonic::Request<super::MoveRequest>,
+        ) -> std::result::Result<tonic::Response<super::MoveResponse>, tonic::Status>;
         /// The node goes away for good by itself: a manager is demoted first, its tasks go elsewhere.
         async fn depart(
             &self,
@@ -1642,7 +1674,7 @@ pub mod ca_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IssueSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1685,7 +1717,7 @@ pub mod ca_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RenewSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1728,7 +1760,50 @@ pub mod ca_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AdmitSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Ca/Move" => {
+                    #[allow(non_camel_case_types)]
+                    struct MoveSvc<T: Ca>(pub Arc<T>);
+                    impl<T: Ca> tonic::server::UnaryService<super::MoveRequest>
+                    for MoveSvc<T> {
+                        type Response = super::MoveResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MoveRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Ca>::r#move(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MoveSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1771,7 +1846,7 @@ pub mod ca_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DepartSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1856,7 +1931,7 @@ pub struct Stamped {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33, 34, 40, 41"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33, 34, 40, 41, 48"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -2015,6 +2090,14 @@ pub mod command {
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct AdmitManager {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub addr: ::prost::alloc::string::String,
+    }
+    /// A manager is reached elsewhere from now on.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct MoveManager {
         #[prost(string, tag = "1")]
         pub id: ::prost::alloc::string::String,
         #[prost(string, tag = "2")]
@@ -2197,6 +2280,8 @@ pub mod command {
         NoteDestroyed(NoteDestroyed),
         #[prost(message, tag = "41")]
         LeaveNode(LeaveNode),
+        #[prost(message, tag = "48")]
+        MoveManager(MoveManager),
     }
 }
 /// One change to one task.
@@ -3351,7 +3436,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/CreateObject",
             );
@@ -3375,7 +3460,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListObjects",
             );
@@ -3396,7 +3481,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetObject",
             );
@@ -3417,7 +3502,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/SetObjectLabels",
             );
@@ -3438,7 +3523,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RemoveObject",
             );
@@ -3463,7 +3548,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListDestroyed",
             );
@@ -3488,7 +3573,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetConfigData",
             );
@@ -3512,7 +3597,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/CreateService",
             );
@@ -3536,7 +3621,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListServices",
             );
@@ -3557,7 +3642,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetService",
             );
@@ -3578,7 +3663,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/UpdateService",
             );
@@ -3600,7 +3685,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RollBackService",
             );
@@ -3621,7 +3706,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RemoveService",
             );
@@ -3646,7 +3731,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/WatchService",
             );
@@ -3670,7 +3755,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ServiceLogs",
             );
@@ -3694,7 +3779,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListTasks",
             );
@@ -3715,7 +3800,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetTask",
             );
@@ -3739,7 +3824,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListNodes",
             );
@@ -3760,7 +3845,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetNode",
             );
@@ -3785,7 +3870,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListHolders",
             );
@@ -3806,7 +3891,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/SetNode",
             );
@@ -3828,7 +3913,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/SetNodeRole",
             );
@@ -3852,7 +3937,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RemoveNode",
             );
@@ -3873,7 +3958,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetCluster",
             );
@@ -3898,7 +3983,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/CreateJoinToken",
             );
@@ -3920,7 +4005,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RotateAuthority",
             );
@@ -3942,7 +4027,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RotateKeys",
             );
@@ -3963,7 +4048,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetKeys",
             );
@@ -3987,7 +4072,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/SetKeyMaxAge",
             );
@@ -4012,7 +4097,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListUnlockers",
             );
@@ -4037,7 +4122,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/AddUnlocker",
             );
@@ -4062,7 +4147,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RemoveUnlocker",
             );
@@ -4397,7 +4482,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateObjectSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4442,7 +4527,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListObjectsSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4485,7 +4570,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetObjectSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4530,7 +4615,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetObjectLabelsSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4575,7 +4660,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveObjectSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4620,7 +4705,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListDestroyedSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4665,7 +4750,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetConfigDataSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4710,7 +4795,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateServiceSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4755,7 +4840,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListServicesSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4800,7 +4885,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetServiceSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4845,7 +4930,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateServiceSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4890,7 +4975,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RollBackServiceSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4935,7 +5020,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveServiceSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4981,7 +5066,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchServiceSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5027,7 +5112,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ServiceLogsSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5070,7 +5155,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListTasksSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5113,7 +5198,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetTaskSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5156,7 +5241,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListNodesSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5199,7 +5284,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetNodeSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5244,7 +5329,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListHoldersSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5287,7 +5372,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetNodeSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5332,7 +5417,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetNodeRoleSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5377,7 +5462,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveNodeSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5422,7 +5507,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetClusterSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5467,7 +5552,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateJoinTokenSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5512,7 +5597,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateAuthoritySvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5557,7 +5642,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateKeysSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5600,7 +5685,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetKeysSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5645,7 +5730,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetKeyMaxAgeSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5690,7 +5775,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListUnlockersSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5735,7 +5820,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AddUnlockerSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5780,7 +5865,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveUnlockerSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6140,7 +6225,7 @@ pub mod dispatcher_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Dispatcher/Session",
             );
@@ -6164,7 +6249,7 @@ pub mod dispatcher_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Dispatcher/Heartbeat",
             );
@@ -6188,7 +6273,7 @@ pub mod dispatcher_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Dispatcher/Assignments",
             );
@@ -6212,7 +6297,7 @@ pub mod dispatcher_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Dispatcher/UpdateTaskStatus",
             );
@@ -6239,7 +6324,7 @@ pub mod dispatcher_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Dispatcher/PublishLogs",
             );
@@ -6416,7 +6501,7 @@ pub mod dispatcher_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SessionSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6461,7 +6546,7 @@ pub mod dispatcher_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HeartbeatSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6507,7 +6592,7 @@ pub mod dispatcher_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AssignmentsSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6552,7 +6637,7 @@ pub mod dispatcher_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateTaskStatusSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6599,7 +6684,7 @@ pub mod dispatcher_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PublishLogsSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7078,7 +7163,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Status");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Status"));
@@ -7097,7 +7182,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Init");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Init"));
@@ -7116,7 +7201,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Join");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Join"));
@@ -7135,7 +7220,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Unlock");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Unlock"));
@@ -7154,7 +7239,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/AddTpm");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "AddTpm"));
@@ -7175,7 +7260,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Node/RemoveTpm",
             );
@@ -7196,7 +7281,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Refill");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Refill"));
@@ -7215,7 +7300,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Leave");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Leave"));
@@ -7237,7 +7322,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Node/CreateBackup",
             );
@@ -7259,7 +7344,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Node/VerifyBackup",
             );
@@ -7284,7 +7369,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Node/RestoreBackup",
             );
@@ -7481,7 +7566,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StatusSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7524,7 +7609,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = InitSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7567,7 +7652,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = JoinSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7610,7 +7695,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnlockSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7653,7 +7738,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AddTpmSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7696,7 +7781,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveTpmSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7739,7 +7824,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RefillSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7782,7 +7867,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = LeaveSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7828,7 +7913,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateBackupSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7873,7 +7958,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = VerifyBackupSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7918,7 +8003,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RestoreBackupSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8120,7 +8205,7 @@ pub mod peer_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Peer/RelayLogs",
             );
@@ -8262,7 +8347,7 @@ pub mod peer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RelayLogsSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8642,7 +8727,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Raft/AppendEntries",
             );
@@ -8663,7 +8748,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Raft/RequestVote",
             );
@@ -8690,7 +8775,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Raft/InstallSnapshot",
             );
@@ -8715,7 +8800,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Raft/Propose");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Propose"));
@@ -8737,7 +8822,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Raft/ReadIndex",
             );
@@ -8761,7 +8846,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Raft/Contacts");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Contacts"));
@@ -8780,7 +8865,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Raft/Stand");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Stand"));
@@ -8802,7 +8887,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::wire::codec::Codec::default();
+            let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Raft/Compare");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Compare"));
@@ -8980,7 +9065,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AppendEntriesSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9023,7 +9108,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RequestVoteSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9071,7 +9156,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = InstallSnapshotSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9114,7 +9199,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ProposeSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9157,7 +9242,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadIndexSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9200,7 +9285,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ContactsSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9243,7 +9328,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StandSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9286,7 +9371,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CompareSvc(inner);
-                        let codec = crate::wire::codec::Codec::default();
+                        let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -1,10 +1,11 @@
 //! Nodes that cannot work, or are not where they were: what the cluster says and does.
 
 use crate::{
+    cluster::Cluster,
     door::Door,
     world::{World, docker_host, until},
 };
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, net::TcpListener, process::Command};
 
 const IMAGE: &str = "secretd-test:1";
 /// Ends only when it is asked to, and not without its secret.
@@ -96,4 +97,64 @@ fn a_node_whose_engine_is_gone_loses_its_tasks_and_stops_them_when_the_engine_is
     manager.ctl(["service", "rm", "lost"]).ok();
     until("the containers to be gone", || containers("lost").is_empty().then_some(()));
     door.close();
+}
+
+/// An address of this machine that is free just now.
+fn free_addr() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// Starts a manager that was stopped under another address, and returns that.
+fn move_to_another_address(cluster: &mut Cluster, n: usize, managers: &str) -> String {
+    let addr = free_addr();
+    cluster.nodes[n].set("SECRETD_LISTEN_ADDR", addr.as_str());
+    cluster.nodes[n].set("SECRETD_ADVERTISE_ADDR", addr.as_str());
+    if !managers.is_empty() {
+        cluster.nodes[n].set("SECRETD_MANAGERS", managers);
+    }
+    cluster.start(n);
+    addr
+}
+
+#[test]
+fn a_manager_that_comes_back_under_another_address_is_found_by_the_others() {
+    let mut cluster = Cluster::new(&[true, true]);
+    let moved = cluster.leader();
+    cluster.stop(moved);
+    let addr = move_to_another_address(&mut cluster, moved, "");
+    let id = cluster.id(moved).to_owned();
+    until("its row to say where it is", || {
+        let shown = cluster.ask(["node", "inspect", "--format", "{{.ManagerStatus.Addr}}", &id]);
+        (shown.out.trim() == addr).then_some(())
+    });
+    cluster.until_serving(moved);
+    assert_eq!(field(&cluster.nodes[moved], "AdvertiseAddr"), addr);
+    until("the group to say the same", || {
+        let status = cluster.nodes[moved].json(["status", "--format", "json"]);
+        let managers = status["RemoteManagers"].as_array()?;
+        managers.iter().any(|manager| manager["Addr"] == addr.as_str()).then_some(())
+    });
+    assert_eq!(cluster.voters(), Some(3));
+    // From now on nothing goes without it.
+    let other = (0..3).find(|n| *n != moved).unwrap();
+    cluster.stop(other);
+    cluster.leader();
+    cluster.ask(["node", "update", "--label-add", "moved=yes", &id]).ok();
+}
+
+#[test]
+fn managers_that_all_moved_find_each_other_and_their_workers_by_one_address() {
+    let mut cluster = Cluster::new(&[true, false]);
+    cluster.stop(1);
+    cluster.stop(0);
+    cluster.stop(2);
+    let first = move_to_another_address(&mut cluster, 0, "");
+    let second = move_to_another_address(&mut cluster, 1, &first);
+    cluster.leader();
+    cluster.nodes[2].set("SECRETD_MANAGERS", second.as_str());
+    cluster.start(2);
+    cluster.until_ready(3);
+    let token = cluster.ask(["join-token", "worker"]).out;
+    assert!(token.contains(&first) || token.contains(&second), "{token}");
 }

@@ -8,6 +8,7 @@ mod rate;
 
 use super::{answers, descriptions, group::until_nobody_leaves, task_changes};
 use crate::{
+    client::Book,
     crypto::{
         key::{Key, Root},
         keychain::Keychain,
@@ -65,6 +66,7 @@ struct Shared {
     told: Told,
     /// When strangers last had the newest state looked at; one at a time.
     looked: tokio::sync::Mutex<Option<Instant>>,
+    book: Book,
 }
 
 /// A certificate that was signed and not handed out yet.
@@ -74,10 +76,17 @@ struct Signed {
 }
 
 impl CaService {
-    pub fn new(raft: Raft, keys: Arc<Keychain>, root: Arc<Key<Root>>, clock: Clock) -> Self {
+    /// Managers that have moved are written into `book` as soon as they say so.
+    pub fn new(
+        raft: Raft,
+        keys: Arc<Keychain>,
+        root: Arc<Key<Root>>,
+        clock: Clock,
+        book: Book,
+    ) -> Self {
         let rate = Mutex::new(Rate::new());
         let (told, looked) = (Told::new(), Default::default());
-        Self { shared: Arc::new(Shared { raft, keys, root, clock, rate, told, looked }) }
+        Self { shared: Arc::new(Shared { raft, keys, root, clock, rate, told, looked, book }) }
     }
 
     /// The service with its message sizes, for the cluster listener.
@@ -335,9 +344,6 @@ impl Shared {
         at: &str,
     ) -> Result<v1::AdmitResponse, Status> {
         let (_, node) = self.member(peer, addr).await?;
-        let reachable = at.parse().is_ok_and(|at: SocketAddr| {
-            at.port() != 0 && !at.ip().is_unspecified() && !at.ip().is_multicast()
-        });
         // Both: a certificate from before a demotion, and a worker's that was promoted and must renew first.
         if peer.role != Role::Manager || node.role != Role::Manager {
             warn!(node = %peer.node, %addr, "refused to admit a node that is no manager");
@@ -346,12 +352,7 @@ impl Shared {
                 .hint("promote it on a manager with `secretctl node promote`")
                 .into());
         }
-        if !reachable {
-            let message = format!("{at:?} is no address at which other nodes reach a manager");
-            return Err(Refusal::invalid(message)
-                .hint("an address looks like 10.0.0.7:2390")
-                .into());
-        }
+        check_reachable(at)?;
         let command = Command::AdmitManager { id: peer.node, addr: at.to_owned() };
         let answer = self.raft.propose(None, command).await.map_err(answers::proposed)?;
         let Answer::Manager { raft_id } = answer else {
@@ -367,6 +368,29 @@ impl Shared {
             None => (Vec::new(), true),
         };
         Ok(v1::AdmitResponse { raft_id, root_key, unlockers, key_files })
+    }
+
+    /// A manager says where it is reached. This manager goes by it at once: without the other one there may be nobody
+    /// who could write it down.
+    async fn relocate(&self, addr: SocketAddr, peer: &Peer, at: &str) -> Result<(), Status> {
+        if peer.cluster != self.keys.cluster() {
+            return Err(Status::permission_denied("the certificate is of another cluster"));
+        }
+        let state = self.raft.state();
+        let is_manager = |node: &Arc<Node>| node.role == Role::Manager && node.manager.is_some();
+        if peer.role != Role::Manager || !state.member(peer.node).is_some_and(is_manager) {
+            warn!(node = %peer.node, %addr, "refused the address of a node that is no manager");
+            let message = format!("node {} is no manager of the cluster", peer.node);
+            return Err(Refusal::new(RefusalKind::Denied, message).into());
+        }
+        check_reachable(at)?;
+        if self.book.find(peer.node).as_deref() != Some(at) {
+            info!(node = %peer.node, %addr, at, "a manager has moved");
+            self.book.hear(peer.node, at);
+        }
+        let command = Command::MoveManager { id: peer.node, addr: at.to_owned() };
+        self.raft.propose(None, command).await.map_err(answers::proposed)?;
+        Ok(())
     }
 
     async fn depart(&self, addr: SocketAddr, peer: &Peer) -> Result<(), Status> {
@@ -447,6 +471,18 @@ fn find<'a>(tokens: &'a [Token], hash: &[u8; 32]) -> Option<&'a Token> {
             if bool::from(token.hash.ct_eq(hash)) { Some(token) } else { found }
         },
     )
+}
+
+/// Refuses an address at which nobody could be reached.
+fn check_reachable(at: &str) -> Result<(), Status> {
+    let reachable = at.parse().is_ok_and(|at: SocketAddr| {
+        at.port() != 0 && !at.ip().is_unspecified() && !at.ip().is_multicast()
+    });
+    if reachable {
+        return Ok(());
+    }
+    let message = format!("{at:?} is no address at which other nodes reach a manager");
+    Err(Refusal::invalid(message).hint("an address looks like 10.0.0.7:2390").into())
 }
 
 fn row(state: &State, id: NodeId, addr: SocketAddr) -> Result<Arc<Node>, Status> {
@@ -530,6 +566,16 @@ impl v1::ca_server::Ca for CaService {
         let (addr, peer) = (from(&request)?, Arc::clone(Conn::peer(&request)?));
         let v1::AdmitRequest { addr: at } = request.into_inner();
         self.shared.admit(addr, &peer, &at).await.map(Response::new)
+    }
+
+    async fn r#move(
+        &self,
+        request: Request<v1::MoveRequest>,
+    ) -> Result<Response<v1::MoveResponse>, Status> {
+        let (addr, peer) = (from(&request)?, Arc::clone(Conn::peer(&request)?));
+        let v1::MoveRequest { addr: at } = request.into_inner();
+        self.shared.relocate(addr, &peer, &at).await?;
+        Ok(Response::new(v1::MoveResponse {}))
     }
 
     async fn depart(

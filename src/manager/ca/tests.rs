@@ -111,7 +111,8 @@ impl World {
         let keyring = Arc::new(keyring);
         let keys = Keychain::open(Arc::clone(&root), id, &stored).unwrap();
         let keys = Arc::new(keys);
-        let service = CaService::new(raft.clone(), keys, Arc::clone(&root), clock.clone());
+        let service =
+            CaService::new(raft.clone(), keys, Arc::clone(&root), clock.clone(), Book::default());
         let known = pki::KnownAddrs::default();
         let (incoming, accepting) = pki::listen(tcp, &tls, known, stop.clone());
         let routes = tonic::service::Routes::new(service.server());

@@ -284,6 +284,7 @@ impl Ledger {
             | Command::SetRole { .. }
             | Command::RetireManager { .. }
             | Command::NoteCertificate { .. }
+            | Command::MoveManager { .. }
             | Command::RotateAuthority { .. }
             | Command::ChangeUnlockers { .. }
             | Command::Reestablish { .. }

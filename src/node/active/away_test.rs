@@ -32,6 +32,9 @@ impl Machine {
             key_file: path("data.key"),
             runtime: RuntimeChoice::Process,
             docker_host: String::new(),
+            listen_addr: None,
+            advertise_addr: None,
+            managers: Vec::new(),
             log_format: LogFormat::Text,
             log_level: "info".into(),
         };
@@ -41,6 +44,7 @@ impl Machine {
             clock: clock.clone(),
             fatal: Stop::new(),
             filling: Stop::new(),
+            book: Book::default(),
         };
         Self { around, node: None, _dir: dir }
     }

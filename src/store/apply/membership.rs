@@ -188,6 +188,20 @@ pub(super) fn admit(edit: &mut Edit<'_>, id: NodeId, addr: &str) -> Outcome {
     Ok(Answer::Manager { raft_id })
 }
 
+/// Notes where a manager is reached. Whoever is met at an address proves who it is, so two that change places may have the
+/// same one for a moment.
+pub(super) fn relocate(edit: &mut Edit<'_>, id: NodeId, addr: &str) -> Outcome {
+    let node = find(edit, id)?;
+    let Some(manager) = node.manager.clone().filter(|_| node.role == Role::Manager) else {
+        return Err(Refusal::new(RefusalKind::Denied, format!("node {id} is no manager")));
+    };
+    if manager.addr != addr {
+        let manager = Some(ManagerStatus { addr: addr.to_owned(), ..manager });
+        put_node(edit, Node { manager, ..Node::clone(&node) });
+    }
+    Ok(Answer::Done)
+}
+
 pub(super) fn retire(edit: &mut Edit<'_>, id: NodeId, raft_id: u64) -> Outcome {
     let node = find(edit, id)?;
     if node.manager.as_ref().is_some_and(|manager| manager.raft_id == raft_id) {

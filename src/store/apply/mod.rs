@@ -95,6 +95,7 @@ impl Edit<'_> {
             Command::JoinNode { token, node } => membership::join(self, token, node),
             Command::SetRole { id, index, role } => membership::set_role(self, *id, *index, *role),
             Command::AdmitManager { id, addr } => membership::admit(self, *id, addr),
+            Command::MoveManager { id, addr } => membership::relocate(self, *id, addr),
             Command::RetireManager { id, raft_id } => membership::retire(self, *id, *raft_id),
             Command::RemoveNode { id, force } => membership::remove(self, *id, *force),
             Command::NoteCertificate { id, certificate } => {

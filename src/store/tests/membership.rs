@@ -99,6 +99,18 @@ fn an_address_belongs_to_whoever_was_there_and_not_to_one_that_was_admitted_and_
 }
 
 #[test]
+fn a_manager_that_moved_keeps_its_raft_id_and_a_worker_has_no_address() {
+    let mut world = managers(2);
+    let moves = |n: u8| Command::MoveManager { id: node_id(n), addr: "10.0.9.9:2390".into() };
+    let before = world.state.node_by_id(node_id(2)).unwrap().manager.clone().unwrap();
+    world.done(moves(2));
+    let after = world.state.node_by_id(node_id(2)).unwrap().manager.clone().unwrap();
+    assert_eq!((after.raft_id, after.addr.as_str()), (before.raft_id, "10.0.9.9:2390"));
+    world.done(set(2, Role::Worker));
+    world.refused(moves(2));
+}
+
+#[test]
 fn only_a_worker_that_is_out_of_the_group_is_removed() {
     let mut world = managers(3);
     let remove = || Command::RemoveNode { id: node_id(3), force: true };

@@ -140,6 +140,9 @@ impl From<&Command> for v1::Command {
             Command::AdmitManager { id, addr } => {
                 c::Command::AdmitManager(c::AdmitManager { id: id.to_string(), addr: addr.clone() })
             }
+            Command::MoveManager { id, addr } => {
+                c::Command::MoveManager(c::MoveManager { id: id.to_string(), addr: addr.clone() })
+            }
             Command::RetireManager { id, raft_id } => c::Command::RetireManager(c::RetireManager {
                 id: id.to_string(),
                 raft_id: *raft_id,
@@ -299,6 +302,9 @@ impl TryFrom<v1::Command> for Command {
             },
             c::Command::AdmitManager(c::AdmitManager { id, addr }) => {
                 Self::AdmitManager { id: parse(&id, "id")?, addr }
+            }
+            c::Command::MoveManager(c::MoveManager { id, addr }) => {
+                Self::MoveManager { id: parse(&id, "id")?, addr }
             }
             c::Command::RetireManager(c::RetireManager { id, raft_id }) => {
                 Self::RetireManager { id: parse(&id, "id")?, raft_id }

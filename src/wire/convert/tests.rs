@@ -572,7 +572,7 @@ impl Draw {
         let object = self.id(ObjectId::from_random);
         let service = self.id(ServiceId::from_random);
         let node = self.id(NodeId::from_random);
-        match self.below(31) {
+        match self.below(32) {
             0 => Command::Found { cluster: Box::new(self.cluster()), node: Box::new(self.node()) },
             1 => Command::CreateObject {
                 kind: self.kind(),
@@ -643,6 +643,7 @@ impl Draw {
             26 => Command::NoteTerms { id: node, oldest: self.u32() },
             27 => Command::SetKeyMaxAge { age: self.maybe(Self::duration) },
             28 => Command::NoteBackup { backup: self.backup() },
+            29 => Command::MoveManager { id: node, addr: self.text() },
             _ => {
                 Command::NoteDestroyed { node, objects: self.many(|d| d.id(ObjectId::from_random)) }
             }
