@@ -144,6 +144,7 @@ fn founding() -> Command {
             manager: None,
             certificate: None,
             runtime_failed_at: None,
+            sightings: Default::default(),
         }),
     }
 }

@@ -23,7 +23,13 @@ use crate::{
         v1::{self, dispatcher_client::DispatcherClient, session_response::Event},
     },
 };
-use std::{collections::BTreeMap, convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::{sleep, timeout},
@@ -41,6 +47,13 @@ const DESCRIBE: Duration = Duration::from_secs(5);
 const READERS: usize = 100;
 /// Waits before assignments are asked for again after a gap.
 const RESYNC: Duration = Duration::from_millis(100);
+
+/// What tells this process from every other one with the same data directory: one before it, or a copy's.
+fn process() -> u64 {
+    static PROCESS: OnceLock<u64> = OnceLock::new();
+    let draw = || getrandom::u64().expect("the kernel gives randomness once booted");
+    *PROCESS.get_or_init(draw)
+}
 
 /// Why a session ended. None of them concerns the tasks.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +129,8 @@ async fn start(
         .max_decoding_message_size(MESSAGE_SIZE)
         .max_encoding_message_size(MESSAGE_SIZE);
     let description = describe(&*shared.runtime).await;
-    let request = v1::SessionRequest { description: Some((&description).into()) };
+    let process = process();
+    let request = v1::SessionRequest { description: Some((&description).into()), process };
     let mut events = soon(client.session(request)).await?.into_inner();
     let first = timeout(ANSWER, events.message()).await.map_err(|_| SessionError::Late)??;
     let Some(v1::SessionResponse { event: Some(Event::State(state)) }) = first else {

@@ -124,6 +124,16 @@ impl EnrollError {
         matches!(self, Self::Removed(_))
     }
 
+    /// Whether a manager finds that our certificate is not good at this time, which is for its clock to say.
+    pub fn is_about_time(&self) -> bool {
+        let refusal = match self {
+            Self::Unreachable { refusal, .. } => refusal.as_ref(),
+            Self::Connect(error) => TlsRefusal::find(error),
+            _ => None,
+        };
+        refusal == Some(&TlsRefusal::OursExpired)
+    }
+
     /// Whether the same question may find another answer in a moment, perhaps at another manager.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::Unreachable { .. } | Self::NotReady { .. })
@@ -131,7 +141,8 @@ impl EnrollError {
 
     fn call(addr: &str, status: &Status) -> Self {
         if broken(status) {
-            let refusal = TlsRefusal::find(status).cloned();
+            let told = || TlsRefusal::said(&chain(status).to_string());
+            let refusal = TlsRefusal::find(status).cloned().or_else(told);
             let why = match &refusal {
                 Some(refusal) => refusal.to_string(),
                 None => chain(status).to_string(),
@@ -238,7 +249,7 @@ pub async fn renew(tls: &Tls, managers: &[(NodeId, String)]) -> Result<Enrolled,
     next(key, response, tls.cluster(), tls.peer().map(|peer| peer.node))
 }
 
-/// As [`renew`], with a certificate that has expired, which TLS shows no longer.
+/// As [`renew`], with a certificate that is not good at this time, which TLS shows no longer or not yet.
 ///
 /// # Errors
 /// As [`renew`].

@@ -35,4 +35,16 @@ impl Client {
         let v1::SetKeyMaxAgeResponse {} = self.call(request, send).await?;
         Ok(())
     }
+
+    /// Says for how long after its end a node's certificate is renewed.
+    ///
+    /// # Errors
+    /// The age is too short or too long, or the node is no manager.
+    pub async fn set_come_back(&self, age: Duration) -> Result<(), ClientError> {
+        let age = Some((&age).into());
+        let request = v1::SetComeBackRequest { request: self.request_id(), age };
+        let send = |mut c: Control, request| async move { c.set_come_back(request).await };
+        let v1::SetComeBackResponse {} = self.call(request, send).await?;
+        Ok(())
+    }
 }

@@ -9,11 +9,14 @@ use super::{
 };
 use crate::{
     crypto::unlock::Kind,
-    kit::clock::Timestamp,
+    kit::{clock::Timestamp, duration::Compact},
     wire::v1::{LocalState, ManagerEntry, Role, StatusResponse},
 };
 use serde_json::{Value, json};
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
+
+/// Clocks that differ by less are as good as one; measuring takes its time too.
+const SKEW_MS: u64 = 1000;
 
 /// Founds a cluster and says so.
 ///
@@ -137,20 +140,34 @@ fn fields(status: &StatusResponse) -> Value {
         tpms: _,
         destructions_pending,
         set_aside,
+        cloned,
+        come_back,
     } = status;
     let remote: Vec<Value> = managers
         .iter()
-        .map(|ManagerEntry { node_id, raft_id, addr, leader, reachable, voter, damage }| {
-            json!({
-                "NodeID": node_id,
-                "RaftID": raft_id,
-                "Addr": addr,
-                "Leader": leader,
-                "Reachable": reachable,
-                "Voter": voter,
-                "Damage": damage,
-            })
-        })
+        .map(
+            |ManagerEntry {
+                 node_id,
+                 raft_id,
+                 addr,
+                 leader,
+                 reachable,
+                 voter,
+                 damage,
+                 clock_ahead_ms,
+             }| {
+                json!({
+                    "NodeID": node_id,
+                    "RaftID": raft_id,
+                    "Addr": addr,
+                    "Leader": leader,
+                    "Reachable": reachable,
+                    "Voter": voter,
+                    "Damage": damage,
+                    "ClockAheadMs": clock_ahead_ms,
+                })
+            },
+        )
         .collect();
     json!({
         "NodeID": node_id,
@@ -180,7 +197,26 @@ fn fields(status: &StatusResponse) -> Value {
         "BackupVerifiedAt": date(*backup_verified_at_ms),
         "DestructionsPending": destructions_pending,
         "SetAside": set_aside,
+        "Cloned": cloned.iter().map(|node| json!({
+            "NodeID": node.node_id,
+            "Hostname": node.hostname,
+            "Since": date(node.since_ms),
+            "LastSeen": date(node.last_ms),
+            "Addrs": node.addrs,
+        })).collect::<Vec<_>>(),
+        "ComeBack": come_back.and_then(|span| Duration::try_from(span).ok()).map(|age| Compact(age).to_string()),
     })
+}
+
+/// How far a manager's clock is from the leader's, where that is worth a look.
+fn clock(ahead_ms: Option<i64>) -> String {
+    match ahead_ms {
+        Some(ms) if ms.unsigned_abs() >= SKEW_MS => {
+            let (sign, off) = (if ms < 0 { '-' } else { '+' }, ms.unsigned_abs());
+            format!(" (clock {sign}{}.{}s)", off / 1000, off % 1000 / 100)
+        }
+        Some(_) | None => String::new(),
+    }
 }
 
 fn text(status: &StatusResponse, now: Timestamp) -> String {
@@ -212,7 +248,8 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
                 (false, _, false) if status.losses.is_some() => " (catching up)",
                 (false, _, _) => "",
             };
-            row("", &format!("{} at {}{how}", manager.node_id, manager.addr));
+            let clock = clock(manager.clock_ahead_ms);
+            row("", &format!("{} at {}{how}{clock}", manager.node_id, manager.addr));
             if !manager.damage.is_empty() {
                 row("", &format!("  damaged: {}", manager.damage));
             }
@@ -258,6 +295,17 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
             }
         };
         row("Last backup", &verified);
+    }
+    for node in &status.cloned {
+        row(
+            "Cloned",
+            &format!(
+                "{} ({}): more than one machine has its identity, from {}; stop the copy, or remove the node and join it anew",
+                node.node_id,
+                node.hostname,
+                node.addrs.join(", ")
+            ),
+        );
     }
     if status.destructions_pending > 0 {
         row(
@@ -361,9 +409,16 @@ mod tests {
             reachable: Some(true),
             voter: true,
             damage: String::new(),
+            clock_ahead_ms: Some(0),
         }];
         let run = |t: &str| Template::parse(t).unwrap().run(&fields(&status), Style::Row).unwrap();
         assert_eq!(run("{{.State}} {{.Role}} {{.Leader}} {{.Managers}}"), "active manager true 1");
         assert!(text(&status, Timestamp(0)).contains("Role:           manager (leads)\n"));
+        assert!(!text(&status, Timestamp(0)).contains("clock"));
+        for (ms, said) in [(3250, "2390 (leads) (clock +3.2s)\n"), (-90_000, "(clock -90.0s)\n")] {
+            status.managers[0].clock_ahead_ms = Some(ms);
+            assert!(text(&status, Timestamp(0)).contains(said), "{ms}");
+            assert_eq!(fields(&status)["RemoteManagers"][0]["ClockAheadMs"], ms);
+        }
     }
 }

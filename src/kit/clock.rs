@@ -75,9 +75,18 @@ impl Clock {
                 #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
                 let now = std::time::SystemTime::now();
                 let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-                Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+                let now = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+                Timestamp(now.saturating_add(off()))
             }
             Source::Manual(hands) => Timestamp(hands.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Sets a manual clock back, as an operator may; the system's clock takes no orders.
+    #[cfg(test)]
+    pub(crate) fn go_back(&self, by: Duration) {
+        if let Source::Manual(hands) = &self.0 {
+            hands.fetch_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
     }
 
@@ -87,6 +96,19 @@ impl Clock {
             hands.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
     }
+}
+
+/// By how many milliseconds the system's clock is wrong because a test wants it so: `SECRETD_CLOCK_OFF_MS`. A release build
+/// does not look.
+fn off() -> i64 {
+    #[cfg(debug_assertions)]
+    {
+        static OFF: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+        let read = || std::env::var("SECRETD_CLOCK_OFF_MS").ok();
+        *OFF.get_or_init(|| read().map_or(0, |text| text.parse().expect("a test gives a number")))
+    }
+    #[cfg(not(debug_assertions))]
+    0
 }
 
 #[cfg(test)]

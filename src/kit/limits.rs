@@ -48,6 +48,11 @@ pub const NODE_DESCRIPTION_SIZE: usize = 8 * 1024;
 pub const STATUSES_PER_REPORT: usize = 500;
 /// Join tokens that are valid at the same time: they lie in one row of the store.
 pub const JOIN_TOKENS: usize = 100;
+/// Processes that showed a node's identity and are remembered: more machines than that take turns unnoticed at first, and
+/// each of them is noticed when fewer do.
+pub const SIGHTINGS: usize = 4;
+/// Addresses from which a node's identity was shown that are remembered, for people.
+pub const RIVAL_ADDRS: usize = 4;
 /// Ways to the root key that managers share: they lie in each manager's key header, which is read whole.
 pub const UNLOCKERS: usize = 16;
 /// Terms of the keyring that are not empty yet: they lie in one row of the store.

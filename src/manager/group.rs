@@ -228,7 +228,8 @@ mod tests {
     }
 
     fn heard(ids: &[u64], matched: u64) -> BTreeMap<u64, Contact> {
-        let contact = Contact { silent: Some(Duration::from_millis(300)), matched };
+        let contact =
+            Contact { silent: Some(Duration::from_millis(300)), matched, clock_ahead_ms: None };
         ids.iter().map(|id| (*id, contact)).collect()
     }
 

@@ -14,6 +14,7 @@ pub mod rekey;
 pub mod scheduler;
 
 mod answers;
+mod copies;
 mod descriptions;
 mod payloads;
 mod task_changes;

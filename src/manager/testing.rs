@@ -16,18 +16,23 @@ use crate::{
         cluster::{Cluster, ClusterSettings, Token},
         command::{Command, TaskChange},
         node::{
-            Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role,
-            Standing,
+            Availability, CertificateStatus, ManagerStatus, Node, NodeDescription, NodeState,
+            NodeStatus, Role, Standing,
         },
+        sightings::{KeyHash, ShownKey},
         task::{Task, TaskState, TaskStatus},
     },
-    pki::{self, Authority, Identity, PrivateKey, Tls},
+    pki::{self, Authority, Identity, Peer, PrivateKey, Tls},
     raft::{Alone, Member, Options, PeerError, Peers, Raft},
     wire::v1::{
         control_server::ControlServer, dispatcher_client::DispatcherClient, peer_client::PeerClient,
     },
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{
@@ -333,13 +338,30 @@ fn founder(id: NodeId) -> Node {
             dispatcher: None,
         },
         manager: Some(ManagerStatus { raft_id: 1, addr: "127.0.0.1:2390".into(), oldest_term: 0 }),
-        certificate: None,
         runtime_failed_at: None,
+        certificate: Some(CertificateStatus::new(
+            [0; 32],
+            Role::Manager,
+            &ShownKey { key: key().1, expires_at: Timestamp(1) },
+        )),
+        sightings: Default::default(),
     }
 }
 
+/// The one key of all nodes here, PKCS#8, and what their rows say of it.
+fn key() -> &'static (Vec<u8>, KeyHash) {
+    static KEY: OnceLock<(Vec<u8>, KeyHash)> = OnceLock::new();
+    KEY.get_or_init(|| {
+        let (key, ca) = (PrivateKey::generate(), ClusterId::random());
+        let ca = Authority::generate(ca, Timestamp(0));
+        let chain = ca.issue(&key.request(), NodeId::random(), Role::Worker, Timestamp(0), HOUR);
+        let hash = Peer::parse(&chain.unwrap()[0]).unwrap().key;
+        (key.into_pkcs8().expose().to_vec(), hash)
+    })
+}
+
 fn issue(ca: &Authority, node: NodeId, role: Role, now: Timestamp) -> Identity {
-    let key = PrivateKey::generate();
+    let key = PrivateKey::from_pkcs8(Plaintext::new(key().0.clone())).unwrap();
     let chain = ca.issue(&key.request(), node, role, now, 72 * HOUR).unwrap();
     Identity::new(key, chain).unwrap()
 }

@@ -42,6 +42,15 @@
 //! must be named in the table or its messages are charged until it ends. A codec with generated shapes weighs what is decoded
 //! rather than limits on each list, because a new list needs nothing then. What would change it: tonic with limits by caller.
 //!
+//! **2026-11. Two keys of a node count, and the one that was shown is the one that stays.** One would lock a node out whose
+//! answer was lost, and a list of what was revoked would have to be kept as long as certificates may come back. The row is in the replicated
+//! state, so every manager refuses alike. *Price:* a session costs a look at the row it reads anyway, and whoever brings an old
+//! disk back joins anew. *Change of mind:* keys that cannot be copied, in a TPM of each node.
+//!
+//! **2026-11. A second machine is told by a number that each process draws, and slowed, not cut off.** Nobody can say from afar which of the two is
+//! the right one; to refuse both would let any thief of an old laptop stop a node. *Price:* a copy that is as new as the node
+//! shares its life until somebody looks at `status`. *Change of mind:* as above.
+//!
 //! **2026-11. A leader sends entries while its own disk still writes them.** The Raft library waits for the leader's log
 //! before it does anything else, so the leader's log answers for its own entries at once, and nothing acts on one before it
 //! is on that disk: not applying, not what followers are told. *Price:* a leader that starts again has to be elected again, and

@@ -36,9 +36,36 @@
 //! A node asks for the next certificate, for a new key, at a random moment between half and four fifths of the life of the
 //! one it has; a manager signs its own. Open connections go on until the certificate they were opened with ends.
 //!
-//! One whose certificate ran out while it was off signs its request with the key of the old certificate. That is enough for as long as its
-//! row is there: it comes back by itself, with the role that the row says. One that was removed meanwhile is told so, and
-//! forgets the cluster as if it had been there.
+//! One whose certificate ran out while it was off signs its request with the key of the old certificate. It comes back by
+//! itself, with the role that the row says, until `update --come-back` (90 days) after that certificate ended; later it must be
+//! removed and join anew. One that was removed meanwhile is told so, and forgets the cluster as if it had been there. A manager
+//! signs its own certificate and comes back whenever it starts.
+//!
+//! A certificate that is not valid *yet*, because a clock was ahead when it was made, is replaced in the same way. A node looks at
+//! its clock every 15 seconds, so one that is set right counts at once. `status` shows how far each manager's clock is from the
+//! leader's, from a second on. What cannot be mended is a node whose own clock is wrong by more than the others' certificates
+//! bear: it says so, and names the clock.
+//!
+//! # Copies
+//! The row keeps the SHA-256 of the public keys of the node's last two certificates: the one it was given last and the one with which it
+//! asked for that, which is all it has if the answer was lost. However many answers are lost, the key that was *shown* stays. Only
+//! these two renew, open sessions, are admitted or say goodbye; every other certificate that the CA ever signed for the node is
+//! refused by the CA and the dispatcher of each manager, with one line a minute in the log that names the node and the address. A
+//! node keeps a new certificate before it shows it, so when the former key comes back while the newer one has a session, that
+//! is a copy too. When the state itself was brought back from an older copy (restore, recover), a certificate that ends later than the
+//! one in the row counts, once, and takes its place.
+//!
+//! A copy that is as new as the node has the right key. It is noticed because each process draws a number when it starts and shows it
+//! when it opens a session: a process that was displaced and comes back has not ended, so there are two. Three such signs
+//! within an hour of each other, or one old key, and `status`, `node ls` and `node inspect` name the node and the addresses, until
+//! there was no sign for an hour. A machine that restarts, moves or sits behind another address never comes back as the
+//! process it was. While it is so, whoever has the session keeps it for 10 seconds at least, which doubles with each turn up to five
+//! minutes. There is one session at a time, so both together are given what one node would be. Copies of the memory of a
+//! running machine share the number: they are told apart at the next renewal, when the key of one of them goes.
+//!
+//! What to do: stop the copy. If you cannot tell which is which, or do not know where it came from, remove the node with
+//! `node rm --force`, join the right machine anew, and rotate what the node had. A *manager's* copy has the root key and the CA's:
+//! treat it as a manager that was stolen ([`super::threat_model`]).
 //!
 //! # Replacing the CA
 //! `secretctl ca rotate` makes a new CA and a third certificate: the new CA's, signed by the old one. From then on

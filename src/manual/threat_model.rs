@@ -103,6 +103,8 @@
 //!   lets a worker that lies draw its tasks, and so its secrets; `service create`, `service update` and `stack deploy` point
 //!   it out. Only operators set `node.id`, `node.role` and `node.labels`. `node.ip` is the address a manager sees. Managers take
 //!   descriptions of at most 8 KiB that a machine could have, and times of reports up to a minute ahead of their own clock.
+//! - A copy of a node's disk *is* that node until one of the two renews: it is given what the node is given, though not at the same
+//!   time, and named within seconds if both are up ([`super::identity`]). A copy of a manager's disk is the cluster.
 //! - That a node confirms a removal is the word of its agent. An honest agent keeps to it; whoever owned the node may have
 //!   made a copy, and what a task did with its secret nobody knows. After a break-in replace what the node ever had.
 //! - A virtual machine that is put back with its memory goes on as if nothing had happened until another manager speaks to it; and if

@@ -20,6 +20,8 @@ pub struct ClusterSettings {
     pub task_history: u64,
     /// After so long the keyring gets a new term; unset: only when somebody asks, or a manager goes.
     pub key_max_age: Option<Duration>,
+    /// For so long after its end a node's certificate is renewed.
+    pub come_back: Duration,
 }
 
 /// A node is taken for lost after this many periods in which it was not heard of, or could not work.
@@ -39,6 +41,7 @@ impl Default for ClusterSettings {
             certificate_life: Duration::from_secs(72 * 3600),
             task_history: crate::kit::limits::TASK_HISTORY as u64,
             key_max_age: Some(Duration::from_secs(90 * 24 * 3600)),
+            come_back: Duration::from_secs(90 * 24 * 3600),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     object::{Kind, VersionNumber},
     refusal::Refusal,
     service::{ServiceSpec, UpdateStatus},
+    sightings::ShownKey,
     task::{ObjectVersion, Task, TaskState, TaskStatus},
 };
 use crate::{
@@ -157,6 +158,26 @@ pub enum Command {
     NoteCertificate {
         id: NodeId,
         certificate: CertificateStatus,
+        /// The key with which it was asked for; unset: a manager signed it for itself, or nothing was renewed.
+        shown: Option<ShownKey>,
+    },
+    /// The agent of a node opens a session with a dispatcher.
+    OpenSession {
+        id: NodeId,
+        description: NodeDescription,
+        status: NodeStatus,
+        shown: ShownKey,
+        /// What the agent's process drew when it started.
+        process: u64,
+    },
+    /// Somebody at this address showed a certificate of the node that was replaced.
+    NoteCopy {
+        id: NodeId,
+        addr: String,
+    },
+    /// For how long after its end a node's certificate is renewed.
+    SetComeBack {
+        age: Duration,
     },
     /// Replaces the CA; join tokens pin the one before and go.
     RotateAuthority {

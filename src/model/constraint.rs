@@ -186,6 +186,7 @@ mod tests {
             manager: None,
             certificate: None,
             runtime_failed_at: None,
+            sightings: Default::default(),
         }
     }
 

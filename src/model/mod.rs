@@ -15,6 +15,7 @@ pub mod reference;
 pub mod refusal;
 mod rules;
 pub mod service;
+pub mod sightings;
 pub mod task;
 
 use crate::kit::{clock::Timestamp, limits::LABELS_SIZE};

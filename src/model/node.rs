@@ -1,6 +1,9 @@
 //! A node: a machine of the cluster, what it can do, and how it is.
 
-use super::{Labels, Meta};
+use super::{
+    Labels, Meta,
+    sightings::{KeyHash, Sightings},
+};
 use crate::kit::{clock::Timestamp, id::NodeId};
 use std::{fmt, time::Duration};
 
@@ -113,6 +116,13 @@ pub struct CertificateStatus {
     /// The node has opened a session with a certificate of this issuer, so it surely has one. Noted while the CA is
     /// being replaced.
     pub shown: bool,
+    pub key: KeyHash,
+    /// Of the certificate with which this one was asked for, which the node still has if the answer was lost.
+    pub former: Option<KeyHash>,
+    /// Which of the two opened the node's last session.
+    pub used: Option<KeyHash>,
+    /// The state was brought back from an older copy: the node may have been given another since, which ends later.
+    pub dated: bool,
 }
 
 /// What a manager has besides.
@@ -145,6 +155,7 @@ pub struct Node {
     pub certificate: Option<CertificateStatus>,
     /// Since when it says that its runtime does not work; the description has the reason.
     pub runtime_failed_at: Option<Timestamp>,
+    pub sightings: Sightings,
 }
 
 impl Node {

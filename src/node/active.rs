@@ -45,6 +45,7 @@ use crate::{
             Availability, CertificateStatus, ManagerStatus, Node, NodeDescription, NodeState,
             NodeStatus, Role, Standing,
         },
+        sightings::Sightings,
     },
     pki::{Authority, CaDigest, Identity, JoinToken, Tls},
     raft::{self, Options, Raft},
@@ -826,13 +827,9 @@ fn founding(
             dispatcher: None,
         },
         manager: Some(ManagerStatus { raft_id: 1, addr: advertise.to_string(), oldest_term: 0 }),
-        certificate: Some(CertificateStatus {
-            issuer,
-            role: Role::Manager,
-            expires_at: identity.peer().not_after,
-            shown: false,
-        }),
         runtime_failed_at: None,
+        certificate: Some(CertificateStatus::new(issuer, Role::Manager, &identity.peer().shown())),
+        sightings: Sightings::default(),
     };
     Ok((Command::Found { cluster: Box::new(cluster), node: Box::new(node) }, identity))
 }

@@ -313,6 +313,7 @@ async fn take_over(
         manager: Some(ManagerStatus { raft_id, addr, oldest_term: 0 }),
         certificate: Some(certificate),
         runtime_failed_at: None,
+        sightings: Default::default(),
     };
     let noted = raft.propose(None, Command::Reestablish { node: Box::new(row) }).await;
     failpoint("restore.noted");

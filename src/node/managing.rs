@@ -12,6 +12,7 @@ use crate::{
     crypto::keychain::Keychain,
     kit::{
         chain::chain,
+        clock::Clock,
         task::{self, Running, Stop},
     },
     manager::{
@@ -22,13 +23,15 @@ use crate::{
         dispatcher::{DispatcherService, RelayService},
         rekey::Rekey,
     },
+    model::node::Node,
     pki::{self, Tls},
     raft::{self, Leadership, PeerError, Raft},
     wire::{
         status::status,
         v1::{
-            ManagerEntry, StatusResponse, ca_server::CaServer, control_server::ControlServer,
-            dispatcher_server::DispatcherServer, peer_server::PeerServer,
+            ClonedNode, ManagerEntry, StatusResponse, ca_server::CaServer,
+            control_server::ControlServer, dispatcher_server::DispatcherServer,
+            peer_server::PeerServer,
         },
     },
 };
@@ -79,6 +82,7 @@ pub(super) struct Managing {
     advertise: String,
     control: ControlServer<ControlService>,
     parts: Vec<Running<()>>,
+    clock: Clock,
     stop: Stop,
 }
 
@@ -96,7 +100,8 @@ impl Managing {
         match Self::parts(around, card, tls, &raft, listener, &stop, &mut parts).await {
             Ok((listen, keys, control)) => {
                 let advertise = card.read(|member| member.advertise_addr.clone());
-                Ok(Self { raft, keys, listen, advertise, control, parts, stop })
+                let clock = around.clock.clone();
+                Ok(Self { raft, keys, listen, advertise, control, parts, clock, stop })
             }
             Err(error) => {
                 halt(&raft, parts, &stop).await;
@@ -237,6 +242,10 @@ impl Managing {
             Some(raft.leader == Some(*id) || contacts.get(id).is_some_and(heard))
         };
         let troubles = self.raft.troubles();
+        let ahead = |id: &u64| {
+            let contacts = contacts.as_ref()?;
+            if raft.leader == Some(*id) { Some(0) } else { contacts.get(id)?.clock_ahead_ms }
+        };
         status.leader = self.raft.leadership().borrow().is_leading();
         status.managers = raft
             .members
@@ -249,6 +258,7 @@ impl Managing {
                 reachable: reachable(id),
                 voter: raft.voters.contains(id),
                 damage: troubles.get(id).cloned().unwrap_or_default(),
+                clock_ahead_ms: ahead(id),
             })
             .collect();
         if contacts.is_some() {
@@ -260,7 +270,20 @@ impl Managing {
             status.backup_created_at_ms = backup.created_at.0;
             status.backup_verified_at_ms = backup.verified_at.0;
         }
-        let pending = self.raft.state().destroyed().count();
+        let (state, now) = (self.raft.state(), self.clock.now());
+        status.come_back = state.cluster().map(|cluster| (&cluster.settings.come_back).into());
+        let cloned = |node: &Arc<Node>| {
+            let rival = node.sightings.rival(now)?;
+            Some(ClonedNode {
+                node_id: node.id.to_string(),
+                hostname: node.description.hostname.clone(),
+                since_ms: rival.since.0,
+                last_ms: rival.last.0,
+                addrs: rival.addrs.clone(),
+            })
+        };
+        status.cloned = state.nodes().filter_map(cloned).collect();
+        let pending = state.destroyed().count();
         status.destructions_pending = u64::try_from(pending).unwrap_or(u64::MAX);
         status.listen_addr = self.listen.to_string();
         status.advertise_addr.clone_from(&self.advertise);

@@ -15,8 +15,9 @@ use prost::Message as _;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tracing::{info, warn};
 
 const NAME: &str = "node.identity";
@@ -152,11 +153,13 @@ pub(super) struct Card {
     dir: PathBuf,
     pub(super) keys: Unlocked,
     member: Mutex<Member>,
+    renewing: Arc<AsyncMutex<()>>,
 }
 
 impl Card {
     pub(super) fn new(dir: &Path, keys: Unlocked, member: Member) -> Self {
-        Self { dir: dir.to_owned(), keys, member: Mutex::new(member) }
+        let (member, renewing) = (Mutex::new(member), Arc::default());
+        Self { dir: dir.to_owned(), keys, member, renewing }
     }
 
     pub(super) fn read<T>(&self, read: impl FnOnce(&Member) -> T) -> T {
@@ -171,6 +174,12 @@ impl Card {
         let mut member = self.member.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut member);
         member.save(&self.dir, &self.keys)
+    }
+
+    /// Waits until nobody else asks for a certificate of this node: of two that are asked for with the same one, only
+    /// that which was given last counts.
+    pub(super) async fn renewing(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.renewing).lock_owned().await
     }
 
     /// Takes a new identity, and with it the CAs to trust: on disk first, then for all to see.
@@ -248,8 +257,8 @@ mod tests {
         Unlocked {
             cluster: ClusterId::random(),
             node: NodeId::random(),
-            root: std::sync::Arc::new(Key::random()),
-            storage: std::sync::Arc::new(Key::random()),
+            root: Arc::new(Key::random()),
+            storage: Arc::new(Key::random()),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{
         command::Command,
         node::{CertificateStatus, Role},
     },
-    pki::{Authority, Identity, KeyId, PrivateKey, Tls},
+    pki::{Authority, CaDigest, Identity, KeyId, PrivateKey, Tls},
     raft::{Changes, ProposeError, Raft},
     store::{Change, Entity},
 };
@@ -27,8 +27,8 @@ use tracing::{info, warn};
 /// Waits after failed renewals.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// How often to look at the clock: it goes on while the machine sleeps, and timers do not.
-const RENEWAL_LOOK: Duration = Duration::from_secs(600);
+/// How often to look at the clock: it goes on while the machine sleeps, and timers do not; and somebody may set it.
+const RENEWAL_LOOK: Duration = Duration::from_secs(15);
 /// Workers move to a new CA within this time, not all at once.
 const SPREAD: Duration = Duration::from_secs(2);
 
@@ -49,11 +49,11 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    /// Renews at a random moment between half and four fifths of the certificate's life; at once if that has passed, or
-    /// when the cluster has another CA.
+    /// Renews at a random moment between half and four fifths of the certificate's life; at once if that has passed, if the
+    /// certificate is not good yet by this node's clock, or when the cluster has another CA.
     pub(super) async fn run(self, stop: Stop) {
         let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
-        let mut unnoted = None;
+        let mut unnoted = self.unknown();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -71,7 +71,8 @@ impl Renewal {
                 Ok(certificate) => {
                     info!("renewed this node's certificate");
                     unnoted = certificate;
-                    if !self.is_superseded() {
+                    // Whose clock is off may give or get one that is as old as the last.
+                    if !self.is_superseded() && self.is_fresh() {
                         backoff.reset();
                         continue;
                     }
@@ -96,9 +97,10 @@ impl Renewal {
         let random = getrandom::u32().expect("the kernel gives randomness once booted");
         let share = f64::from(random) / f64::from(u32::MAX);
         let old = async {
-            let at = self.tls.peer().map_or(self.clock.now(), |peer| peer.renew_at(random));
             loop {
-                let wait = at.since(self.clock.now());
+                let now = self.clock.now();
+                let peer = self.tls.peer().filter(|peer| peer.is_valid(now));
+                let wait = peer.map_or(Duration::ZERO, |peer| peer.renew_at(random).since(now));
                 if wait.is_zero() {
                     return;
                 }
@@ -117,6 +119,27 @@ impl Renewal {
         }
     }
 
+    /// Whether the certificate is good now and has half of its life before it.
+    fn is_fresh(&self) -> bool {
+        let now = self.clock.now();
+        self.tls.peer().is_some_and(|peer| peer.is_valid(now) && now < peer.renew_at(0))
+    }
+
+    /// The certificate that this manager signed for itself, if the store does not know it: it may have ended before it
+    /// could say so.
+    fn unknown(&self) -> Option<CertificateStatus> {
+        let Signer::Own { raft, keys: _ } = &self.signer else { return None };
+        let peer = self.tls.peer()?;
+        let state = raft.state();
+        let row = state.node_by_id(self.card.keys.node);
+        if row.and_then(|row| row.certificate.as_ref()).is_some_and(|it| it.key == peer.key) {
+            return None;
+        }
+        let chain = self.card.read(|member| member.identity.chain());
+        let issuer = CaDigest::of(chain.get(1)?).0;
+        Some(CertificateStatus::new(issuer, Role::Manager, &peer.shown()))
+    }
+
     /// Whether the cluster has another CA than the one that signed this node's certificate.
     fn is_superseded(&self) -> bool {
         let present =
@@ -127,6 +150,7 @@ impl Renewal {
 
     /// Returns what the store is to be told: a manager that signs for itself may do so while nobody leads.
     async fn renew(&self) -> Result<Option<CertificateStatus>, ActiveError> {
+        let _alone = self.card.renewing().await;
         match &self.signer {
             Signer::Own { raft, keys } => {
                 let cluster = raft.state().cluster().cloned().ok_or(ActiveError::NoCluster)?;
@@ -154,7 +178,8 @@ impl Renewal {
         let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
         loop {
             let certificate = certificate.clone();
-            match raft.propose(None, Command::NoteCertificate { id, certificate }).await {
+            let note = Command::NoteCertificate { id, certificate, shown: None };
+            match raft.propose(None, note).await {
                 Ok(_) => return,
                 Err(ProposeError::Refused(refusal)) => {
                     return info!(%refusal, "the new certificate was not noted");
@@ -180,12 +205,8 @@ pub(super) fn sign(
         None => authority,
     };
     let identity = issue(&authority, node, now, cluster.settings.certificate_life)?;
-    let certificate = CertificateStatus {
-        issuer: cluster.ca_digest(),
-        role: Role::Manager,
-        expires_at: identity.peer().not_after,
-        shown: false,
-    };
+    let shown = identity.peer().shown();
+    let certificate = CertificateStatus::new(cluster.ca_digest(), Role::Manager, &shown);
     Ok((identity, certificate))
 }
 
@@ -212,20 +233,22 @@ pub(super) async fn ask(card: &Card, tls: &Tls, clock: &Clock) -> Result<Enrolle
     let managers: Vec<(NodeId, String)> = card.read(|member| {
         member.managers.iter().map(|manager| (manager.node, manager.addr.clone())).collect()
     });
-    let expired = tls.peer().is_none_or(|peer| peer.not_after <= clock.now());
-    if expired {
-        let (identity, roots) = card.read(|member| {
-            let identity = Identity::open(
-                &card.keys.storage,
-                member.identity.chain(),
-                &member.identity.sealed_key(&card.keys.storage),
-            );
-            (identity, member.roots.clone())
-        });
-        Ok(enroll::renew_expired(&identity?, &roots, &managers, clock).await?)
-    } else {
-        Ok(enroll::renew(tls, &managers).await?)
+    if tls.peer().is_some_and(|peer| peer.is_valid(clock.now())) {
+        match enroll::renew(tls, &managers).await {
+            // By their clocks it is not good now; its key is as good as ever.
+            Err(error) if error.is_about_time() => {}
+            asked => return Ok(asked?),
+        }
     }
+    let (identity, roots) = card.read(|member| {
+        let identity = Identity::open(
+            &card.keys.storage,
+            member.identity.chain(),
+            &member.identity.sealed_key(&card.keys.storage),
+        );
+        (identity, member.roots.clone())
+    });
+    Ok(enroll::renew_expired(&identity?, &roots, &managers, clock).await?)
 }
 
 /// Issues a manager's certificate for a fresh key.

@@ -36,10 +36,13 @@ impl Active {
     /// With the node as it was if it still is; none if it has to be started anew.
     pub(super) async fn promote(self, around: &Surroundings) -> Result<Self, Turned> {
         let prepared = async {
-            // With it only the role changes: as a worker's, the certificate before is good as long.
+            // With it only the role changes: as a worker's it is as good as the one before. It is kept before it is shown,
+            // as every other: whoever goes back to an older one is taken for a copy.
+            let alone = self.card.renewing().await;
             let Enrolled { identity, roots, .. } =
                 renewal::ask(&self.card, &self.tls, &around.clock).await?;
-            self.tls.set_identity(&identity)?;
+            self.card.take(&self.tls, identity, Some(roots))?;
+            drop(alone);
             let (listen, advertise) =
                 self.card.read(|m| (m.listen_addr.clone(), m.advertise_addr.clone()));
             let (listener, bound) = bind(address::listen(&listen)?).await?;
@@ -47,9 +50,9 @@ impl Active {
             let addrs: Vec<String> = managers.iter().map(|(_, addr)| addr.clone()).collect();
             let advertise = address::told(&advertise, bound, &addrs).await?.to_string();
             let admitted = admit(&self.tls, &managers, &advertise).await?;
-            Ok::<_, ActiveError>((identity, roots, listener, (bound, advertise), admitted))
+            Ok::<_, ActiveError>((listener, (bound, advertise), admitted))
         };
-        let (identity, roots, listener, (bound, advertise), admitted) = match prepared.await {
+        let (listener, (bound, advertise), admitted) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => return Err(Turned { error, still: Some(Box::new(self)) }),
         };
@@ -63,8 +66,6 @@ impl Active {
             let keys = keystore::rekey(&around.data, key_file, &keys, root, &ways)?;
             let dial = Arc::new(Dial::new(&tls, around));
             let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
-            member.identity = identity;
-            member.roots = roots;
             member.raft_id = Some(raft_id);
             member.listen_addr = bound.to_string();
             member.advertise_addr = advertise;
@@ -83,6 +84,7 @@ impl Active {
     /// # Errors
     /// As [`Active::promote`].
     pub(super) async fn demote(self, around: &Surroundings) -> Result<Self, Turned> {
+        let _alone = self.card.renewing().await;
         let asked = renewal::ask(&self.card, &self.tls, &around.clock).await;
         let Enrolled { identity, roots, .. } = match asked {
             Ok(enrolled) => enrolled,

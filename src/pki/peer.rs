@@ -6,8 +6,12 @@ use crate::{
         hex::Hex,
         id::{ClusterId, NodeId},
     },
-    model::node::Role,
+    model::{
+        node::Role,
+        sightings::{KeyHash, ShownKey},
+    },
 };
+use sha2::{Digest as _, Sha256};
 use std::{fmt, time::Duration};
 use x509_parser::{
     extensions::{GeneralName, ParsedExtension},
@@ -51,6 +55,8 @@ pub struct Peer {
     pub serial: Serial,
     /// The key of the CA that signed it; ours always say.
     pub issuer: Option<KeyId>,
+    /// Of its own public key.
+    pub key: KeyHash,
 }
 
 /// Names the key of a CA: the subject key identifier in its certificate.
@@ -100,7 +106,18 @@ impl Peer {
             not_after: moment(validity.not_after),
             serial: Serial(certificate.raw_serial().to_vec()),
             issuer: KeyId::of_issuer(&certificate),
+            key: KeyHash(Sha256::digest(certificate.public_key().raw).into()),
         })
+    }
+
+    /// The key it shows, as the node's row is asked about it.
+    pub fn shown(&self) -> ShownKey {
+        ShownKey { key: self.key, expires_at: self.not_after }
+    }
+
+    /// Whether it is good now.
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        self.not_before <= now && now < self.not_after
     }
 
     /// When to renew: between 50 % and 80 % of the certificate's life; `random` is any number and picks where.
@@ -266,6 +283,7 @@ mod tests {
             not_after: issued.plus(Duration::from_secs(100_000)),
             serial: Serial(vec![1]),
             issuer: None,
+            key: KeyHash([0; 32]),
         };
         assert_eq!(peer.renew_at(0), issued.plus(Duration::from_secs(50_000)));
         assert_eq!(peer.renew_at(u32::MAX), issued.plus(Duration::from_secs(80_000)));

@@ -23,7 +23,8 @@ pub enum TlsRefusal {
     #[error("its certificate was refused: {0}")]
     Other(String),
     /// The rest is what the other end says of us.
-    #[error("it says that this node's certificate has expired")]
+    /// TLS has one word for both.
+    #[error("it says that this node's certificate has expired, or is not valid yet")]
     OursExpired,
     #[error("it does not trust the CA that signed this node's certificate")]
     OursForeign,
@@ -51,11 +52,20 @@ impl TlsRefusal {
         None
     }
 
+    /// Finds what the other end says of us in a text: the HTTP/2 library passes on the words of an error, and nothing else.
+    pub fn said(text: &str) -> Option<Self> {
+        let all = [Self::OursExpired, Self::OursForeign, Self::OursRefused];
+        all.into_iter().find(|refusal| text.contains(&refusal.to_string()))
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Expired | Self::NotYet => {
-                "do the clocks agree? A certificate that expired while its node was off is renewed by itself a moment after it is back"
+            Self::Expired => {
+                "do the clocks agree (`date -u` on both)? A certificate that expired while its node was off is renewed by itself a moment after it is back"
+            }
+            Self::NotYet => {
+                "the clock here is behind, or the one there was ahead when the certificate was made: compare `date -u` on both. Once they agree the certificate is replaced by itself"
             }
             Self::AnotherCa => {
                 "is this the right cluster? If its CA was replaced since the token was made, make another with `secretctl join-token`"
@@ -66,7 +76,7 @@ impl TlsRefusal {
             Self::AnotherNode => "has the address been given to another node?",
             Self::Certificate(_) => "is the address that of a manager of this cluster?",
             Self::OursExpired => {
-                "do the clocks agree? It is renewed by itself when a manager can be reached"
+                "do the clocks agree (`date -u` on both)? It is renewed by itself when a manager can be reached"
             }
             Self::Other(_) | Self::OursRefused => "see the log of secretd at the other end",
             Self::NoTls => "is secretd listening at this address?",

@@ -13,7 +13,7 @@ fn certificate(vector: &Vector) -> Result<(), &'static str> {
         | BadCertificate::Issuer
         | BadCertificate::Possession => "not for parse to say",
     })?;
-    let Peer { cluster, node, role, not_before, not_after, serial, issuer: _ } = peer;
+    let Peer { cluster, node, role, not_before, not_after, serial, issuer: _, key: _ } = peer;
     let moment = |name| Timestamp(i64::try_from(vector.number(name)).unwrap());
     assert_eq!((cluster.as_str(), node.as_str()), (vector.text("cluster"), vector.text("node")));
     assert_eq!(role.to_string(), vector.text("role"));

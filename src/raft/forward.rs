@@ -33,20 +33,22 @@ pub struct Contact {
     pub silent: Option<Duration>,
     /// The last entry it is known to have.
     pub matched: u64,
+    /// By how many milliseconds its clock is ahead of the leader's; unset: not known.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 impl From<&Contact> for v1::contacts_response::Contact {
     fn from(value: &Contact) -> Self {
-        let Contact { silent, matched } = *value;
+        let Contact { silent, matched, clock_ahead_ms } = *value;
         let silent_ms = silent.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
-        Self { silent_ms, matched }
+        Self { silent_ms, matched, clock_ahead_ms }
     }
 }
 
 impl From<v1::contacts_response::Contact> for Contact {
     fn from(wire: v1::contacts_response::Contact) -> Self {
-        let v1::contacts_response::Contact { silent_ms, matched } = wire;
-        Self { silent: silent_ms.map(Duration::from_millis), matched }
+        let v1::contacts_response::Contact { silent_ms, matched, clock_ahead_ms } = wire;
+        Self { silent: silent_ms.map(Duration::from_millis), matched, clock_ahead_ms }
     }
 }
 

@@ -523,7 +523,7 @@ impl Raft {
         // The two go together.
         log.run_ahead(raft_id);
         machine.follow(log.progress().clone());
-        let network = Network::new(peers, identity, log.progress().clone());
+        let network = Network::new(peers, identity, log.progress().clone(), clock.clone());
         let raft =
             openraft::Raft::new(raft_id, config, network.clone(), log.clone(), machine).await;
         let raft = match raft {
@@ -640,6 +640,7 @@ impl Core {
             Contact {
                 silent: self.network.silent(id, metrics.current_term),
                 matched: matched.map_or(0, |id| id.index),
+                clock_ahead_ms: self.network.ahead(id),
             }
         };
         others.filter(|id| *id != self.raft_id).map(|id| (id, contact(id))).collect()

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     kit::{
+        clock::{Clock, Timestamp},
         id::NodeId,
         limits::MESSAGE_SIZE,
         task::{self, Running},
@@ -43,6 +44,8 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
+/// An answer within this time says what the other clock shows well enough.
+const PROMPT: Duration = Duration::from_millis(250);
 /// Calls in a row without an answer after which a connection is given up and opened anew.
 const SILENT_CALLS: u32 = 8;
 /// Entries of fewer bytes are there in time, or the line is cut.
@@ -100,6 +103,9 @@ struct Shared {
     heard: Mutex<BTreeMap<u64, (u64, Instant)>>,
     /// What each member acknowledged to this manager as its leader.
     acked: Mutex<BTreeMap<u64, Acked>>,
+    /// By how many milliseconds the clock of each member was ahead of this manager's when it answered last.
+    ahead: Mutex<BTreeMap<u64, i64>>,
+    clock: Clock,
 }
 
 /// What a member acknowledged.
@@ -146,9 +152,14 @@ impl CallError {
 }
 
 impl Network {
-    pub(super) fn new(peers: Arc<dyn Peers>, identity: Arc<LogIdentity>, log: Progress) -> Self {
-        let (ways, heard, acked) = Default::default();
-        Self(Arc::new(Shared { peers, identity, log, ways, heard, acked }))
+    pub(super) fn new(
+        peers: Arc<dyn Peers>,
+        identity: Arc<LogIdentity>,
+        log: Progress,
+        clock: Clock,
+    ) -> Self {
+        let (ways, heard, acked, ahead) = Default::default();
+        Self(Arc::new(Shared { peers, identity, log, ways, heard, acked, ahead, clock }))
     }
 
     /// What others may be told to be committed, of what openraft holds for it: what this manager, the leader, has on
@@ -238,6 +249,26 @@ impl Network {
         self.acked().get(&target).and_then(|one| one.kept)
     }
 
+    /// Compares a member's clock with ours: when it answered lies between question and answer.
+    fn compare(&self, target: u64, (asked, answered): (Timestamp, Timestamp), theirs: Timestamp) {
+        let took = answered.since(asked);
+        let halfway = theirs.0.saturating_sub(asked.plus(took / 2).0);
+        let mut ahead = self.0.ahead.lock().expect("no holder of this lock panics");
+        // A slow answer tells little: it only contradicts.
+        let fits = |known: &i64| {
+            let off = Duration::from_millis(known.abs_diff(halfway));
+            took > PROMPT && off <= took
+        };
+        if !ahead.get(&target).is_some_and(fits) {
+            ahead.insert(target, halfway);
+        }
+    }
+
+    /// By how many milliseconds a member's clock is ahead of ours; unset: it has not answered this manager yet.
+    pub(super) fn ahead(&self, target: u64) -> Option<i64> {
+        self.0.ahead.lock().expect("no holder of this lock panics").get(&target).copied()
+    }
+
     /// How long ago a member answered the leader of this term.
     pub(super) fn silent(&self, target: u64, term: u64) -> Option<Duration> {
         let heard = self.0.heard.lock().expect("no holder of this lock panics");
@@ -308,8 +339,13 @@ impl Connection {
         message: v1::AppendEntriesRequest,
         ttl: Duration,
     ) -> Result<v1::AppendEntriesResponse, Unreachable> {
-        self.call(message, ttl, async |mut client, request| client.append_entries(request).await)
-            .await
+        let asked = self.network.0.clock.now();
+        let call =
+            async |mut client: RaftClient<Channel>, request| client.append_entries(request).await;
+        let answer = self.call(message, ttl, call).await?;
+        let times = (asked, self.network.0.clock.now());
+        self.network.compare(self.target, times, Timestamp(answer.clock_ms));
+        Ok(answer)
     }
 
     /// Begins to send entries that may take longer than openraft waits.
@@ -530,7 +566,7 @@ fn append_answer_from(
     answer: v1::AppendEntriesResponse,
 ) -> Result<AppendEntriesResponse<u64>, Malformed> {
     use v1::append_entries_response::{Conflict, Partial, Result as Answer, Success};
-    let v1::AppendEntriesResponse { result } = answer;
+    let v1::AppendEntriesResponse { result, clock_ms: _ } = answer;
     Ok(match needed(result, "result")? {
         Answer::Success(Success {}) => AppendEntriesResponse::Success,
         Answer::Partial(Partial { matched }) => {

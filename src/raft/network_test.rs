@@ -258,7 +258,8 @@ async fn a_follower_proposes_and_reads_through_the_leader_and_the_next() {
     for manager in [&first, &second] {
         let contacts = manager.raft.contacts().await.unwrap();
         assert_eq!(contacts.keys().copied().collect::<Vec<_>>(), [2, 3]);
-        for Contact { silent, matched } in contacts.into_values() {
+        for Contact { silent, matched, clock_ahead_ms } in contacts.into_values() {
+            assert!(clock_ahead_ms.is_some_and(|ms| ms.abs() < 1000), "one machine has one clock");
             assert!(silent.unwrap() < Duration::from_secs(2) && matched > 0);
         }
     }

@@ -14,7 +14,7 @@ use super::{
     types::SnapshotMeta,
 };
 use crate::{
-    kit::{id::NodeId, limits::MESSAGE_SIZE},
+    kit::{clock::Timestamp, id::NodeId, limits::MESSAGE_SIZE},
     model::node::Role,
     pki::{Conn, Peer},
     wire::{
@@ -58,7 +58,7 @@ impl std::fmt::Debug for PeerService {
 impl Core {
     /// The manager of our cluster that calls, and whether it is a member of the Raft group as far as this one knows.
     fn caller<T>(&self, request: &Request<T>) -> Result<(NodeId, bool), Status> {
-        let Peer { cluster, node, role, not_before: _, not_after: _, serial: _, issuer: _ } =
+        let Peer { cluster, node, role, not_before: _, not_after: _, serial: _, issuer: _, key: _ } =
             &**Conn::peer(request)?;
         if *cluster != self.cluster || *role != Role::Manager {
             tracing::warn!(%node, %cluster, %role, "a node that is no manager of this cluster called as one");
@@ -229,7 +229,7 @@ impl v1::raft_server::Raft for PeerService {
             let mut heard = self.heard.lock().expect("no holder of this lock panics");
             *heard = Some((caller, Instant::now()));
         }
-        Ok(Response::new(append_answer_to(&answer)))
+        Ok(Response::new(append_answer_to(&answer, self.core.clock.now())))
     }
 
     async fn request_vote(
@@ -396,7 +396,10 @@ async fn take(mut data: Box<SnapshotData>, part: Part) -> Result<Box<SnapshotDat
     }
 }
 
-fn append_answer_to(answer: &AppendEntriesResponse<u64>) -> v1::AppendEntriesResponse {
+fn append_answer_to(
+    answer: &AppendEntriesResponse<u64>,
+    now: Timestamp,
+) -> v1::AppendEntriesResponse {
     use v1::append_entries_response::{Conflict, Partial, Result as Answer, Success};
     let result = match answer {
         AppendEntriesResponse::Success => Answer::Success(Success {}),
@@ -406,7 +409,7 @@ fn append_answer_to(answer: &AppendEntriesResponse<u64>) -> v1::AppendEntriesRes
         AppendEntriesResponse::Conflict => Answer::Conflict(Conflict {}),
         AppendEntriesResponse::HigherVote(vote) => Answer::HigherVote(codec::vote_to(vote)),
     };
-    v1::AppendEntriesResponse { result: Some(result) }
+    v1::AppendEntriesResponse { result: Some(result), clock_ms: now.0 }
 }
 
 fn failed(error: impl std::fmt::Display) -> Status {

@@ -170,6 +170,11 @@ impl Shaped for v1::CertificateStatus {
     const SHAPE: &'static Shape = &CERTIFICATE_STATUS;
 }
 
+static CLONED_NODE: Shape = Shape { size: size_of::<v1::ClonedNode>(), fields: &[(5, Field::Texts)] };
+impl Shaped for v1::ClonedNode {
+    const SHAPE: &'static Shape = &CLONED_NODE;
+}
+
 static CLUSTER: Shape = Shape { size: size_of::<v1::Cluster>(), fields: &[(2, Field::One(&META)), (3, Field::One(&CLUSTER_SETTINGS)), (5, Field::One(&SEALED)), (6, Field::Each(&WRAPPED_TERM)), (8, Field::One(&AUTHORITY_ROTATION)), (9, Field::Each(&TOKEN)), (10, Field::Each(&UNLOCKER)), (12, Field::One(&BACKUP_STATUS)), (20, Field::One(&REKEYING))] };
 impl Shaped for v1::Cluster {
     const SHAPE: &'static Shape = &CLUSTER;
@@ -180,12 +185,12 @@ impl Shaped for v1::ClusterInfo {
     const SHAPE: &'static Shape = &CLUSTER_INFO;
 }
 
-static CLUSTER_SETTINGS: Shape = Shape { size: size_of::<v1::ClusterSettings>(), fields: &[(1, Field::One(&SPAN)), (2, Field::One(&SPAN)), (4, Field::One(&SPAN))] };
+static CLUSTER_SETTINGS: Shape = Shape { size: size_of::<v1::ClusterSettings>(), fields: &[(1, Field::One(&SPAN)), (2, Field::One(&SPAN)), (4, Field::One(&SPAN)), (5, Field::One(&SPAN))] };
 impl Shaped for v1::ClusterSettings {
     const SHAPE: &'static Shape = &CLUSTER_SETTINGS;
 }
 
-static COMMAND: Shape = Shape { size: size_of::<v1::Command>(), fields: &[(1, Field::Boxed(&COMMAND_FOUND)), (2, Field::One(&COMMAND_CREATE_OBJECT)), (3, Field::One(&COMMAND_SET_OBJECT_LABELS)), (4, Field::One(&COMMAND_REMOVE_OBJECT)), (5, Field::Boxed(&COMMAND_CREATE_SERVICE)), (6, Field::Boxed(&COMMAND_UPDATE_SERVICE)), (7, Field::One(&COMMAND_REMOVE_SERVICE)), (8, Field::One(&COMMAND_CHANGE_TASKS)), (9, Field::One(&COMMAND_REPORT_NODE)), (10, Field::One(&COMMAND_SET_NODE)), (11, Field::One(&COMMAND_ROLL_BACK_SERVICE)), (12, Field::One(&COMMAND_NOTE_UPDATE)), (13, Field::One(&COMMAND_ADD_TOKEN)), (14, Field::One(&COMMAND_JOIN_NODE)), (15, Field::One(&COMMAND_SET_ROLE)), (16, Field::One(&COMMAND_ADMIT_MANAGER)), (17, Field::One(&COMMAND_RETIRE_MANAGER)), (18, Field::One(&COMMAND_REMOVE_NODE)), (19, Field::One(&COMMAND_NOTE_CERTIFICATE)), (20, Field::One(&COMMAND_ROTATE_AUTHORITY)), (21, Field::One(&COMMAND_FINISH_ROTATION)), (22, Field::One(&COMMAND_CHANGE_UNLOCKERS)), (23, Field::One(&COMMAND_REESTABLISH)), (24, Field::One(&COMMAND_NOTE_BACKUP)), (30, Field::One(&COMMAND_ADD_TERM)), (31, Field::One(&COMMAND_REWRAP)), (32, Field::One(&COMMAND_DROP_TERMS)), (33, Field::One(&COMMAND_NOTE_TERMS)), (34, Field::One(&COMMAND_SET_KEY_MAX_AGE)), (40, Field::One(&COMMAND_NOTE_DESTROYED)), (41, Field::One(&COMMAND_LEAVE_NODE))] };
+static COMMAND: Shape = Shape { size: size_of::<v1::Command>(), fields: &[(1, Field::Boxed(&COMMAND_FOUND)), (2, Field::One(&COMMAND_CREATE_OBJECT)), (3, Field::One(&COMMAND_SET_OBJECT_LABELS)), (4, Field::One(&COMMAND_REMOVE_OBJECT)), (5, Field::Boxed(&COMMAND_CREATE_SERVICE)), (6, Field::Boxed(&COMMAND_UPDATE_SERVICE)), (7, Field::One(&COMMAND_REMOVE_SERVICE)), (8, Field::One(&COMMAND_CHANGE_TASKS)), (9, Field::One(&COMMAND_REPORT_NODE)), (10, Field::One(&COMMAND_SET_NODE)), (11, Field::One(&COMMAND_ROLL_BACK_SERVICE)), (12, Field::One(&COMMAND_NOTE_UPDATE)), (13, Field::One(&COMMAND_ADD_TOKEN)), (14, Field::One(&COMMAND_JOIN_NODE)), (15, Field::One(&COMMAND_SET_ROLE)), (16, Field::One(&COMMAND_ADMIT_MANAGER)), (17, Field::One(&COMMAND_RETIRE_MANAGER)), (18, Field::One(&COMMAND_REMOVE_NODE)), (19, Field::One(&COMMAND_NOTE_CERTIFICATE)), (20, Field::One(&COMMAND_ROTATE_AUTHORITY)), (21, Field::One(&COMMAND_FINISH_ROTATION)), (22, Field::One(&COMMAND_CHANGE_UNLOCKERS)), (23, Field::One(&COMMAND_REESTABLISH)), (24, Field::One(&COMMAND_NOTE_BACKUP)), (30, Field::One(&COMMAND_ADD_TERM)), (31, Field::One(&COMMAND_REWRAP)), (32, Field::One(&COMMAND_DROP_TERMS)), (33, Field::One(&COMMAND_NOTE_TERMS)), (34, Field::One(&COMMAND_SET_KEY_MAX_AGE)), (50, Field::One(&COMMAND_OPEN_SESSION)), (51, Field::One(&COMMAND_NOTE_COPY)), (52, Field::One(&COMMAND_SET_COME_BACK)), (40, Field::One(&COMMAND_NOTE_DESTROYED)), (41, Field::One(&COMMAND_LEAVE_NODE)), (48, Field::One(&COMMAND_MOVE_MANAGER))] };
 impl Shaped for v1::Command {
     const SHAPE: &'static Shape = &COMMAND;
 }
@@ -252,14 +257,24 @@ impl Shaped for v1::command::LeaveNode {
     const SHAPE: &'static Shape = &COMMAND_LEAVE_NODE;
 }
 
+static COMMAND_MOVE_MANAGER: Shape = Shape { size: size_of::<v1::command::MoveManager>(), fields: &[] };
+impl Shaped for v1::command::MoveManager {
+    const SHAPE: &'static Shape = &COMMAND_MOVE_MANAGER;
+}
+
 static COMMAND_NOTE_BACKUP: Shape = Shape { size: size_of::<v1::command::NoteBackup>(), fields: &[(1, Field::One(&BACKUP_STATUS))] };
 impl Shaped for v1::command::NoteBackup {
     const SHAPE: &'static Shape = &COMMAND_NOTE_BACKUP;
 }
 
-static COMMAND_NOTE_CERTIFICATE: Shape = Shape { size: size_of::<v1::command::NoteCertificate>(), fields: &[(2, Field::One(&CERTIFICATE_STATUS))] };
+static COMMAND_NOTE_CERTIFICATE: Shape = Shape { size: size_of::<v1::command::NoteCertificate>(), fields: &[(2, Field::One(&CERTIFICATE_STATUS)), (3, Field::One(&COMMAND_SHOWN_KEY))] };
 impl Shaped for v1::command::NoteCertificate {
     const SHAPE: &'static Shape = &COMMAND_NOTE_CERTIFICATE;
+}
+
+static COMMAND_NOTE_COPY: Shape = Shape { size: size_of::<v1::command::NoteCopy>(), fields: &[] };
+impl Shaped for v1::command::NoteCopy {
+    const SHAPE: &'static Shape = &COMMAND_NOTE_COPY;
 }
 
 static COMMAND_NOTE_DESTROYED: Shape = Shape { size: size_of::<v1::command::NoteDestroyed>(), fields: &[(2, Field::Texts)] };
@@ -275,6 +290,11 @@ impl Shaped for v1::command::NoteTerms {
 static COMMAND_NOTE_UPDATE: Shape = Shape { size: size_of::<v1::command::NoteUpdate>(), fields: &[(3, Field::One(&UPDATE_STATUS))] };
 impl Shaped for v1::command::NoteUpdate {
     const SHAPE: &'static Shape = &COMMAND_NOTE_UPDATE;
+}
+
+static COMMAND_OPEN_SESSION: Shape = Shape { size: size_of::<v1::command::OpenSession>(), fields: &[(2, Field::One(&NODE_DESCRIPTION)), (3, Field::One(&NODE_STATUS)), (4, Field::One(&COMMAND_SHOWN_KEY))] };
+impl Shaped for v1::command::OpenSession {
+    const SHAPE: &'static Shape = &COMMAND_OPEN_SESSION;
 }
 
 static COMMAND_REESTABLISH: Shape = Shape { size: size_of::<v1::command::Reestablish>(), fields: &[(1, Field::One(&NODE_INFO))] };
@@ -332,6 +352,11 @@ impl Shaped for v1::command::RotateAuthority {
     const SHAPE: &'static Shape = &COMMAND_ROTATE_AUTHORITY;
 }
 
+static COMMAND_SET_COME_BACK: Shape = Shape { size: size_of::<v1::command::SetComeBack>(), fields: &[(1, Field::One(&SPAN))] };
+impl Shaped for v1::command::SetComeBack {
+    const SHAPE: &'static Shape = &COMMAND_SET_COME_BACK;
+}
+
 static COMMAND_SET_KEY_MAX_AGE: Shape = Shape { size: size_of::<v1::command::SetKeyMaxAge>(), fields: &[(1, Field::One(&SPAN))] };
 impl Shaped for v1::command::SetKeyMaxAge {
     const SHAPE: &'static Shape = &COMMAND_SET_KEY_MAX_AGE;
@@ -354,6 +379,11 @@ static COMMAND_SET_OBJECT_LABELS_LABELS_ENTRY: Shape = Shape { size: entry::<Str
 static COMMAND_SET_ROLE: Shape = Shape { size: size_of::<v1::command::SetRole>(), fields: &[] };
 impl Shaped for v1::command::SetRole {
     const SHAPE: &'static Shape = &COMMAND_SET_ROLE;
+}
+
+static COMMAND_SHOWN_KEY: Shape = Shape { size: size_of::<v1::command::ShownKey>(), fields: &[] };
+impl Shaped for v1::command::ShownKey {
+    const SHAPE: &'static Shape = &COMMAND_SHOWN_KEY;
 }
 
 static COMMAND_UPDATE_SERVICE: Shape = Shape { size: size_of::<v1::command::UpdateService>(), fields: &[(3, Field::One(&SERVICE_SPEC))] };
@@ -794,6 +824,16 @@ impl Shaped for v1::mount::Volume {
     const SHAPE: &'static Shape = &MOUNT_VOLUME;
 }
 
+static MOVE_REQUEST: Shape = Shape { size: size_of::<v1::MoveRequest>(), fields: &[] };
+impl Shaped for v1::MoveRequest {
+    const SHAPE: &'static Shape = &MOVE_REQUEST;
+}
+
+static MOVE_RESPONSE: Shape = Shape { size: size_of::<v1::MoveResponse>(), fields: &[] };
+impl Shaped for v1::MoveResponse {
+    const SHAPE: &'static Shape = &MOVE_RESPONSE;
+}
+
 static NODE_DESCRIPTION: Shape = Shape { size: size_of::<v1::NodeDescription>(), fields: &[(8, Field::Each(&NODE_DESCRIPTION_ENGINE_LABELS_ENTRY))] };
 impl Shaped for v1::NodeDescription {
     const SHAPE: &'static Shape = &NODE_DESCRIPTION;
@@ -811,7 +851,7 @@ impl Shaped for v1::NodeIdentity {
     const SHAPE: &'static Shape = &NODE_IDENTITY;
 }
 
-static NODE_INFO: Shape = Shape { size: size_of::<v1::NodeInfo>(), fields: &[(2, Field::One(&META)), (5, Field::Each(&NODE_INFO_LABELS_ENTRY)), (6, Field::One(&NODE_DESCRIPTION)), (7, Field::One(&NODE_STATUS)), (8, Field::One(&MANAGER_STATUS)), (9, Field::One(&CERTIFICATE_STATUS)), (15, Field::One(&NODE_LEFT))] };
+static NODE_INFO: Shape = Shape { size: size_of::<v1::NodeInfo>(), fields: &[(2, Field::One(&META)), (5, Field::Each(&NODE_INFO_LABELS_ENTRY)), (6, Field::One(&NODE_DESCRIPTION)), (7, Field::One(&NODE_STATUS)), (8, Field::One(&MANAGER_STATUS)), (9, Field::One(&CERTIFICATE_STATUS)), (15, Field::One(&NODE_LEFT)), (18, Field::One(&SIGHTINGS))] };
 impl Shaped for v1::NodeInfo {
     const SHAPE: &'static Shape = &NODE_INFO;
 }
@@ -1025,6 +1065,11 @@ impl Shaped for v1::Rewrapping {
     const SHAPE: &'static Shape = &REWRAPPING;
 }
 
+static RIVAL: Shape = Shape { size: size_of::<v1::Rival>(), fields: &[(4, Field::Texts)] };
+impl Shaped for v1::Rival {
+    const SHAPE: &'static Shape = &RIVAL;
+}
+
 static ROLL_BACK_SERVICE_REQUEST: Shape = Shape { size: size_of::<v1::RollBackServiceRequest>(), fields: &[(1, Field::One(&REQUEST_ID))] };
 impl Shaped for v1::RollBackServiceRequest {
     const SHAPE: &'static Shape = &ROLL_BACK_SERVICE_REQUEST;
@@ -1087,6 +1132,16 @@ impl Shaped for v1::SessionState {
     const SHAPE: &'static Shape = &SESSION_STATE;
 }
 
+static SET_COME_BACK_REQUEST: Shape = Shape { size: size_of::<v1::SetComeBackRequest>(), fields: &[(1, Field::One(&REQUEST_ID)), (2, Field::One(&SPAN))] };
+impl Shaped for v1::SetComeBackRequest {
+    const SHAPE: &'static Shape = &SET_COME_BACK_REQUEST;
+}
+
+static SET_COME_BACK_RESPONSE: Shape = Shape { size: size_of::<v1::SetComeBackResponse>(), fields: &[] };
+impl Shaped for v1::SetComeBackResponse {
+    const SHAPE: &'static Shape = &SET_COME_BACK_RESPONSE;
+}
+
 static SET_KEY_MAX_AGE_REQUEST: Shape = Shape { size: size_of::<v1::SetKeyMaxAgeRequest>(), fields: &[(1, Field::One(&REQUEST_ID)), (2, Field::One(&SPAN))] };
 impl Shaped for v1::SetKeyMaxAgeRequest {
     const SHAPE: &'static Shape = &SET_KEY_MAX_AGE_REQUEST;
@@ -1115,6 +1170,11 @@ impl Shaped for v1::SetObjectLabelsRequest {
 }
 
 static SET_OBJECT_LABELS_REQUEST_LABELS_ENTRY: Shape = Shape { size: entry::<String, String>(), fields: &[] };
+
+static SIGHTINGS: Shape = Shape { size: size_of::<v1::Sightings>(), fields: &[(1, Field::Numbers), (2, Field::One(&RIVAL))] };
+impl Shaped for v1::Sightings {
+    const SHAPE: &'static Shape = &SIGHTINGS;
+}
 
 static SNAPSHOT_END: Shape = Shape { size: size_of::<v1::SnapshotEnd>(), fields: &[] };
 impl Shaped for v1::SnapshotEnd {
@@ -1166,7 +1226,7 @@ impl Shaped for v1::StatusRequest {
     const SHAPE: &'static Shape = &STATUS_REQUEST;
 }
 
-static STATUS_RESPONSE: Shape = Shape { size: size_of::<v1::StatusResponse>(), fields: &[(7, Field::Each(&MANAGER_ENTRY)), (16, Field::Texts), (24, Field::Each(&TPM_ENTRY)), (31, Field::Texts)] };
+static STATUS_RESPONSE: Shape = Shape { size: size_of::<v1::StatusResponse>(), fields: &[(7, Field::Each(&MANAGER_ENTRY)), (16, Field::Texts), (24, Field::Each(&TPM_ENTRY)), (31, Field::Texts), (40, Field::Each(&CLONED_NODE)), (41, Field::One(&SPAN))] };
 impl Shaped for v1::StatusResponse {
     const SHAPE: &'static Shape = &STATUS_RESPONSE;
 }

@@ -561,6 +561,40 @@ pub struct CertificateStatus {
     /// The node has opened a session with a certificate of this issuer, so it surely has one.
     #[prost(bool, tag = "4")]
     pub shown: bool,
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    #[prost(bytes = "vec", tag = "5")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    /// Of the certificate with which it was asked for; empty: none.
+    #[prost(bytes = "vec", tag = "6")]
+    pub former: ::prost::alloc::vec::Vec<u8>,
+    /// Which of the two opened the last session; empty: neither yet.
+    #[prost(bytes = "vec", tag = "7")]
+    pub used: ::prost::alloc::vec::Vec<u8>,
+    /// The state was brought back from an older copy: a certificate that ends later than this one counts too.
+    #[prost(bool, tag = "8")]
+    pub dated: bool,
+}
+/// Who showed a node's identity.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sightings {
+    /// Of its last sessions: what each process drew when it started, the present one first.
+    #[prost(fixed64, repeated, tag = "1")]
+    pub processes: ::prost::alloc::vec::Vec<u64>,
+    #[prost(message, optional, tag = "2")]
+    pub rival: ::core::option::Option<Rival>,
+}
+/// More than one machine has a node's identity.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rival {
+    #[prost(int64, tag = "1")]
+    pub since_ms: i64,
+    #[prost(int64, tag = "2")]
+    pub last_ms: i64,
+    #[prost(uint32, tag = "3")]
+    pub signs: u32,
+    /// Where they call from.
+    #[prost(string, repeated, tag = "4")]
+    pub addrs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ManagerStatus {
@@ -605,6 +639,8 @@ pub struct NodeInfo {
     /// Unset: a member.
     #[prost(message, optional, tag = "15")]
     pub left: ::core::option::Option<NodeLeft>,
+    #[prost(message, optional, tag = "18")]
+    pub sightings: ::core::option::Option<Sightings>,
 }
 /// A node left at its own wish.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -626,6 +662,9 @@ pub struct ClusterSettings {
     /// After so long the keyring gets a new term. Unset: only when somebody asks, or a manager goes.
     #[prost(message, optional, tag = "4")]
     pub key_max_age: ::core::option::Option<Span>,
+    /// For so long after its end a certificate is renewed.
+    #[prost(message, optional, tag = "5")]
+    pub come_back: ::core::option::Option<Span>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cluster {
@@ -1445,7 +1484,7 @@ pub mod ca_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Issue");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Issue"));
@@ -1464,7 +1503,7 @@ pub mod ca_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Renew");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Renew"));
@@ -1484,7 +1523,7 @@ pub mod ca_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Admit");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Admit"));
@@ -1503,7 +1542,7 @@ pub mod ca_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Move");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Move"));
@@ -1522,7 +1561,7 @@ pub mod ca_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Depart");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Depart"));
@@ -1674,7 +1713,7 @@ pub mod ca_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IssueSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1717,7 +1756,7 @@ pub mod ca_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RenewSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1760,7 +1799,7 @@ pub mod ca_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AdmitSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1803,7 +1842,7 @@ pub mod ca_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = MoveSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1846,7 +1885,7 @@ pub mod ca_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DepartSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1931,7 +1970,7 @@ pub struct Stamped {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33, 34, 40, 41, 48"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33, 34, 50, 51, 52, 40, 41, 48"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -2123,6 +2162,43 @@ pub mod command {
         pub id: ::prost::alloc::string::String,
         #[prost(message, optional, tag = "2")]
         pub certificate: ::core::option::Option<super::CertificateStatus>,
+        /// With what it was asked for; unset: a manager signed it for itself, or nothing was renewed.
+        #[prost(message, optional, tag = "3")]
+        pub shown: ::core::option::Option<ShownKey>,
+    }
+    /// A key that was shown, and until when its certificate is good.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct ShownKey {
+        #[prost(bytes = "vec", tag = "1")]
+        pub key: ::prost::alloc::vec::Vec<u8>,
+        #[prost(int64, tag = "2")]
+        pub expires_at_ms: i64,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct OpenSession {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "2")]
+        pub description: ::core::option::Option<super::NodeDescription>,
+        #[prost(message, optional, tag = "3")]
+        pub status: ::core::option::Option<super::NodeStatus>,
+        #[prost(message, optional, tag = "4")]
+        pub shown: ::core::option::Option<ShownKey>,
+        #[prost(fixed64, tag = "5")]
+        pub process: u64,
+    }
+    /// Somebody showed a certificate of the node that was replaced.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct NoteCopy {
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub addr: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct SetComeBack {
+        #[prost(message, optional, tag = "1")]
+        pub age: ::core::option::Option<super::Span>,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct RotateAuthority {
@@ -2276,6 +2352,12 @@ pub mod command {
         NoteTerms(NoteTerms),
         #[prost(message, tag = "34")]
         SetKeyMaxAge(SetKeyMaxAge),
+        #[prost(message, tag = "50")]
+        OpenSession(OpenSession),
+        #[prost(message, tag = "51")]
+        NoteCopy(NoteCopy),
+        #[prost(message, tag = "52")]
+        SetComeBack(SetComeBack),
         #[prost(message, tag = "40")]
         NoteDestroyed(NoteDestroyed),
         #[prost(message, tag = "41")]
@@ -2777,6 +2859,15 @@ pub struct SetKeyMaxAgeRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetKeyMaxAgeResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetComeBackRequest {
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<RequestId>,
+    #[prost(message, optional, tag = "2")]
+    pub age: ::core::option::Option<Span>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetComeBackResponse {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListUnlockersRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3436,7 +3527,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/CreateObject",
             );
@@ -3460,7 +3551,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListObjects",
             );
@@ -3481,7 +3572,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetObject",
             );
@@ -3502,7 +3593,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/SetObjectLabels",
             );
@@ -3523,7 +3614,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RemoveObject",
             );
@@ -3548,7 +3639,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListDestroyed",
             );
@@ -3573,7 +3664,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetConfigData",
             );
@@ -3597,7 +3688,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/CreateService",
             );
@@ -3621,7 +3712,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListServices",
             );
@@ -3642,7 +3733,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetService",
             );
@@ -3663,7 +3754,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/UpdateService",
             );
@@ -3685,7 +3776,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RollBackService",
             );
@@ -3706,7 +3797,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RemoveService",
             );
@@ -3731,7 +3822,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/WatchService",
             );
@@ -3755,7 +3846,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ServiceLogs",
             );
@@ -3779,7 +3870,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListTasks",
             );
@@ -3800,7 +3891,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetTask",
             );
@@ -3824,7 +3915,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListNodes",
             );
@@ -3845,7 +3936,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetNode",
             );
@@ -3870,7 +3961,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListHolders",
             );
@@ -3891,7 +3982,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/SetNode",
             );
@@ -3913,7 +4004,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/SetNodeRole",
             );
@@ -3937,7 +4028,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RemoveNode",
             );
@@ -3958,7 +4049,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetCluster",
             );
@@ -3983,7 +4074,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/CreateJoinToken",
             );
@@ -4005,7 +4096,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RotateAuthority",
             );
@@ -4027,7 +4118,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RotateKeys",
             );
@@ -4048,7 +4139,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/GetKeys",
             );
@@ -4072,13 +4163,38 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/SetKeyMaxAge",
             );
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("secretd.v1.Control", "SetKeyMaxAge"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// For how long after its end a node's certificate is renewed.
+        pub async fn set_come_back(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetComeBackRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetComeBackResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::wire::codec::Codec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/SetComeBack",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "SetComeBack"));
             self.inner.unary(req, path, codec).await
         }
         /// The ways to the cluster's root key.
@@ -4097,7 +4213,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/ListUnlockers",
             );
@@ -4122,7 +4238,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/AddUnlocker",
             );
@@ -4147,7 +4263,7 @@ pub mod control_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Control/RemoveUnlocker",
             );
@@ -4351,6 +4467,14 @@ pub mod control_server {
             tonic::Response<super::SetKeyMaxAgeResponse>,
             tonic::Status,
         >;
+        /// For how long after its end a node's certificate is renewed.
+        async fn set_come_back(
+            &self,
+            request: tonic::Request<super::SetComeBackRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetComeBackResponse>,
+            tonic::Status,
+        >;
         /// The ways to the cluster's root key.
         async fn list_unlockers(
             &self,
@@ -4482,7 +4606,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4527,7 +4651,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListObjectsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4570,7 +4694,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4615,7 +4739,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetObjectLabelsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4660,7 +4784,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveObjectSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4705,7 +4829,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListDestroyedSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4750,7 +4874,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetConfigDataSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4795,7 +4919,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateServiceSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4840,7 +4964,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListServicesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4885,7 +5009,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetServiceSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4930,7 +5054,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateServiceSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -4975,7 +5099,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RollBackServiceSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5020,7 +5144,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveServiceSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5066,7 +5190,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WatchServiceSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5112,7 +5236,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ServiceLogsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5155,7 +5279,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListTasksSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5198,7 +5322,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetTaskSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5241,7 +5365,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListNodesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5284,7 +5408,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetNodeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5329,7 +5453,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListHoldersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5372,7 +5496,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetNodeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5417,7 +5541,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetNodeRoleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5462,7 +5586,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveNodeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5507,7 +5631,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetClusterSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5552,7 +5676,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateJoinTokenSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5597,7 +5721,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5642,7 +5766,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateKeysSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5685,7 +5809,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetKeysSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5730,7 +5854,52 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetKeyMaxAgeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/SetComeBack" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetComeBackSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<super::SetComeBackRequest>
+                    for SetComeBackSvc<T> {
+                        type Response = super::SetComeBackResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetComeBackRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::set_come_back(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetComeBackSvc(inner);
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5775,7 +5944,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListUnlockersSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5820,7 +5989,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AddUnlockerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5865,7 +6034,7 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveUnlockerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -5925,6 +6094,9 @@ pub struct SessionRequest {
     /// Send again, with a new Session, when it changes.
     #[prost(message, optional, tag = "1")]
     pub description: ::core::option::Option<NodeDescription>,
+    /// Drawn at random when the agent's process started: one that comes back after another is a second machine.
+    #[prost(fixed64, tag = "2")]
+    pub process: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SessionResponse {
@@ -6225,7 +6397,7 @@ pub mod dispatcher_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Dispatcher/Session",
             );
@@ -6249,7 +6421,7 @@ pub mod dispatcher_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Dispatcher/Heartbeat",
             );
@@ -6273,7 +6445,7 @@ pub mod dispatcher_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Dispatcher/Assignments",
             );
@@ -6297,7 +6469,7 @@ pub mod dispatcher_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Dispatcher/UpdateTaskStatus",
             );
@@ -6324,7 +6496,7 @@ pub mod dispatcher_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Dispatcher/PublishLogs",
             );
@@ -6501,7 +6673,7 @@ pub mod dispatcher_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SessionSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6546,7 +6718,7 @@ pub mod dispatcher_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HeartbeatSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6592,7 +6764,7 @@ pub mod dispatcher_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AssignmentsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6637,7 +6809,7 @@ pub mod dispatcher_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateTaskStatusSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6684,7 +6856,7 @@ pub mod dispatcher_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PublishLogsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -6828,6 +7000,9 @@ pub struct ManagerEntry {
     /// What is wrong with its store, as far as this manager knows.
     #[prost(string, tag = "7")]
     pub damage: ::prost::alloc::string::String,
+    /// How far its clock is ahead of the leader's, or behind; unset: not known.
+    #[prost(sint64, optional, tag = "10")]
+    pub clock_ahead_ms: ::core::option::Option<i64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusRequest {}
@@ -6901,6 +7076,25 @@ pub struct StatusResponse {
     /// Folders of the data directory that keep what was found there before an init or a join.
     #[prost(string, repeated, tag = "31")]
     pub set_aside: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Nodes whose identity more than one machine has; told by managers.
+    #[prost(message, repeated, tag = "40")]
+    pub cloned: ::prost::alloc::vec::Vec<ClonedNode>,
+    /// For how long after its end a node's certificate is renewed; told by managers.
+    #[prost(message, optional, tag = "41")]
+    pub come_back: ::core::option::Option<Span>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClonedNode {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub hostname: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub since_ms: i64,
+    #[prost(int64, tag = "4")]
+    pub last_ms: i64,
+    #[prost(string, repeated, tag = "5")]
+    pub addrs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TpmEntry {
@@ -7163,7 +7357,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Status");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Status"));
@@ -7182,7 +7376,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Init");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Init"));
@@ -7201,7 +7395,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Join");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Join"));
@@ -7220,7 +7414,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Unlock");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Unlock"));
@@ -7239,7 +7433,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/AddTpm");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "AddTpm"));
@@ -7260,7 +7454,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Node/RemoveTpm",
             );
@@ -7281,7 +7475,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Refill");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Refill"));
@@ -7300,7 +7494,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Node/Leave");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Node", "Leave"));
@@ -7322,7 +7516,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Node/CreateBackup",
             );
@@ -7344,7 +7538,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Node/VerifyBackup",
             );
@@ -7369,7 +7563,7 @@ pub mod node_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Node/RestoreBackup",
             );
@@ -7566,7 +7760,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StatusSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7609,7 +7803,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = InitSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7652,7 +7846,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = JoinSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7695,7 +7889,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnlockSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7738,7 +7932,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AddTpmSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7781,7 +7975,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveTpmSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7824,7 +8018,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RefillSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7867,7 +8061,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = LeaveSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7913,7 +8107,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateBackupSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -7958,7 +8152,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = VerifyBackupSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8003,7 +8197,7 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RestoreBackupSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8205,7 +8399,7 @@ pub mod peer_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Peer/RelayLogs",
             );
@@ -8347,7 +8541,7 @@ pub mod peer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RelayLogsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -8513,6 +8707,9 @@ pub mod contacts_response {
         /// The last entry it is known to have.
         #[prost(uint64, tag = "2")]
         pub matched: u64,
+        /// How far its clock is ahead of the leader's, or behind; unset: not known.
+        #[prost(sint64, optional, tag = "10")]
+        pub clock_ahead_ms: ::core::option::Option<i64>,
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8545,6 +8742,9 @@ pub struct AppendEntriesRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AppendEntriesResponse {
+    /// What the answering manager's clock says.
+    #[prost(int64, tag = "10")]
+    pub clock_ms: i64,
     #[prost(oneof = "append_entries_response::Result", tags = "1, 2, 3, 4")]
     pub result: ::core::option::Option<append_entries_response::Result>,
 }
@@ -8727,7 +8927,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Raft/AppendEntries",
             );
@@ -8748,7 +8948,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Raft/RequestVote",
             );
@@ -8775,7 +8975,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Raft/InstallSnapshot",
             );
@@ -8800,7 +9000,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Raft/Propose");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Propose"));
@@ -8822,7 +9022,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/secretd.v1.Raft/ReadIndex",
             );
@@ -8846,7 +9046,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Raft/Contacts");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Contacts"));
@@ -8865,7 +9065,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Raft/Stand");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Stand"));
@@ -8887,7 +9087,7 @@ pub mod raft_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::wire::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/secretd.v1.Raft/Compare");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Raft", "Compare"));
@@ -9065,7 +9265,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AppendEntriesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9108,7 +9308,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RequestVoteSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9156,7 +9356,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = InstallSnapshotSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9199,7 +9399,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ProposeSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9242,7 +9442,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadIndexSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9285,7 +9485,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ContactsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9328,7 +9528,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StandSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -9371,7 +9571,7 @@ pub mod raft_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CompareSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::wire::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -72,7 +72,7 @@ fn a_workers_lines_wait_in_bounded_memory_for_a_reader_that_does_not_read() {
             runtime: "process".into(),
             ..Default::default()
         };
-        let request = v1::SessionRequest { description: Some(description) };
+        let request = v1::SessionRequest { description: Some(description), process: 9 };
         let mut events = client.session(request).await.unwrap().into_inner();
         let Some(Event::State(state)) = events.message().await.unwrap().unwrap().event else {
             panic!("a session begins with its state");

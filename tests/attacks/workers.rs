@@ -62,12 +62,13 @@ impl Liar {
     }
 
     async fn session(&mut self, description: v1::NodeDescription) -> Result<Session, Status> {
-        let request = v1::SessionRequest { description: Some(description) };
+        let request = v1::SessionRequest { description: Some(description), process: 7 };
         let mut events = self.calls.session(request).await?.into_inner();
         let Some(Event::State(state)) = events.message().await?.unwrap().event else {
             panic!("a session begins with its state")
         };
         let (mut calls, session_id) = (self.calls.clone(), state.session_id.clone());
+        #[expect(clippy::disallowed_methods, reason = "it ends with the session that it is for")]
         let beats = tokio::spawn(async move {
             let mut tick = tokio::time::interval(Duration::from_secs(1));
             loop {

@@ -56,6 +56,9 @@ pub(crate) struct ClusterUpdateArgs {
     #[arg(long, value_name = "true|false", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(crate) autolock: Option<bool>,
     /// After how long the keyring gets a new term by itself; 0: never
-    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse::age)]
     pub(crate) key_max_age: Option<Duration>,
+    /// For how long after its certificate has ended a node comes back by itself
+    #[arg(long, value_name = "DURATION", value_parser = parse::age)]
+    pub(crate) come_back: Option<Duration>,
 }

@@ -40,10 +40,15 @@ pub(crate) async fn run(command: KeyCommand, context: &Context) -> Result<(), Fa
 /// # Errors
 /// The node is no manager, or has no leader now; an age that is too short.
 pub(crate) async fn update(args: ClusterUpdateArgs, context: &Context) -> Result<(), Failure> {
-    let ClusterUpdateArgs { autolock, key_max_age } = args;
+    let ClusterUpdateArgs { autolock, key_max_age, come_back } = args;
     let client = context.connect().await?;
     if let Some(age) = key_max_age
         && let Err(error) = client.set_key_max_age((!age.is_zero()).then_some(age)).await
+    {
+        return Err(explain(&client, error).await.doing("cannot update the cluster"));
+    }
+    if let Some(age) = come_back
+        && let Err(error) = client.set_come_back(age).await
     {
         return Err(explain(&client, error).await.doing("cannot update the cluster"));
     }

@@ -100,7 +100,7 @@ pub(crate) struct NodeUpdateArgs {
 const NODE_LS_HELP: &str = "\
 Filters: id=PREFIX, name=PREFIX, role=manager|worker, node.label=KEY or node.label=KEY=VALUE
 Fields for --format: .ID .Self .Hostname .Status .Availability .ManagerStatus .EngineVersion
-  .Runtime .Version .Role .Addr .Labels .Label";
+  .Runtime .Version .Role .Addr .Labels .Label .Cloned";
 
 #[derive(Debug, Args)]
 pub(crate) struct NodeInspectArgs {

@@ -48,7 +48,8 @@ async fn list(args: &ListArgs, context: &Context) -> Result<(), Failure> {
         Ok(nodes) => nodes,
         Err(error) => return Err(explain(&client, error).await.doing("cannot list nodes")),
     };
-    let rows: Vec<_> = nodes.iter().map(node_row).collect();
+    let now = context.clock.now();
+    let rows: Vec<_> = nodes.iter().map(|node| node_row(node, now)).collect();
     output::text(NODES.render(&rows, args.format.as_deref(), args.quiet)?)
 }
 
@@ -59,7 +60,7 @@ async fn inspect(args: &NodeInspectArgs, context: &Context) -> Result<(), Failur
         let view = async {
             let node = client.node(name).await?;
             let holds = client.held_on(node.node.id).await?;
-            Ok(NodeView::new(&node, &holds))
+            Ok(NodeView::new(&node, &holds, context.clock.now()))
         };
         match view.await {
             Ok(view) => found.push(view),

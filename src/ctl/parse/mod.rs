@@ -19,6 +19,18 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// As [`duration`], and in days: `90d`.
+///
+/// # Errors
+/// What is wrong with it, for clap.
+pub(crate) fn age(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix('d').map(str::parse::<u32>) {
+        Some(Ok(days)) => Ok(Duration::from_secs(u64::from(days) * 24 * 3600)),
+        Some(Err(_)) => Err("an age is a whole number of days, 90d, or a duration, 36h".to_owned()),
+        None => duration(text),
+    }
+}
+
 /// Reads a placement constraint, `node.labels.zone==a`.
 ///
 /// # Errors

@@ -49,7 +49,7 @@ mod tests {
         let trusted = all(&["node.id==x", "node.labels.zone==a", "node.role!=manager"]);
         assert_eq!(note(&trusted, &none), None);
         let said = all(&["node.id==x", "Engine.Labels.disk==ssd", "node.platform.os==linux"]);
-        let text = note(&said, &Resources { reserve_memory_bytes: 1, ..none.clone() }).unwrap();
+        let text = note(&said, &Resources { reserve_memory_bytes: 1, ..none }).unwrap();
         assert!(
             text.contains("(Engine.Labels.disk, node.platform.os, reserved resources)"),
             "{text}"

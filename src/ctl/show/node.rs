@@ -4,7 +4,7 @@ use super::{Index, capital, holder::HeldView, label_lines};
 use crate::{
     client::{HolderSummary, NodeSummary},
     ctl::format::Listing,
-    kit::hex::Hex,
+    kit::{clock::Timestamp, hex::Hex},
     model::{
         Labels,
         node::{
@@ -30,13 +30,14 @@ pub(crate) const NODES: Listing = Listing {
         ("Version", "VERSION"),
         ("Addr", "ADDRESS"),
         ("Labels", "LABELS"),
+        ("Cloned", "CLONED"),
     ],
-    table: r"{{.ID}} {{if eq .Self true}}*{{else}} {{end}}\t{{.Hostname}}\t{{.Status}}\t{{.Availability}}\t{{.ManagerStatus}}\t{{.EngineVersion}}",
+    table: r"{{.ID}} {{if eq .Self true}}*{{else}} {{end}}\t{{.Hostname}}\t{{.Status}}{{if eq .Cloned true}} (cloned){{end}}\t{{.Availability}}\t{{.ManagerStatus}}\t{{.EngineVersion}}",
     quiet: "{{.ID}}",
 };
 
 /// A row of `node ls`.
-pub(crate) fn node_row(summary: &NodeSummary) -> Value {
+pub(crate) fn node_row(summary: &NodeSummary, now: Timestamp) -> Value {
     let NodeSummary { node, leader: _, this, reachable: _, voter: _, damage: _ } = summary;
     json!({
         "ID": node.id.to_string(),
@@ -51,6 +52,7 @@ pub(crate) fn node_row(summary: &NodeSummary) -> Value {
         "Version": node.description.version,
         "Addr": node.status.addr,
         "Labels": node.labels,
+        "Cloned": node.sightings.rival(now).is_some(),
     })
 }
 
@@ -115,7 +117,18 @@ pub(crate) struct NodeView {
     manager_status: Option<Manager>,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<Certificate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cloned: Option<Cloned>,
     holds: Vec<HeldView>,
+}
+
+/// More than one machine has its identity.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Cloned {
+    since: String,
+    last_seen: String,
+    addrs: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -201,7 +214,16 @@ struct Certificate {
 
 impl From<&CertificateStatus> for Certificate {
     fn from(certificate: &CertificateStatus) -> Self {
-        let CertificateStatus { issuer, role, expires_at, shown: _ } = certificate;
+        let CertificateStatus {
+            issuer,
+            role,
+            expires_at,
+            shown: _,
+            key: _,
+            former: _,
+            used: _,
+            dated: _,
+        } = certificate;
         let issuer = Hex(issuer).to_string();
         Self { role: role.to_string(), expires_at: expires_at.to_string(), issuer }
     }
@@ -209,7 +231,7 @@ impl From<&CertificateStatus> for Certificate {
 
 impl NodeView {
     /// `holds` is what the node may have.
-    pub(crate) fn new(summary: &NodeSummary, holds: &[HolderSummary]) -> Self {
+    pub(crate) fn new(summary: &NodeSummary, holds: &[HolderSummary], now: Timestamp) -> Self {
         let NodeSummary { node, leader, this: _, reachable, voter, damage } = summary;
         let Node {
             id,
@@ -224,6 +246,7 @@ impl NodeView {
             manager,
             certificate,
             runtime_failed_at,
+            sightings,
         } = node;
         let NodeDescription {
             hostname,
@@ -278,6 +301,11 @@ impl NodeView {
                 },
             ),
             certificate: certificate.as_ref().map(Certificate::from),
+            cloned: sightings.rival(now).map(|rival| Cloned {
+                since: rival.since.to_string(),
+                last_seen: rival.last.to_string(),
+                addrs: rival.addrs.clone(),
+            }),
             holds: holds.iter().map(HeldView::from).collect(),
         }
     }
@@ -296,6 +324,7 @@ impl fmt::Display for NodeView {
             status,
             manager_status,
             certificate,
+            cloned,
             holds,
         } = self;
         writeln!(f, "ID:                     {id}")?;
@@ -320,6 +349,12 @@ impl fmt::Display for NodeView {
         }
         writeln!(f, " Availability:          {}", capital(&spec.availability))?;
         writeln!(f, " Address:               {}", status.addr)?;
+        if let Some(Cloned { since, last_seen, addrs }) = cloned {
+            writeln!(f, "Cloned:")?;
+            writeln!(f, " Since:                 {since}")?;
+            writeln!(f, " Last Seen:             {last_seen}")?;
+            writeln!(f, " Addresses:             {}", addrs.join(", "))?;
+        }
         if let Some(Manager { leader, voter, reachability, damage, addr, raft_id }) = manager_status
         {
             writeln!(f, "Manager Status:")?;
@@ -361,10 +396,11 @@ impl fmt::Display for NodeView {
 mod tests {
     use super::*;
     use crate::{
-        kit::{clock::Timestamp, id::NodeId},
+        kit::id::NodeId,
         model::{
             Meta,
             node::{Availability, NodeStatus},
+            sightings::{KeyHash, ShownKey},
         },
     };
 
@@ -399,6 +435,7 @@ mod tests {
                 }),
                 certificate: None,
                 runtime_failed_at: None,
+                sightings: Default::default(),
             },
             leader: true,
             this: true,
@@ -412,7 +449,13 @@ mod tests {
     fn a_list_looks_like_dockers() {
         let mut other = summary();
         (other.leader, other.this, other.node.manager) = (false, false, None);
-        let text = NODES.render(&[node_row(&summary()), node_row(&other)], None, false).unwrap();
+        let text = NODES
+            .render(
+                &[node_row(&summary(), Timestamp(0)), node_row(&other, Timestamp(0))],
+                None,
+                false,
+            )
+            .unwrap();
         assert_eq!(
             text,
             "ID                            HOSTNAME   STATUS    AVAILABILITY   MANAGER STATUS   ENGINE VERSION\n\
@@ -429,28 +472,24 @@ mod tests {
             [(Some(true), "Reachable"), (Some(false), "Unreachable"), (None, "Unknown")]
         {
             other.reachable = reachable;
-            assert_eq!(node_row(&other)["ManagerStatus"], text);
+            assert_eq!(node_row(&other, Timestamp(0))["ManagerStatus"], text);
         }
         other.damage = "its disk is older".to_owned();
-        assert_eq!(node_row(&other)["ManagerStatus"], "Damaged");
+        assert_eq!(node_row(&other, Timestamp(0))["ManagerStatus"], "Damaged");
         other.damage.clear();
         other.voter = false;
         for (reachable, text) in
             [(Some(true), "Joining"), (Some(false), "Not joined"), (None, "Joining")]
         {
             other.reachable = reachable;
-            assert_eq!(node_row(&other)["ManagerStatus"], text);
+            assert_eq!(node_row(&other, Timestamp(0))["ManagerStatus"], text);
         }
         // On its way out it has no vote either.
         (other.reachable, other.node.role) = (Some(false), Role::Worker);
-        assert_eq!(node_row(&other)["ManagerStatus"], "Unreachable");
-        other.node.certificate = Some(CertificateStatus {
-            issuer: [0xab; 32],
-            role: Role::Manager,
-            expires_at: Timestamp(0),
-            shown: false,
-        });
-        let view = NodeView::new(&other, &[]);
+        assert_eq!(node_row(&other, Timestamp(0))["ManagerStatus"], "Unreachable");
+        let given = ShownKey { key: KeyHash([0; 32]), expires_at: Timestamp(0) };
+        other.node.certificate = Some(CertificateStatus::new([0xab; 32], Role::Manager, &given));
+        let view = NodeView::new(&other, &[], Timestamp(0));
         assert!(view.to_string().contains(" Expires at:            1970-01-01T00:00:00"));
         let view = serde_json::to_value(view).unwrap();
         assert_eq!(view["Certificate"]["Issuer"].as_str().unwrap()[..4], *"abab");
@@ -461,19 +500,19 @@ mod tests {
         let mut summary = summary();
         summary.node.runtime_failed_at = Some(Timestamp(2000));
         summary.node.description.runtime_error = "nobody listens".into();
-        let row = node_row(&summary);
+        let row = node_row(&summary, Timestamp(0));
         assert_eq!(
             (&row["Status"], &row["EngineVersion"]),
             (&json!("Not ready"), &json!("no answer"))
         );
-        let view = NodeView::new(&summary, &[]).to_string();
+        let view = NodeView::new(&summary, &[], Timestamp(0)).to_string();
         assert!(view.contains(" State:                 Not ready\n"), "{view}");
         assert!(view.contains(" Error:                 nobody listens\n"), "{view}");
     }
 
     #[test]
     fn a_node_is_shown_with_swarms_fields() {
-        let view = serde_json::to_value(NodeView::new(&summary(), &[])).unwrap();
+        let view = serde_json::to_value(NodeView::new(&summary(), &[], Timestamp(0))).unwrap();
         assert_eq!(
             view["Spec"],
             json!({"Labels": {}, "Role": "manager", "Availability": "active"})
@@ -481,7 +520,9 @@ mod tests {
         assert_eq!(view["ManagerStatus"]["Leader"], true);
         assert_eq!(view["Description"]["Engine"]["EngineVersion"], "28.2.2");
         assert!(
-            NodeView::new(&summary(), &[]).to_string().contains(" Leader:                Yes\n")
+            NodeView::new(&summary(), &[], Timestamp(0))
+                .to_string()
+                .contains(" Leader:                Yes\n")
         );
     }
 }

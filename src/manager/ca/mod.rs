@@ -6,7 +6,7 @@
 
 mod rate;
 
-use super::{answers, descriptions, group::until_nobody_leaves, task_changes};
+use super::{answers, copies::Copies, descriptions, group::until_nobody_leaves, task_changes};
 use crate::{
     client::Book,
     crypto::{
@@ -20,6 +20,7 @@ use crate::{
         command::{Answer, Command, TaskChange},
         node::{Availability, CertificateStatus, Node, NodeState, NodeStatus, Role, Standing},
         refusal::{Refusal, RefusalKind},
+        sightings::{Sightings, check_age, check_key},
         task::{TaskState, TaskStatus},
     },
     pki::{self, Authority, CaDigest, Conn, IssueError, JoinToken, Peer},
@@ -67,6 +68,7 @@ struct Shared {
     /// When strangers last had the newest state looked at; one at a time.
     looked: tokio::sync::Mutex<Option<Instant>>,
     book: Book,
+    copies: Copies,
 }
 
 /// A certificate that was signed and not handed out yet.
@@ -86,7 +88,9 @@ impl CaService {
     ) -> Self {
         let rate = Mutex::new(Rate::new());
         let (told, looked) = (Told::new(), Default::default());
-        Self { shared: Arc::new(Shared { raft, keys, root, clock, rate, told, looked, book }) }
+        let copies = Copies::new(raft.clone(), clock.clone());
+        let shared = Shared { raft, keys, root, clock, rate, told, looked, book, copies };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The service with its message sizes, for the cluster listener.
@@ -149,7 +153,7 @@ impl Shared {
         Ok(state)
     }
 
-    /// The caller's row in the newest state.
+    /// The caller's row in the newest state; the certificate it shows is one that counts.
     async fn member(
         &self,
         peer: &Peer,
@@ -161,7 +165,22 @@ impl Shared {
         let linear = self.raft.linear().await.map_err(|error| answers::read(&error))?;
         let state = Arc::clone(linear.state());
         let node = row(&state, peer.node, addr)?;
+        self.check(&node, peer, addr, |node| check_key(node, &peer.shown(), None)).await?;
         Ok((state, node))
+    }
+
+    /// Refuses a certificate that a judge finds to count no longer, and tells of it.
+    async fn check(
+        &self,
+        node: &Node,
+        peer: &Peer,
+        addr: SocketAddr,
+        judge: impl FnOnce(&Node) -> Result<(), Refusal>,
+    ) -> Result<(), Status> {
+        match judge(node) {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(self.copies.refuse(node, peer, &place(addr), refusal).await),
+        }
     }
 
     /// Signs with the CA, whose key is open only here.
@@ -194,10 +213,9 @@ impl Shared {
                 }
                 IssueError::BadLife => failed(&error),
             })?;
-        let peer = chain.first().and_then(|leaf| Peer::parse(leaf).ok());
-        let expires_at = peer.map_or(now, |peer| peer.not_after);
-        let issuer = authority.digest().0;
-        let status = CertificateStatus { issuer, role, expires_at, shown: false };
+        let leaf = chain.first().and_then(|leaf| Peer::parse(leaf).ok());
+        let leaf = leaf.ok_or_else(|| Status::internal("the CA's certificate cannot be read"))?;
+        let status = CertificateStatus::new(authority.digest().0, role, &leaf.shown());
         Ok(Signed { chain, status })
     }
 
@@ -240,7 +258,7 @@ impl Shared {
                 return Err(refused("a node has joined with this very key and token already"));
             }
             info!(node = %id, %addr, "a node that joined asks again");
-            return self.next_certificate(&state, node, &csr, addr).await;
+            return self.next_certificate(&state, node, &csr, (addr, None)).await;
         }
         if !known.is_valid(self.clock.now()) {
             return Err(refused("its join token has expired or is used up"));
@@ -268,13 +286,14 @@ impl Shared {
             status: NodeStatus {
                 state: NodeState::Unknown,
                 message: "joined".to_owned(),
-                addr: addr.ip().to_canonical().to_string(),
+                addr: place(addr),
                 at: now,
                 dispatcher: None,
             },
             manager: None,
             certificate: Some(signed.status),
             runtime_failed_at: None,
+            sightings: Sightings::default(),
         };
         let hostname = node.description.hostname.clone();
         // Needs no request's id: the node's own is the same when it is asked for twice.
@@ -298,19 +317,28 @@ impl Shared {
         state: &State,
         node: &Node,
         csr: &[u8],
-        addr: SocketAddr,
+        (addr, by): (SocketAddr, Option<&Peer>),
     ) -> Result<v1::IssueResponse, Status> {
         let cluster = state.cluster().ok_or_else(no_cluster)?;
         let (id, role) = (node.id, node.role);
         let signed = self.sign(cluster, csr, id, role)?;
-        let note = Command::NoteCertificate { id, certificate: signed.status };
-        // Refused if the node was removed meanwhile.
-        self.raft.propose(None, note).await.map_err(|error| match error {
-            ProposeError::Refused(refusal) if refusal.kind == RefusalKind::NotFound => {
-                removed(id, addr)
+        let (certificate, shown) = (signed.status, by.map(Peer::shown));
+        // Stored before it is handed out, beside the one that was shown: the answer may be lost.
+        let noted = self.raft.propose(None, Command::NoteCertificate { id, certificate, shown });
+        match noted.await {
+            Ok(_) => {}
+            Err(ProposeError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {
+                return Err(removed(id, addr));
             }
-            error => answers::proposed(error),
-        })?;
+            // Another was quicker.
+            Err(ProposeError::Refused(refusal)) => {
+                return Err(match by {
+                    Some(peer) => self.copies.refuse(node, peer, &place(addr), refusal).await,
+                    None => refusal.into(),
+                });
+            }
+            Err(error) => return Err(answers::proposed(error)),
+        }
         info!(node = %id, %role, %addr, "renewed a node's certificate");
         Ok(response(state, cluster, id, role, signed.chain))
     }
@@ -334,7 +362,13 @@ impl Shared {
         })?;
         self.give_try_back(addr);
         let node = row(&state, peer.node, addr)?;
-        self.next_certificate(&state, &node, &csr, addr).await
+        let (shown, now) = (peer.shown(), self.clock.now());
+        self.check(&node, &peer, addr, |node| check_key(node, &shown, None)).await?;
+        if let Err(refusal) = check_age(&node, &shown, cluster.settings.come_back, now) {
+            warn!(node = %node.id, %addr, %refusal, "refused to renew a certificate");
+            return Err(refusal.into());
+        }
+        self.next_certificate(&state, &node, &csr, (addr, Some(&peer))).await
     }
 
     async fn admit(
@@ -416,7 +450,9 @@ impl Shared {
         match state.node_by_id(id) {
             // Its word was heard before, or it was removed.
             None => return Ok(()),
-            Some(node) if node.has_left() => {}
+            Some(node) if node.has_left() => {
+                self.check(node, peer, addr, |node| check_key(node, &peer.shown(), None)).await?;
+            }
             Some(_) => {
                 warn!(node = %id, %addr, "refused the last word of a node that has not left");
                 return Err(Status::failed_precondition("the node has not left"));
@@ -483,6 +519,11 @@ fn check_reachable(at: &str) -> Result<(), Status> {
     }
     let message = format!("{at:?} is no address at which other nodes reach a manager");
     Err(Refusal::invalid(message).hint("an address looks like 10.0.0.7:2390").into())
+}
+
+/// Where somebody calls from, without the port.
+fn place(addr: SocketAddr) -> String {
+    addr.ip().to_canonical().to_string()
 }
 
 fn row(state: &State, id: NodeId, addr: SocketAddr) -> Result<Arc<Node>, Status> {
@@ -556,7 +597,8 @@ impl v1::ca_server::Ca for CaService {
         let (state, node) = self.shared.member(&peer, addr).await?;
         let v1::RenewRequest { csr, old_certificate: _, old_key_signature: _ } =
             request.into_inner();
-        self.shared.next_certificate(&state, &node, &csr, addr).await.map(Response::new)
+        let by = (addr, Some(&*peer));
+        self.shared.next_certificate(&state, &node, &csr, by).await.map(Response::new)
     }
 
     async fn admit(

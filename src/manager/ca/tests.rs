@@ -63,6 +63,7 @@ fn row(id: NodeId) -> Node {
         }),
         certificate: None,
         runtime_failed_at: None,
+        sightings: Default::default(),
     }
 }
 
@@ -133,16 +134,21 @@ impl World {
             _running: running,
             _dir: dir,
         };
-        world.refresh();
+        world.refresh().await;
         world
     }
 
-    /// Gives the server a certificate of now.
-    fn refresh(&self) {
+    /// Gives the server a certificate of now, and the store word of it.
+    async fn refresh(&self) {
         let key = PrivateKey::generate();
         let (request, now) = (key.request(), self.clock.now());
         let chain = self.authority.issue(&request, self.founder, Role::Manager, now, 72 * HOUR);
-        self.tls.set_identity(&Identity::new(key, chain.unwrap()).unwrap()).unwrap();
+        let identity = Identity::new(key, chain.unwrap()).unwrap();
+        self.tls.set_identity(&identity).unwrap();
+        let (issuer, shown) = (self.ca.0, identity.peer().shown());
+        let certificate = CertificateStatus::new(issuer, Role::Manager, &shown);
+        let note = Command::NoteCertificate { id: self.founder, certificate, shown: None };
+        self.raft.propose(None, note).await.unwrap();
     }
 
     async fn token(&self, role: Role, revoke: bool, uses: Option<u64>) -> JoinToken {
@@ -284,7 +290,7 @@ async fn a_node_renews_with_the_role_of_its_row_in_time_and_after_its_certificat
     assert_eq!((promoted.node, promoted.role), (node.node, Role::Manager));
     world.raft.propose(None, set(Role::Worker)).await.unwrap();
     world.clock.advance(100 * HOUR);
-    world.refresh();
+    world.refresh().await;
     let error = enroll::renew(&tls, &world.managers()).await.unwrap_err();
     assert!(!error.is_removal(), "{error:?}");
     let late = world.renew_expired(&promoted).await.unwrap();
@@ -308,8 +314,82 @@ async fn a_removed_node_gets_nothing_any_more() {
     let manager = (world.founder, world.addr.as_str());
     assert!(enroll::admit(&tls, manager, "10.0.0.7:2390").await.unwrap_err().is_removal());
     world.clock.advance(100 * HOUR);
-    world.refresh();
+    world.refresh().await;
     assert!(world.renew_expired(&node).await.unwrap_err().is_removal());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_replaced_twice_renews_nothing_and_its_node_is_named() {
+    let world = World::start().await;
+    let log = crate::kit::testing::Log::listen();
+    let token = world.token(Role::Worker, false, None).await;
+    let first = world.join(&token).await.unwrap();
+    let managers = world.managers();
+    // An answer that was lost takes nothing away.
+    enroll::renew(&world.tls_of(&first.identity), &managers).await.unwrap();
+    let second = enroll::renew(&world.tls_of(&first.identity), &managers).await.unwrap();
+    let third = enroll::renew(&world.tls_of(&second.identity), &managers).await.unwrap();
+    let old = world.tls_of(&first.identity);
+    for refused in [
+        refusal(enroll::renew(&old, &managers).await),
+        refusal(world.renew_expired(&first).await),
+        refusal(enroll::depart(&old, &managers).await.map(|()| 0)),
+    ] {
+        assert_eq!(refused.kind, RefusalKind::Denied);
+        assert!(refused.message.contains("was replaced since"), "{refused}");
+        assert!(refused.hint.unwrap().contains("join it anew"));
+    }
+    log.has(&["WARN", first.node.as_str(), "127.0.0.1", "has a copy of the node's identity"]);
+    let row = world.row(first.node).unwrap();
+    let rival = row.sightings.rival(world.clock.now()).unwrap();
+    assert_eq!(rival.addrs, ["127.0.0.1"]);
+    // The node itself goes on, also after its certificate has ended.
+    world.clock.advance(100 * HOUR);
+    world.refresh().await;
+    world.renew_expired(&third).await.unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_comes_back_within_the_stated_time_and_not_after_it() {
+    let world = World::start().await;
+    let token = world.token(Role::Worker, false, None).await;
+    let node = world.join(&token).await.unwrap();
+    let age = 24 * HOUR;
+    world.raft.propose(None, Command::SetComeBack { age }).await.unwrap();
+    world.clock.advance(95 * HOUR);
+    world.refresh().await;
+    let renewed = world.renew_expired(&node).await.unwrap();
+    world.clock.advance(97 * HOUR);
+    world.refresh().await;
+    let refused = refusal(world.renew_expired(&renewed).await);
+    assert!(refused.message.contains("longer ago than this cluster lets a node come back"));
+    assert!(refused.hint.unwrap().contains("secretctl update --come-back"));
+    let row = world.row(node.node).unwrap();
+    assert!(row.sightings.rival.is_none(), "that is no copy");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_good_yet_is_replaced_by_its_key() {
+    let world = World::start().await;
+    let token = world.token(Role::Worker, false, None).await;
+    // The clock of whoever signed was a week ahead.
+    world.clock.advance(168 * HOUR);
+    world.refresh().await;
+    let later = world.token(Role::Worker, false, None).await;
+    let node = world.join(&later).await.unwrap();
+    world.clock.go_back(168 * HOUR);
+    world.refresh().await;
+    drop(token);
+    let managers = world.managers();
+    let error = enroll::renew(&world.tls_of(&node.identity), &managers).await.unwrap_err();
+    assert!(error.is_about_time(), "{error:?}");
+    assert!(error.hint().unwrap().contains("date -u"));
+    let replaced = world.renew_expired(&node).await.unwrap();
+    assert!(replaced.identity.peer().is_valid(world.clock.now()));
+    enroll::renew(&world.tls_of(&replaced.identity), &managers).await.unwrap();
     world.stop().await;
 }
 
@@ -503,7 +583,7 @@ async fn a_new_ca_takes_over_and_the_old_one_goes_once_every_node_has_shown_that
     let tls = world.tls_of(&awake.identity);
     let moved = enroll::renew(&tls, &world.managers()).await.unwrap();
     world.clock.advance(100 * HOUR);
-    world.refresh();
+    world.refresh().await;
     let woken = world.renew_expired(&asleep).await.unwrap();
     for enrolled in [&moved, &woken] {
         assert_eq!(enrolled.roots, both);
@@ -514,9 +594,11 @@ async fn a_new_ca_takes_over_and_the_old_one_goes_once_every_node_has_shown_that
     // That it was sent one does not count: the answer may be lost. A later one does not make it forgotten.
     let note = |id, shown| {
         let issuer = CaDigest::of(&ca_certificate).0;
-        let (role, expires_at) = (Role::Worker, world.clock.now().plus(HOUR));
-        let certificate = CertificateStatus { issuer, role, expires_at, shown };
-        world.raft.propose(None, Command::NoteCertificate { id, certificate })
+        let present = world.row(id).unwrap().certificate.clone().unwrap();
+        let certificate = CertificateStatus { issuer, shown, ..present };
+        let note = Command::NoteCertificate { id, certificate, shown: None };
+        let raft = world.raft.clone();
+        async move { raft.propose(None, note).await }
     };
     for id in [world.founder, moved.node] {
         note(id, true).await.unwrap();

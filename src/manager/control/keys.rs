@@ -79,6 +79,20 @@ impl ControlService {
     }
 }
 
+impl ControlService {
+    pub(super) async fn change_come_back(
+        &self,
+        request: v1::SetComeBackRequest,
+    ) -> Result<v1::SetComeBackResponse, Status> {
+        let v1::SetComeBackRequest { request, age } = request;
+        let request = request_id(request)?;
+        let age = age.ok_or_else(|| Refusal::invalid("age: must be set"))?;
+        let age = Duration::try_from(age).map_err(|fault| fault.within("age"))?;
+        self.propose(request, Command::SetComeBack { age }).await?;
+        Ok(v1::SetComeBackResponse {})
+    }
+}
+
 fn no_cluster() -> Status {
     Status::unavailable("no cluster yet")
 }

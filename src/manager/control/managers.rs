@@ -158,7 +158,7 @@ mod tests {
     fn heard(all: u8, up: &[u8]) -> Heard {
         let contact = |n: u8| {
             let silent = up.contains(&n).then_some(Duration::from_millis(200));
-            (u64::from(n), Contact { silent, matched: 1 })
+            (u64::from(n), Contact { silent, matched: 1, clock_ahead_ms: None })
         };
         Heard {
             leader: Some(world::node_id(1)),
@@ -215,7 +215,8 @@ mod tests {
         let (first, second) = (state.node_by_id(first).unwrap(), state.node_by_id(second).unwrap());
         let mut known = heard(2, &[]);
         assert_eq!((known.reaches(first), known.reaches(second)), (Some(true), Some(false)));
-        let late = Contact { silent: Some(Duration::from_secs(4)), matched: 1 };
+        let late =
+            Contact { silent: Some(Duration::from_secs(4)), matched: 1, clock_ahead_ms: None };
         known.contacts = Some(BTreeMap::from([(2, late)]));
         assert_eq!(known.reaches(second), Some(false));
         known.contacts = None;

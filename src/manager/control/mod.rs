@@ -334,6 +334,13 @@ impl v1::control_server::Control for ControlService {
         self.key_status().await.map(Response::new)
     }
 
+    async fn set_come_back(
+        &self,
+        request: Request<v1::SetComeBackRequest>,
+    ) -> Result<Response<v1::SetComeBackResponse>, Status> {
+        self.change_come_back(local(request)?).await.map(Response::new)
+    }
+
     async fn set_key_max_age(
         &self,
         request: Request<v1::SetKeyMaxAgeRequest>,

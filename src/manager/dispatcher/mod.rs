@@ -23,11 +23,12 @@ mod silences;
 pub use logs::{LogBroker, LogEnd, LogEvent, LogReader};
 pub use relay::{LogRelay, RelayService};
 
-use super::answers;
+use super::{answers, copies::Copies};
 use crate::{
     crypto::{keychain::Keychain, transit::Offer},
     kit::{clock::Clock, id::NodeId, limits::MESSAGE_SIZE, task::Stop},
     model::cluster::GRACE,
+    model::{node::Node, sightings::check_key},
     pki::{Conn, Peer},
     raft::Raft,
     wire::{
@@ -69,6 +70,7 @@ struct Shared {
     clock: Clock,
     sessions: Arc<Sessions>,
     logs: LogBroker,
+    copies: Copies,
     stop: Stop,
 }
 
@@ -85,8 +87,19 @@ impl DispatcherService {
         let sessions = Arc::new(Sessions::default());
         let logs = LogBroker::new(Arc::clone(&sessions));
         let in_touch = AtomicBool::new(true);
+        let copies = Copies::new(raft.clone(), clock.clone());
         Self {
-            shared: Arc::new(Shared { raft, node, in_touch, keys, clock, sessions, logs, stop }),
+            shared: Arc::new(Shared {
+                raft,
+                node,
+                in_touch,
+                keys,
+                clock,
+                sessions,
+                logs,
+                copies,
+                stop,
+            }),
         }
     }
 
@@ -122,11 +135,15 @@ impl Shared {
             return Err(Status::permission_denied("the certificate is of another cluster"));
         }
         self.check_touch()?;
-        if self.raft.state().member(peer.node).is_none() {
-            // It may have joined a moment ago at another manager, and who is told of its removal wipes everything.
+        let counts = |node: &Node| check_key(node, &peer.shown(), None);
+        if self.raft.state().member(peer.node).is_none_or(|node| counts(node).is_err()) {
+            // It may have joined or renewed a moment ago at another manager, and who is told of its removal wipes everything.
             let linear = self.raft.linear().await.map_err(|error| answers::read(&error))?;
-            if linear.state().member(peer.node).is_none() {
+            let Some(node) = linear.state().member(peer.node) else {
                 return Err(self.stranger(&member));
+            };
+            if let Err(refusal) = counts(node) {
+                return Err(self.copies.refuse(node, peer, &member.addr, refusal).await);
             }
         }
         Ok(member)
@@ -191,8 +208,8 @@ impl v1::dispatcher_server::Dispatcher for DispatcherService {
         request: Request<v1::SessionRequest>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let member = self.shared.member(caller(&request)).await?;
-        let v1::SessionRequest { description } = request.into_inner();
-        let stream = sessions::open(&self.shared, &member, description).await?;
+        let v1::SessionRequest { description, process } = request.into_inner();
+        let stream = sessions::open(&self.shared, &member, description, process).await?;
         Ok(Response::new(stream))
     }
 

@@ -11,8 +11,10 @@ use crate::{
     model::{
         command::Command,
         node::{CertificateStatus, Node, NodeState, NodeStatus},
+        sightings::check_session,
     },
     pki::KeyId,
+    raft::ProposeError,
     store::State,
     wire::{
         status::{removed, status},
@@ -292,6 +294,7 @@ pub(super) async fn open(
     shared: &Arc<Shared>,
     member: &Member,
     description: Option<v1::NodeDescription>,
+    process: u64,
 ) -> Result<BoxStream<'static, Result<v1::SessionResponse, Status>>, Status> {
     let node = member.peer.node;
     let description = descriptions::read(description).inspect_err(|error| {
@@ -299,9 +302,14 @@ pub(super) async fn open(
     })?;
     // A removed node must not slip in on a state that is old.
     let linear = shared.raft.linear().await.map_err(|error| answers::read(&error))?;
-    let Some(row) = linear.state().member(node) else {
+    let Some(row) = linear.state().member(node).cloned() else {
         return Err(shared.stranger(member));
     };
+    let shown = member.peer.shown();
+    let refuse = |refusal| shared.copies.refuse(&row, &member.peer, &member.addr, refusal);
+    if let Err(refusal) = check_session(&row, &shown, process, shared.clock.now()) {
+        return Err(refuse(refusal).await);
+    }
     let (hostname, said) = (&row.description.hostname, &description.hostname);
     if !hostname.is_empty() && hostname != said && row.renamed.as_ref() != Some(said) {
         tracing::warn!(
@@ -323,13 +331,13 @@ pub(super) async fn open(
         mailbox: Mutex::new(None),
         told: Mutex::new(v1::SessionState::default()),
     });
-    let command = Command::ReportNode {
-        id: node,
-        description: Some(description),
-        status: session.ready(shared.node, shared.clock.now()),
-        held_by: None,
-    };
-    shared.raft.propose(None, command).await.map_err(answers::proposed)?;
+    let status = session.ready(shared.node, shared.clock.now());
+    let command = Command::OpenSession { id: node, description, status, shown, process };
+    match shared.raft.propose(None, command).await {
+        Ok(_) => {}
+        Err(ProposeError::Refused(refusal)) => return Err(refuse(refusal).await),
+        Err(error) => return Err(answers::proposed(error)),
+    }
     if let Some(old) = shared.sessions.put(Arc::clone(&session)) {
         shared.logs.session_over(&old);
     }
@@ -359,17 +367,16 @@ async fn note_certificate(shared: &Shared, state: &State, member: &Member) -> Re
         return Ok(());
     };
     let peer = &member.peer;
-    let moved = state.node_by_id(peer.node).is_some_and(|node| cluster.has_moved(node));
+    let Some(node) = state.node_by_id(peer.node) else { return Ok(()) };
+    let Some(present) = &node.certificate else { return Ok(()) };
+    let moved = cluster.has_moved(node);
     if moved || peer.issuer.is_none() || peer.issuer != KeyId::of(&cluster.ca_certificate) {
         return Ok(());
     }
-    let certificate = CertificateStatus {
-        issuer: cluster.ca_digest(),
-        role: peer.role,
-        expires_at: peer.not_after,
-        shown: true,
-    };
-    let command = Command::NoteCertificate { id: peer.node, certificate };
+    // Of which of its two certificates it is does not matter here.
+    let issuer = cluster.ca_digest();
+    let certificate = CertificateStatus { issuer, shown: true, ..present.clone() };
+    let command = Command::NoteCertificate { id: peer.node, certificate, shown: None };
     shared.raft.propose(None, command).await.map_err(answers::proposed)?;
     tracing::info!(node = %peer.node, "the node has moved to the new CA");
     Ok(())

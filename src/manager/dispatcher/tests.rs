@@ -134,7 +134,7 @@ impl Assignments {
 
 fn described(hostname: &str) -> v1::SessionRequest {
     let description = v1::NodeDescription { hostname: hostname.to_owned(), ..Default::default() };
-    v1::SessionRequest { description: Some(description) }
+    v1::SessionRequest { description: Some(description), process: 1 }
 }
 
 /// One whole step, put together from its messages.
@@ -436,7 +436,7 @@ async fn what_a_node_says_of_itself_is_small_and_its_host_name_is_the_one_it_joi
     let mut calls = manager.worker(manager.node);
     drop(Agent::open(&manager).await);
     let log = Log::listen();
-    let said = |description| v1::SessionRequest { description: Some(description) };
+    let said = |description| v1::SessionRequest { description: Some(description), process: 1 };
     let base = || v1::NodeDescription { hostname: "box".to_owned(), ..Default::default() };
     let labels = Labels::from([("k".to_owned(), "v".repeat(8 * 1024))]);
     for bad in [

@@ -75,6 +75,7 @@ fn node(n: u8) -> Node {
         manager: Some(ManagerStatus { raft_id: n.into(), addr: String::new(), oldest_term: 0 }),
         certificate: None,
         runtime_failed_at: None,
+        sightings: Default::default(),
     }
 }
 

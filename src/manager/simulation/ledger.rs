@@ -294,6 +294,9 @@ impl Ledger {
             | Command::DropTerms { .. }
             | Command::NoteTerms { .. }
             | Command::SetKeyMaxAge { .. }
+            | Command::OpenSession { .. }
+            | Command::NoteCopy { .. }
+            | Command::SetComeBack { .. }
             | Command::NoteDestroyed { .. } => {}
         }
     }

@@ -23,6 +23,7 @@ use crate::{
         node::{CertificateStatus, Node, NodeState, NodeStatus, Role, Standing},
         object::{Kind, Object},
         service::Service,
+        sightings::{KeyHash, ShownKey},
         task::{Task, TaskState, TaskStatus},
     },
     store::{Change, State},
@@ -442,13 +443,10 @@ impl World {
             let (hasty, shown) = (self.draw.once_in(8), self.draw.once_in(2));
             return self.attempt(match waiting {
                 Some(node) if !hasty => {
-                    let certificate = CertificateStatus {
-                        issuer: cluster.ca_digest(),
-                        role: node.role,
-                        expires_at: self.clock(),
-                        shown,
-                    };
-                    Command::NoteCertificate { id: node.id, certificate }
+                    let given = ShownKey { key: KeyHash([1; 32]), expires_at: self.clock() };
+                    let new = CertificateStatus::new(cluster.ca_digest(), node.role, &given);
+                    let certificate = CertificateStatus { shown, ..new };
+                    Command::NoteCertificate { id: node.id, certificate, shown: None }
                 }
                 Some(_) | None => Command::FinishRotation,
             });

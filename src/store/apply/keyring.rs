@@ -23,6 +23,10 @@ use std::{sync::Arc, time::Duration};
 
 /// A term that is younger does no harm, and every rotation looks at everything.
 const YOUNGEST: Duration = Duration::from_secs(3600);
+/// A machine that restarts, or whose clock is off by less, shall come back by itself …
+const SHORTEST_AWAY: Duration = Duration::from_secs(3600);
+/// … and a disk from further back than half the CA's life is nobody's.
+const LONGEST_AWAY: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 pub(super) fn add_term(edit: &mut Edit<'_>, term: &WrappedTerm, rate: Option<u32>) -> Outcome {
     let cluster = cluster(edit)?;
@@ -119,6 +123,20 @@ pub(super) fn set_max_age(edit: &mut Edit<'_>, age: Option<Duration>) -> Outcome
     }
     if cluster.settings.key_max_age != age {
         let settings = ClusterSettings { key_max_age: age, ..cluster.settings.clone() };
+        put_cluster(edit, Cluster { settings, ..Cluster::clone(&cluster) });
+    }
+    Ok(Answer::Done)
+}
+
+pub(super) fn set_come_back(edit: &mut Edit<'_>, age: Duration) -> Outcome {
+    let cluster = cluster(edit)?;
+    if !(SHORTEST_AWAY..=LONGEST_AWAY).contains(&age) {
+        let text = format!("nodes cannot be let back for {}", Compact(age));
+        return Err(Refusal::invalid(text)
+            .hint("give at least 1h, so that a node that restarts comes back, and at most 3650d"));
+    }
+    if cluster.settings.come_back != age {
+        let settings = ClusterSettings { come_back: age, ..cluster.settings.clone() };
         put_cluster(edit, Cluster { settings, ..Cluster::clone(&cluster) });
     }
     Ok(Answer::Done)

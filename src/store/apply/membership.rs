@@ -2,6 +2,7 @@
 
 use super::{
     Edit, Entity, Key, State, check_index, destroyed, keyring::check_term, nodes::find, remnants,
+    sightings,
 };
 use crate::{
     crypto::seal::Sealed,
@@ -10,7 +11,7 @@ use crate::{
         Meta, check_labels,
         cluster::{AuthorityRotation, BackupStatus, Cluster, Rekeying, Token},
         command::{Answer, Outcome},
-        node::{CertificateStatus, ManagerStatus, Node, NodeState, NodeStatus, Role, Standing},
+        node::{ManagerStatus, Node, NodeState, NodeStatus, Role, Standing},
         refusal::{Refusal, RefusalKind},
     },
 };
@@ -148,6 +149,7 @@ pub(super) fn reestablish(edit: &mut Edit<'_>, node: &Node) -> Outcome {
     }
     let meta = edit.state.node_by_id(node.id).map_or(Meta::new(edit.at), |old| old.meta);
     put_node(edit, Node { meta, ..node.clone() });
+    sightings::date(edit, node.id);
     let next_raft_id = cluster.next_raft_id.max(manager.raft_id + 1);
     let rekeying = Rekeying { due: true, ..cluster.rekeying.clone() };
     let tokens = Vec::new();
@@ -281,23 +283,6 @@ pub(super) fn leave(edit: &mut Edit<'_>, id: NodeId, wiped: bool) -> Outcome {
 fn forget(edit: &mut Edit<'_>, id: NodeId) {
     edit.delete(Key::Node(id));
     remnants::forget_node(edit, id);
-}
-
-pub(super) fn note_certificate(
-    edit: &mut Edit<'_>,
-    id: NodeId,
-    certificate: &CertificateStatus,
-) -> Outcome {
-    let node = find(edit, id)?;
-    // Whoever has shown one certificate of this CA still has it if the next did not arrive.
-    let before = node.certificate.as_ref();
-    let shown = certificate.shown
-        || before.is_some_and(|before| before.shown && before.issuer == certificate.issuer);
-    let certificate = Some(CertificateStatus { shown, ..certificate.clone() });
-    if node.certificate != certificate {
-        put_node(edit, Node { certificate, ..Node::clone(&node) });
-    }
-    Ok(Answer::Done)
 }
 
 pub(super) fn rotate(

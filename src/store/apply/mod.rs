@@ -8,6 +8,7 @@ mod nodes;
 mod objects;
 mod remnants;
 mod services;
+mod sightings;
 mod tasks;
 mod unlockers;
 
@@ -98,9 +99,14 @@ impl Edit<'_> {
             Command::MoveManager { id, addr } => membership::relocate(self, *id, addr),
             Command::RetireManager { id, raft_id } => membership::retire(self, *id, *raft_id),
             Command::RemoveNode { id, force } => membership::remove(self, *id, *force),
-            Command::NoteCertificate { id, certificate } => {
-                membership::note_certificate(self, *id, certificate)
+            Command::NoteCertificate { id, certificate, shown } => {
+                sightings::note_certificate(self, *id, certificate, shown.as_ref())
             }
+            Command::OpenSession { id, description, status, shown, process } => {
+                sightings::open_session(self, *id, (description, status), shown, *process)
+            }
+            Command::NoteCopy { id, addr } => sightings::note_copy(self, *id, addr),
+            Command::SetComeBack { age } => keyring::set_come_back(self, *age),
             Command::RotateAuthority { ca_certificate, ca_key, rotation } => {
                 membership::rotate(self, ca_certificate, ca_key, rotation)
             }

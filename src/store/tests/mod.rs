@@ -10,6 +10,7 @@ mod lookup;
 mod membership;
 mod objects;
 mod services;
+mod sightings;
 mod tasks;
 
 use super::{Applied, State};
@@ -131,6 +132,7 @@ fn node(n: u8) -> Node {
         manager: None,
         certificate: None,
         runtime_failed_at: None,
+        sightings: Default::default(),
     }
 }
 

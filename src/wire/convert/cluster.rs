@@ -17,12 +17,14 @@ use crate::{
 
 impl From<&ClusterSettings> for v1::ClusterSettings {
     fn from(value: &ClusterSettings) -> Self {
-        let ClusterSettings { heartbeat, certificate_life, task_history, key_max_age } = value;
+        let ClusterSettings { heartbeat, certificate_life, task_history, key_max_age, come_back } =
+            value;
         Self {
             heartbeat: Some(heartbeat.into()),
             certificate_life: Some(certificate_life.into()),
             task_history: *task_history,
             key_max_age: key_max_age.as_ref().map(Into::into),
+            come_back: Some(come_back.into()),
         }
     }
 }
@@ -30,12 +32,19 @@ impl From<&ClusterSettings> for v1::ClusterSettings {
 impl TryFrom<v1::ClusterSettings> for ClusterSettings {
     type Error = Malformed;
     fn try_from(wire: v1::ClusterSettings) -> Result<Self, Malformed> {
-        let v1::ClusterSettings { heartbeat, certificate_life, task_history, key_max_age } = wire;
+        let v1::ClusterSettings {
+            heartbeat,
+            certificate_life,
+            task_history,
+            key_max_age,
+            come_back,
+        } = wire;
         Ok(Self {
             heartbeat: convert(heartbeat, "heartbeat")?,
             certificate_life: convert(certificate_life, "certificate_life")?,
             task_history,
             key_max_age: maybe(key_max_age, "key_max_age")?,
+            come_back: convert(come_back, "come_back")?,
         })
     }
 }

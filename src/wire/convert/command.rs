@@ -150,11 +150,27 @@ impl From<&Command> for v1::Command {
             Command::RemoveNode { id, force } => {
                 c::Command::RemoveNode(c::RemoveNode { id: id.to_string(), force: *force })
             }
-            Command::NoteCertificate { id, certificate } => {
+            Command::NoteCertificate { id, certificate, shown } => {
                 c::Command::NoteCertificate(c::NoteCertificate {
                     id: id.to_string(),
                     certificate: Some(certificate.into()),
+                    shown: shown.as_ref().map(Into::into),
                 })
+            }
+            Command::OpenSession { id, description, status, shown, process } => {
+                c::Command::OpenSession(c::OpenSession {
+                    id: id.to_string(),
+                    description: Some(description.into()),
+                    status: Some(status.into()),
+                    shown: Some(shown.into()),
+                    process: *process,
+                })
+            }
+            Command::NoteCopy { id, addr } => {
+                c::Command::NoteCopy(c::NoteCopy { id: id.to_string(), addr: addr.clone() })
+            }
+            Command::SetComeBack { age } => {
+                c::Command::SetComeBack(c::SetComeBack { age: Some(age.into()) })
             }
             Command::RotateAuthority { ca_certificate, ca_key, rotation } => {
                 c::Command::RotateAuthority(c::RotateAuthority {
@@ -312,11 +328,27 @@ impl TryFrom<v1::Command> for Command {
             c::Command::RemoveNode(c::RemoveNode { id, force }) => {
                 Self::RemoveNode { id: parse(&id, "id")?, force }
             }
-            c::Command::NoteCertificate(c::NoteCertificate { id, certificate }) => {
+            c::Command::NoteCertificate(c::NoteCertificate { id, certificate, shown }) => {
                 Self::NoteCertificate {
                     id: parse(&id, "id")?,
                     certificate: convert(certificate, "certificate")?,
+                    shown: maybe(shown, "shown")?,
                 }
+            }
+            c::Command::OpenSession(c::OpenSession { id, description, status, shown, process }) => {
+                Self::OpenSession {
+                    id: parse(&id, "id")?,
+                    description: convert(description, "description")?,
+                    status: convert(status, "status")?,
+                    shown: convert(shown, "shown")?,
+                    process,
+                }
+            }
+            c::Command::NoteCopy(c::NoteCopy { id, addr }) => {
+                Self::NoteCopy { id: parse(&id, "id")?, addr }
+            }
+            c::Command::SetComeBack(c::SetComeBack { age }) => {
+                Self::SetComeBack { age: convert(age, "age")? }
             }
             c::Command::RotateAuthority(c::RotateAuthority {
                 ca_certificate,

@@ -10,6 +10,7 @@ use crate::{
         Availability, CertificateStatus, ManagerStatus, Node, NodeDescription, NodeState,
         NodeStatus, Role, Standing,
     },
+    model::sightings::{KeyHash, Rival, ShownKey, Sightings},
     wire::v1,
 };
 
@@ -116,22 +117,84 @@ impl TryFrom<v1::ManagerStatus> for ManagerStatus {
 
 impl From<&CertificateStatus> for v1::CertificateStatus {
     fn from(value: &CertificateStatus) -> Self {
-        let CertificateStatus { issuer, role, expires_at, shown } = value;
-        let (issuer, expires_at_ms) = (issuer.to_vec(), expires_at.0);
-        Self { issuer, role: role.code(), expires_at_ms, shown: *shown }
+        let CertificateStatus { issuer, role, expires_at, shown, key, former, used, dated } = value;
+        Self {
+            issuer: issuer.to_vec(),
+            role: role.code(),
+            expires_at_ms: expires_at.0,
+            shown: *shown,
+            key: key.0.to_vec(),
+            former: former.map(|key| key.0.to_vec()).unwrap_or_default(),
+            used: used.map(|key| key.0.to_vec()).unwrap_or_default(),
+            dated: *dated,
+        }
     }
 }
 
 impl TryFrom<v1::CertificateStatus> for CertificateStatus {
     type Error = Malformed;
     fn try_from(wire: v1::CertificateStatus) -> Result<Self, Malformed> {
-        let v1::CertificateStatus { issuer, role, expires_at_ms, shown } = wire;
+        let v1::CertificateStatus { issuer, role, expires_at_ms, shown, key, former, used, dated } =
+            wire;
         Ok(Self {
             issuer: digest(&issuer, "issuer")?,
             role: Role::from_code(role).at("role")?,
             expires_at: Timestamp(expires_at_ms),
             shown,
+            key: KeyHash(digest(&key, "key")?),
+            former: maybe_key(&former, "former")?,
+            used: maybe_key(&used, "used")?,
+            dated,
         })
+    }
+}
+
+fn maybe_key(bytes: &[u8], field: &str) -> Result<Option<KeyHash>, Malformed> {
+    if bytes.is_empty() { Ok(None) } else { digest(bytes, field).map(|it| Some(KeyHash(it))) }
+}
+
+impl From<&ShownKey> for v1::command::ShownKey {
+    fn from(value: &ShownKey) -> Self {
+        let ShownKey { key, expires_at } = value;
+        Self { key: key.0.to_vec(), expires_at_ms: expires_at.0 }
+    }
+}
+
+impl TryFrom<v1::command::ShownKey> for ShownKey {
+    type Error = Malformed;
+    fn try_from(wire: v1::command::ShownKey) -> Result<Self, Malformed> {
+        let v1::command::ShownKey { key, expires_at_ms } = wire;
+        Ok(Self { key: KeyHash(digest(&key, "key")?), expires_at: Timestamp(expires_at_ms) })
+    }
+}
+
+impl From<&Sightings> for v1::Sightings {
+    fn from(value: &Sightings) -> Self {
+        let Sightings { processes, rival } = value;
+        Self { processes: processes.clone(), rival: rival.as_ref().map(Into::into) }
+    }
+}
+
+impl TryFrom<v1::Sightings> for Sightings {
+    type Error = Malformed;
+    fn try_from(wire: v1::Sightings) -> Result<Self, Malformed> {
+        let v1::Sightings { processes, rival } = wire;
+        Ok(Self { processes, rival: maybe(rival, "rival")? })
+    }
+}
+
+impl From<&Rival> for v1::Rival {
+    fn from(value: &Rival) -> Self {
+        let Rival { since, last, signs, addrs } = value;
+        Self { since_ms: since.0, last_ms: last.0, signs: *signs, addrs: addrs.clone() }
+    }
+}
+
+impl TryFrom<v1::Rival> for Rival {
+    type Error = Malformed;
+    fn try_from(wire: v1::Rival) -> Result<Self, Malformed> {
+        let v1::Rival { since_ms, last_ms, signs, addrs } = wire;
+        Ok(Self { since: Timestamp(since_ms), last: Timestamp(last_ms), signs, addrs })
     }
 }
 
@@ -150,6 +213,7 @@ impl From<&Node> for v1::NodeInfo {
             manager,
             certificate,
             runtime_failed_at,
+            sightings,
         } = value;
         let left = match *standing {
             Standing::Member => None,
@@ -168,6 +232,7 @@ impl From<&Node> for v1::NodeInfo {
             renamed: renamed.clone(),
             left,
             runtime_failed_at_ms: runtime_failed_at.map(|at| at.0),
+            sightings: Some(sightings.into()),
         }
     }
 }
@@ -188,6 +253,7 @@ impl TryFrom<v1::NodeInfo> for Node {
             renamed,
             left,
             runtime_failed_at_ms,
+            sightings,
         } = wire;
         let standing = match left {
             None => Standing::Member,
@@ -206,6 +272,7 @@ impl TryFrom<v1::NodeInfo> for Node {
             manager: maybe(manager, "manager")?,
             certificate: maybe(certificate, "certificate")?,
             runtime_failed_at: runtime_failed_at_ms.map(Timestamp),
+            sightings: maybe(sightings, "sightings")?.unwrap_or_default(),
         })
     }
 }

@@ -34,6 +34,7 @@ use crate::{
             Protocol, Resources, RestartCondition, RestartPolicy, TaskSpec, UpdateConfig,
             UpdateOrder, UpdateState, UpdateStatus,
         },
+        sightings::{KeyHash, Rival, ShownKey, Sightings},
         task::{ObjectVersion, Payload, TaskState, TaskStatus},
     },
 };
@@ -447,6 +448,7 @@ impl Draw {
             }),
             certificate: self.maybe(Self::certificate),
             runtime_failed_at: self.maybe(Self::time),
+            sightings: self.sightings(),
         }
     }
 
@@ -459,6 +461,7 @@ impl Draw {
                 certificate_life: self.duration(),
                 task_history: self.u64(),
                 key_max_age: self.maybe(Self::duration),
+                come_back: self.duration(),
             },
             ca_certificate: self.bytes(),
             ca_key: self.sealed(),
@@ -532,7 +535,29 @@ impl Draw {
             role: self.role(),
             expires_at: self.time(),
             shown: self.flag(),
+            key: self.key_hash(),
+            former: self.maybe(Self::key_hash),
+            used: self.maybe(Self::key_hash),
+            dated: self.flag(),
         }
+    }
+
+    fn key_hash(&mut self) -> KeyHash {
+        KeyHash(self.digest())
+    }
+
+    fn shown_key(&mut self) -> ShownKey {
+        ShownKey { key: self.key_hash(), expires_at: self.time() }
+    }
+
+    fn sightings(&mut self) -> Sightings {
+        let rival = |d: &mut Self| Rival {
+            since: d.time(),
+            last: d.time(),
+            signs: d.u32(),
+            addrs: d.many(Self::text),
+        };
+        Sightings { processes: self.many(Self::u64), rival: self.maybe(rival) }
     }
 
     fn token(&mut self) -> Token {
@@ -572,7 +597,7 @@ impl Draw {
         let object = self.id(ObjectId::from_random);
         let service = self.id(ServiceId::from_random);
         let node = self.id(NodeId::from_random);
-        match self.below(32) {
+        match self.below(35) {
             0 => Command::Found { cluster: Box::new(self.cluster()), node: Box::new(self.node()) },
             1 => Command::CreateObject {
                 kind: self.kind(),
@@ -617,9 +642,13 @@ impl Draw {
             14 => Command::SetRole { id: node, index, role: self.role() },
             15 => Command::AdmitManager { id: node, addr: self.text() },
             16 => Command::RetireManager { id: node, raft_id: self.u64() },
-            30 => Command::LeaveNode { id: node, wiped: self.below(2) == 0 },
+            32 => Command::LeaveNode { id: node, wiped: self.below(2) == 0 },
             17 => Command::RemoveNode { id: node, force: self.below(2) == 0 },
-            18 => Command::NoteCertificate { id: node, certificate: self.certificate() },
+            18 => Command::NoteCertificate {
+                id: node,
+                certificate: self.certificate(),
+                shown: self.maybe(Self::shown_key),
+            },
             19 => Command::RotateAuthority {
                 ca_certificate: self.bytes(),
                 ca_key: self.sealed(),
@@ -643,7 +672,16 @@ impl Draw {
             26 => Command::NoteTerms { id: node, oldest: self.u32() },
             27 => Command::SetKeyMaxAge { age: self.maybe(Self::duration) },
             28 => Command::NoteBackup { backup: self.backup() },
-            29 => Command::MoveManager { id: node, addr: self.text() },
+            33 => Command::MoveManager { id: node, addr: self.text() },
+            29 => Command::OpenSession {
+                id: node,
+                description: self.description(),
+                status: self.node_status(),
+                shown: self.shown_key(),
+                process: self.u64(),
+            },
+            30 => Command::NoteCopy { id: node, addr: self.text() },
+            31 => Command::SetComeBack { age: self.duration() },
             _ => {
                 Command::NoteDestroyed { node, objects: self.many(|d| d.id(ObjectId::from_random)) }
             }
