@@ -78,6 +78,7 @@ async fn proposals(dir: &Path, callers: usize) -> Vec<Duration> {
         key: Arc::new(Key::random()),
         clock: Clock::system(),
         witness: None,
+        fellows: None,
     };
     let member = Member { node, addr: "127.0.0.1:2390".into() };
     let raft = Raft::found(options, member, Arc::new(Alone)).await.unwrap();

@@ -499,10 +499,10 @@ def certificates():
     uri = lambda role, node=NODE: x509.UniformResourceIdentifier(f"spiffe://{CLUSTER}/{role}/{node}")
     dns = lambda node=NODE: x509.DNSName(f"{node}.{CLUSTER}.internal")
 
-    def make(which, note, expect, der, role=""):
+    def make(which, note, expect, der, role="", **more):
         vector(
             f"pki/{which}.txt", note, kind="certificate", expect=expect, cluster=CLUSTER, node=NODE, role=role,
-            not_before_ms=1767225600000, not_after_ms=1767484800000, der=der,
+            not_before_ms=1767225600000, not_after_ms=1767484800000, **more, der=der,
         )
 
     good = {role: issue(role, [uri(role), dns()]) for role in ("manager", "worker")}
@@ -517,6 +517,12 @@ def certificates():
     make("certificate-other-dns", "The DNS name of another node", bad, issue("f", [uri("worker"), dns(ident("other"))]))
     make("certificate-role", "A role there is not", bad, issue("g", [uri("root"), dns()]))
     make("certificate-path", "More path than there should be", bad, issue("h", [uri("worker", NODE + "/x"), dns()]))
+    admitted = lambda which, text, role="manager": issue(which, [uri(role, f"{NODE}/{text}"), dns()])
+    make("certificate-admitted", "A manager that was admitted", "ok", admitted("m", "7"), "manager", raft_id=7)
+    make("certificate-admitted-0", "A Raft id that is none", bad, admitted("n", "0"))
+    make("certificate-admitted-07", "A zero before the Raft id", bad, admitted("o", "07"))
+    make("certificate-admitted-more", "More after the Raft id", bad, admitted("p", "7/7"))
+    make("certificate-admitted-worker", "A worker with a Raft id", bad, admitted("q", "7", "worker"))
     make("certificate-short-id", "An id that is none", bad, issue("i", [uri("worker", "short"), dns("short")]))
     make("certificate-ca", "A CA", "usage", issue("j", [uri("worker"), dns()], ca=True))
     make("certificate-client-only", "For clients only", "usage", issue("k", [uri("worker"), dns()], usage=both[1:]))

@@ -103,7 +103,7 @@ fn options(base: &Path) -> Options {
     let key = Key::<Storage>::open(&root, cluster, node, &wrapped).unwrap();
     let dir = base.join("raft");
     let (key, clock) = (Arc::new(key), Clock::system());
-    Options { dir, cluster, node, raft_id: 1, key, clock, witness: None }
+    Options { dir, cluster, node, raft_id: 1, key, clock, witness: None, fellows: None }
 }
 
 fn founding() -> Command {
@@ -124,6 +124,7 @@ fn founding() -> Command {
             key_files: true,
             backup: None,
             rekeying: Default::default(),
+            former_managers: Vec::new(),
         }),
         node: Box::new(Node {
             id: node,

@@ -17,7 +17,7 @@ use crate::{
         id::{BadId, ClusterId, NodeId},
     },
     model::{
-        node::{Availability, NodeDescription, Role},
+        node::{Availability, NodeDescription, RaftIdentity, Role},
         refusal::{Refusal, RefusalKind},
     },
     pki::{
@@ -281,6 +281,12 @@ pub async fn renew_expired(
 #[derive(Debug)]
 pub struct Admitted {
     pub raft_id: u64,
+    /// Its certificate carries the Raft id: the proof of the admission.
+    pub identity: Identity,
+    /// The CAs to trust, DER.
+    pub roots: Vec<Vec<u8>>,
+    /// The other managers. Nobody else who was admitted before has a say.
+    pub fellows: Vec<RaftIdentity>,
     pub root: Key<Root>,
     /// What opens the root key on every manager.
     pub unlockers: Vec<Unlocker>,
@@ -290,7 +296,8 @@ pub struct Admitted {
 
 /// Asks to be a manager that others reach at `addr` (`IP:PORT`), with the manager's certificate that `tls` shows.
 ///
-/// Returns this node's Raft id, another each time, and the cluster's root key with the ways to it.
+/// Returns this node's Raft id, another each time, with a certificate that carries it, and the cluster's root key with the
+/// ways to it.
 ///
 /// # Errors
 /// The node shall be no manager, or is no member any more; the manager cannot be asked, or not now.
@@ -301,17 +308,37 @@ pub async fn admit(
 ) -> Result<Admitted, EnrollError> {
     let (node, at) = manager;
     let managers = [(node, at.to_owned())];
-    let request = v1::AdmitRequest { addr: addr.to_owned() };
+    let key = PrivateKey::generate();
+    let request = v1::AdmitRequest { addr: addr.to_owned(), csr: key.request() };
     let response = ask(tls, &managers, |mut ca| {
         let request = request.clone();
         async move { ca.admit(request).await }
     })
     .await?;
-    let v1::AdmitResponse { raft_id, root_key, unlockers, key_files } = response;
+    let v1::AdmitResponse {
+        raft_id,
+        root_key,
+        unlockers,
+        key_files,
+        certificates,
+        ca_certificates: roots,
+        managers: fellows,
+    } = response;
+    let leaf = certificates.first().ok_or(BadCertificate::Unreadable)?;
+    let trusted: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
+    let peer = pki::signed(tls.cluster(), &trusted, leaf)?;
+    let ours = tls.peer().map(|peer| peer.node);
+    if (Some(peer.node), peer.raft_id) != (ours, Some(raft_id)) {
+        return Err(IdentityError::Mismatch.into());
+    }
+    let identity = Identity::new(key, certificates)?;
+    let fellows = fellows.into_iter().map(TryInto::try_into);
+    let fellows = fellows.collect::<Result<_, Malformed>>().map_err(EnrollError::Malformed)?;
     let root_key = root_key.ok_or(OpenError::Short)?.into_plaintext();
     let root = Key::import(&root_key)?;
     let unlockers = unlockers.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>();
-    Ok(Admitted { raft_id, root, unlockers: unlockers.map_err(EnrollError::Malformed)?, key_files })
+    let unlockers = unlockers.map_err(EnrollError::Malformed)?;
+    Ok(Admitted { raft_id, identity, roots, fellows, root, unlockers, key_files })
 }
 
 /// Tells one manager that this one is reached at `addr` (`IP:PORT`) from now on.

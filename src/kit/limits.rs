@@ -53,6 +53,9 @@ pub const JOIN_TOKENS: usize = 100;
 pub const SIGHTINGS: usize = 4;
 /// Addresses from which a node's identity was shown that are remembered, for people.
 pub const RIVAL_ADDRS: usize = 4;
+/// Former managers that are named in the state: they lie in one row of the store. Those that are not named are refused too,
+/// by their Raft ids.
+pub const FORMER_MANAGERS: usize = 256;
 /// Ways to the root key that managers share: they lie in each manager's key header, which is read whole.
 pub const UNLOCKERS: usize = 16;
 /// Terms of the keyring that are not empty yet: they lie in one row of the store.

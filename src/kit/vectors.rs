@@ -31,6 +31,10 @@ impl Vector {
         self.fields.get(name).unwrap_or_else(missing)
     }
 
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+    }
+
     pub(crate) fn number(&self, name: &str) -> u64 {
         self.text(name).parse().unwrap()
     }

@@ -124,6 +124,7 @@ impl Manager {
             key: Arc::new(Key::random()),
             clock: clock.clone(),
             witness: None,
+            fellows: None,
         };
         let member = Member { node, addr: "127.0.0.1:2390".into() };
         let raft = Raft::found(options, member, Arc::new(Alone)).await.unwrap();
@@ -141,6 +142,7 @@ impl Manager {
             key_files: true,
             backup: None,
             rekeying: Default::default(),
+            former_managers: Vec::new(),
         };
         let found = Command::Found { cluster: Box::new(cluster), node: Box::new(founder(node)) };
         raft.propose(None, found).await.unwrap();

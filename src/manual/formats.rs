@@ -42,7 +42,7 @@
 //! |---|---|
 //! | `lock` | who uses the directory; `flock`ed |
 //! | `node.keys` | magic `secretd keys\n`, SHA-256 of the rest, `NodeKeys`: cluster and node id, the root key under each unlocker, the storage key under the root key |
-//! | `node.identity` | one record, `NodeIdentity`: certificates, private key (sealed once more), trusted CAs, addresses |
+//! | `node.identity` | one record, `NodeIdentity`: certificates, private key (sealed once more), trusted CAs, addresses; a manager's Raft id, and who the others were at its admission |
 //! | `raft/*.log` | the log, in zero-filled segments |
 //! | `damaged-TIME/` | a damaged store, kept while the manager is refilled |
 //! | `raft/begun` | empty; the log has a first segment, so a log without any is damaged and not new |

@@ -3,7 +3,9 @@
 //! # Certificates
 //! Each cluster has its own CA (ECDSA P-256); its certificate and its key, sealed to the keyring, are part of the replicated
 //! state, so that every manager can sign. A node's certificate names it twice, `spiffe://<cluster>/manager|worker/<node>` and
-//! `<node>.<cluster>.internal`, and lives 72 hours. TLS is 1.3 only, with the cluster's CAs as the only roots and without
+//! `<node>.<cluster>.internal`, and lives 72 hours. That of a manager that was admitted goes on with its Raft id,
+//! `spiffe://<cluster>/manager/<node>/<raft id>`: the proof of its admission. One without opens nothing but admission, and what
+//! workers may. TLS is 1.3 only, with the cluster's CAs as the only roots and without
 //! resumption; whoever calls a manager names the node it wants, and anybody else is refused ([`crate::pki`]).
 //!
 //! A certificate says who calls, never what that node may do: each call looks at the node's row in the store, so that a
@@ -23,8 +25,9 @@
 //!
 //! With `Move` a manager says where it is reached, for its own row only: who it is comes from the connection.
 //!
-//! A manager asks for more: for `Admit` both its certificate and its row must say that it is one. It gets a Raft id that was never used and the
-//! cluster's root key, so a manager's token is worth as much as the cluster.
+//! A manager asks for more: for `Admit` both its certificate and its row must say that it is one. It gets a Raft id that was never used, a
+//! certificate that carries it, and the cluster's root key, so a manager's token is worth as much as the cluster. It is told
+//! who the other managers are, by node and Raft id.
 //!
 //! It votes once it has been sent everything. Until then `node ls` says *Joining* of it, and *Not joined* if the leader does not
 //! hear of it: a machine that died on its way in was admitted and never comes, for its key died with it. Such a row is no
@@ -32,9 +35,26 @@
 //! with `node demote` and `node rm --force`. A machine that lives and was let in, but is sent nothing for 20 seconds,
 //! forgets what it was given, says goodbye where somebody hears it, and says which row may be left.
 //!
+//! # Whom managers hear
+//! Raft's own calls, what followers ask the leader for, and the output of tasks that managers relay are for managers of the Raft group,
+//! and each call is judged before anything is done with it ([`crate::raft`]). Raft ids are never used twice and only grow, so every id that was given
+//! is either that of a present manager or names one that was. Former managers are in the state, with node, Raft id, time and reason,
+//! and so in every snapshot and backup, for longer than any certificate lives. A caller with the Raft id R of its certificate is
+//!
+//! - *heard* if the group, as this manager's log has it, has R as this very node, and R names no former manager;
+//! - *refused* if R names a former manager, belongs to another node, or is below the next id and nobody's;
+//! - *news* if R was given later than anything known here, or its admission is known and not yet that it is in the group. Only who has heard
+//!   of no leader for 3 s, or knows no group, hears news: it may have slept through the change that brought it;
+//! - *refused* without any R.
+//!
+//! A manager whose store is older than its own admission, empty in most cases, goes by what it was told then, whatever that store or its
+//! log says of others. Nobody is heard in another's name: the candidate of a vote, the leader of entries or of a snapshot, and who asks
+//! another to stand must be the caller. A certificate from an admission before the present one admits nobody again. Each refusal is
+//! in the log with node, Raft id, address and reason, every 5 s at most for each caller.
+//!
 //! # Renewal and coming back
 //! A node asks for the next certificate, for a new key, at a random moment between half and four fifths of the life of the
-//! one it has; a manager signs its own. Open connections go on until the certificate they were opened with ends.
+//! one it has, which for a manager carries its present Raft id; a manager signs its own. Open connections go on until the certificate they were opened with ends.
 //!
 //! One whose certificate ran out while it was off signs its request with the key of the old certificate. It comes back by
 //! itself, with the role that the row says, until `update --come-back` (90 days) after that certificate ended; later it must be

@@ -4,6 +4,9 @@
 //! - Who copies a manager's data directory without the key file learns neither values nor names nor labels.
 //! - Who reads the network learns nothing; who has a certificate of another authority gets nothing.
 //! - A worker gets the payloads of its live tasks, decided on a linearizable read, and nothing else.
+//! - A manager that was demoted, removed, replaced or left behind by a recovery is heard by no manager that has applied so,
+//!   whether that one has a leader, has lost it, or has just started; nor by one that joins or is refilled afterwards. A present
+//!   one is heard only for itself ([`super::identity`]).
 //! - A user on the host who is neither root, nor the daemon's user, nor in group `secretd` gets nothing from the socket.
 //! - The managers know which node may have which payload, from the assignment until the node has said that file and memory
 //!   are gone; what a lost or removed node took along can be named, and replaced.
@@ -105,6 +108,11 @@
 //!   descriptions of at most 8 KiB that a machine could have, and times of reports up to a minute ahead of their own clock.
 //! - A copy of a node's disk *is* that node until one of the two renews: it is given what the node is given, though not at the same
 //!   time, and named within seconds if both are up ([`super::identity`]). A copy of a manager's disk is the cluster.
+//! - A manager that was cut off or down when another one was demoted does not know of it until it hears from the others, and
+//!   until then hears that one: start managers that were away while the others are up. Likewise one that lacks the admission
+//!   *and* the demotion of another takes that for news. Both end with the certificate, 72 h after it was issued.
+//! - A manager has the key of the CA, and so may make a certificate for any node with any Raft id. After a manager was *broken
+//!   into*, taking it out is not enough: also run `secretctl ca rotate`.
 //! - That a node confirms a removal is the word of its agent. An honest agent keeps to it; whoever owned the node may have
 //!   made a copy, and what a task did with its secret nobody knows. After a break-in replace what the node ever had.
 //! - A virtual machine that is put back with its memory goes on as if nothing had happened until another manager speaks to it; and if

@@ -6,10 +6,14 @@ use super::{
 };
 use crate::{
     crypto::{keyring::WrappedTerm, seal::Sealed, unlock::Unlocker},
-    kit::{clock::Timestamp, id::ClusterId},
+    kit::{
+        clock::Timestamp,
+        id::{ClusterId, NodeId},
+        limits::FORMER_MANAGERS,
+    },
 };
 use sha2::{Digest as _, Sha256};
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// What an operator may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +75,41 @@ pub struct Cluster {
     /// The last backup that was read to its end.
     pub backup: Option<BackupStatus>,
     pub rekeying: Rekeying,
+    /// Managers that were, the newest last.
+    pub former_managers: Vec<FormerManager>,
+}
+
+/// A manager that was: nobody hears its Raft id any more, whatever certificate is shown with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerManager {
+    pub node: NodeId,
+    pub raft_id: u64,
+    pub at: Timestamp,
+    pub departure: Departure,
+}
+
+/// How a manager came to be one no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// It was demoted, or left, and the Raft group let it go.
+    Demoted,
+    /// The node was removed after that.
+    Removed,
+    /// The node was admitted once more, under another Raft id.
+    Replaced,
+    /// Another manager was made the only one.
+    Abandoned,
+}
+
+impl fmt::Display for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Demoted => "demoted",
+            Self::Removed => "removed",
+            Self::Replaced => "admitted anew under another Raft id",
+            Self::Abandoned => "left behind when the cluster was recovered",
+        })
+    }
 }
 
 /// What is going on with the keyring's terms.
@@ -101,7 +140,26 @@ pub struct BackupStatus {
     pub index: u64,
 }
 
+/// A certificate is good from this long before it was issued, and clocks differ by less than the rest.
+const FORMER_MARGIN: Duration = Duration::from_secs(25 * 3600);
+
 impl Cluster {
+    /// Notes a manager that was, and forgets those whose every certificate has long ended. Whoever is forgotten is refused
+    /// all the same: its id is below the next one and in no row.
+    pub fn note_former(&mut self, former: FormerManager) {
+        let (life, now) = (self.settings.certificate_life, former.at);
+        let lives = |old: &FormerManager| old.at.plus(life).plus(FORMER_MARGIN) > now;
+        self.former_managers.retain(lives);
+        let room = FORMER_MANAGERS.saturating_sub(1);
+        let excess = self.former_managers.len().saturating_sub(room);
+        self.former_managers.drain(..excess);
+        self.former_managers.push(former);
+    }
+
+    pub fn former_manager(&self, raft_id: u64) -> Option<&FormerManager> {
+        self.former_managers.iter().find(|former| former.raft_id == raft_id)
+    }
+
     /// SHA-256 over the CA's certificate: what join tokens pin, and what a node's row says of its issuer.
     pub fn ca_digest(&self) -> [u8; 32] {
         Sha256::digest(&self.ca_certificate).into()

@@ -125,6 +125,13 @@ pub struct CertificateStatus {
     pub dated: bool,
 }
 
+/// A manager as its certificate names it: the node, and the Raft id that the cluster admitted it under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaftIdentity {
+    pub node: NodeId,
+    pub raft_id: u64,
+}
+
 /// What a manager has besides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManagerStatus {

@@ -43,7 +43,7 @@ use crate::{
         command::Command,
         node::{
             Availability, CertificateStatus, ManagerStatus, Node, NodeDescription, NodeState,
-            NodeStatus, Role, Standing,
+            NodeStatus, RaftIdentity, Role, Standing,
         },
         sightings::Sightings,
     },
@@ -179,10 +179,11 @@ impl Active {
             listen_addr: bound.to_string(),
             advertise_addr: addr.clone(),
             managers: vec![Manager { node, addr: addr.clone() }],
+            fellows: None,
         };
         let tls = tls(&keys, &member, &around.clock)?;
         let raft = Raft::found(
-            options(around, &keys, 1),
+            options(around, &keys, 1, None),
             raft::Member { node, addr },
             Arc::new(Dial::new(&tls, around)),
         )
@@ -272,6 +273,7 @@ impl Active {
             listen_addr: asked.listen.to_owned(),
             advertise_addr: asked.advertise.to_owned(),
             managers: known,
+            fellows: None,
         };
         match role {
             Role::Worker => {
@@ -288,17 +290,18 @@ impl Active {
                 member.listen_addr = at.to_string();
                 member.advertise_addr =
                     address::told(asked.advertise, at, &addrs).await?.to_string();
-                let Admitted { raft_id, root, unlockers: shared, key_files: key_file_too } =
+                let admitted =
                     admit_soon(&tls, &managers, &member.advertise_addr, &around.clock).await?;
                 failpoint("join.admitted");
-                let ways = Ways { key_file: key_file_too, shared };
+                let (raft_id, root, ways) = member.admit(admitted);
+                tls.set_identity(&member.identity)?;
                 let who = (cluster, node);
                 let keys = keystore::create(&around.data, key_file, who, root, &ways)?;
                 failpoint("join.keys");
                 let dial = Arc::new(Dial::new(&tls, around));
-                let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
+                let fellows = member.fellows.clone();
+                let raft = Raft::join(options(around, &keys, raft_id, fellows), dial).await?;
                 failpoint("join.store");
-                member.raft_id = Some(raft_id);
                 if let Err(error) = member.save(&around.data, &keys) {
                     raft.shutdown().await;
                     return Err(error.into());
@@ -400,7 +403,8 @@ impl Active {
         let runtime = work::runtime(&around.settings, keys.node).await?;
         let store = match store {
             Some((raft_id, listener, dial)) => {
-                match Raft::open(options(around, &keys, raft_id), dial).await {
+                let fellows = member.fellows.clone();
+                match Raft::open(options(around, &keys, raft_id, fellows), dial).await {
                     Ok(raft) => Some((raft, listener)),
                     Err(error) if error.is_damage() => {
                         let damage = chain(&error).to_string();
@@ -769,7 +773,12 @@ pub(super) fn kept(around: &Surroundings) -> Vec<String> {
     kept
 }
 
-pub(super) fn options(around: &Surroundings, keys: &Unlocked, raft_id: u64) -> Options {
+pub(super) fn options(
+    around: &Surroundings,
+    keys: &Unlocked,
+    raft_id: u64,
+    fellows: Option<Vec<RaftIdentity>>,
+) -> Options {
     Options {
         dir: around.raft_dir(),
         cluster: keys.cluster,
@@ -778,6 +787,7 @@ pub(super) fn options(around: &Surroundings, keys: &Unlocked, raft_id: u64) -> O
         key: Arc::clone(&keys.storage),
         clock: around.clock.clone(),
         witness: Some(around.settings.run_dir.join("raft.witness")),
+        fellows,
     }
 }
 
@@ -791,7 +801,7 @@ fn founding(
     let (keyring, terms) = Keyring::generate(&keys.root, keys.cluster);
     let settings = ClusterSettings::default();
     let authority = Authority::generate(keys.cluster, now);
-    let identity = issue(&authority, keys.node, now, settings.certificate_life)?;
+    let identity = issue(&authority, (keys.node, 1), now, settings.certificate_life)?;
     let issuer = CaDigest::of(authority.certificate()).0;
     let (ca_certificate, ca_key) = authority.into_parts();
     let meta = Meta { index: 0, created_at: now, updated_at: now };
@@ -809,6 +819,7 @@ fn founding(
         key_files: ways.key_file,
         backup: None,
         rekeying: Default::default(),
+        former_managers: Vec::new(),
     };
     let node = Node {
         id: keys.node,

@@ -271,7 +271,8 @@ async fn take_over(
     let Unlocked { root, storage: key, .. } = keys;
     let keyring = Keyring::open(&root, cluster.id, &cluster.keyring);
     let keyring = keyring.map_err(ActiveError::Keyring)?;
-    let (identity, certificate) = renewal::sign(cluster, &keyring, node, now)?;
+    let raft_id = cluster.next_raft_id;
+    let (identity, certificate) = renewal::sign(cluster, &keyring, (node, raft_id), now)?;
     let roots = cluster.roots();
     let shown: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
     let tls = Tls::new(cluster.id, &shown, around.clock.clone()).map_err(ActiveError::from)?;
@@ -280,7 +281,6 @@ async fn take_over(
     let keys = keystore::create(&around.data, key_file, (cluster.id, node), root, &ways)
         .map_err(ActiveError::from)?;
     failpoint("restore.keys");
-    let raft_id = cluster.next_raft_id;
     let member = Member {
         identity,
         roots,
@@ -288,10 +288,11 @@ async fn take_over(
         listen_addr,
         advertise_addr: addr.clone(),
         managers: vec![Manager { node, addr: addr.clone() }],
+        fellows: None,
     };
     let reader = Reader::begin(BufReader::new(rewound(&file)?))?;
     let this = raft::Member { node, addr: addr.clone() };
-    let options = active::options(around, &keys, raft_id);
+    let options = active::options(around, &keys, raft_id, None);
     let raft = Raft::restore(options, this, reader, key, Arc::new(Dial::new(&tls, around))).await?;
     failpoint("restore.store");
     let row = Node {

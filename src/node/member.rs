@@ -3,13 +3,23 @@
 //! One record, sealed to the storage key: protobuf `secretd.v1.NodeIdentity`. It is written last when a node is set
 //! up; a data directory that has keys but no identity was cut off on the way there.
 
-use super::{active::ActiveError, files, keystore::Unlocked};
+use super::{
+    active::ActiveError,
+    files,
+    keystore::{Unlocked, Ways},
+};
 use crate::{
     agent::Manager,
-    crypto::{OpenError, record},
+    client::enroll::Admitted,
+    crypto::{
+        OpenError,
+        key::{Key, Root},
+        record,
+    },
     kit::chain::chain,
+    model::node::RaftIdentity,
     pki::{Identity, IdentityError, Tls},
-    wire::v1,
+    wire::{Malformed, v1},
 };
 use prost::Message as _;
 use std::{
@@ -68,9 +78,23 @@ pub struct Member {
     pub advertise_addr: String,
     /// Where managers were last seen.
     pub managers: Vec<Manager>,
+    /// The other managers when this one was admitted; unset for a worker, and for one that began its cluster.
+    pub fellows: Option<Vec<RaftIdentity>>,
 }
 
 impl Member {
+    /// Becomes the manager that was admitted; returns what the others gave it besides: its Raft id, and the root key with
+    /// the ways to it.
+    pub(super) fn admit(&mut self, admitted: Admitted) -> (u64, Key<Root>, Ways) {
+        let Admitted { raft_id, identity, roots, fellows, root, unlockers: shared, key_files } =
+            admitted;
+        self.identity = identity;
+        self.roots = roots;
+        self.raft_id = Some(raft_id);
+        self.fellows = Some(fellows);
+        (raft_id, root, Ways { key_file: key_files, shared })
+    }
+
     /// Reads the membership of the node whose keys these are; nothing if it has none yet.
     ///
     /// # Errors
@@ -97,6 +121,7 @@ impl Member {
             listen_addr,
             advertise_addr,
             managers,
+            fellows,
         } = message;
         let identity = match Identity::open(&keys.storage, certificates, &sealed_key) {
             Ok(identity) => identity,
@@ -111,6 +136,10 @@ impl Member {
             Ok(Manager { node, addr })
         };
         let managers = managers.into_iter().map(manager).collect::<Result<_, MemberError>>()?;
+        let fellows = fellows
+            .map(|v1::Fellows { managers }| managers.into_iter().map(TryInto::try_into).collect())
+            .transpose()
+            .map_err(|_: Malformed| MemberError::Malformed { path: path.clone() })?;
         Ok(Some(Self {
             identity,
             roots: ca_certificates,
@@ -118,6 +147,7 @@ impl Member {
             listen_addr,
             advertise_addr,
             managers,
+            fellows,
         }))
     }
 
@@ -126,7 +156,8 @@ impl Member {
     /// # Errors
     /// The disk fails; then the file is as it was.
     pub fn save(&self, dir: &Path, keys: &Unlocked) -> Result<(), MemberError> {
-        let Self { identity, roots, raft_id, listen_addr, advertise_addr, managers } = self;
+        let Self { identity, roots, raft_id, listen_addr, advertise_addr, managers, fellows } =
+            self;
         let message = v1::NodeIdentity {
             certificates: identity.chain(),
             sealed_key: identity.sealed_key(&keys.storage),
@@ -135,6 +166,9 @@ impl Member {
             listen_addr: listen_addr.clone(),
             advertise_addr: advertise_addr.clone(),
             managers: managers.iter().map(address).collect(),
+            fellows: fellows
+                .as_ref()
+                .map(|fellows| v1::Fellows { managers: fellows.iter().map(Into::into).collect() }),
         };
         let sealed = record::seal(&keys.storage, &aad(keys), &message.encode_to_vec());
         let path = dir.join(NAME);
@@ -275,6 +309,7 @@ mod tests {
             listen_addr: "0.0.0.0:2390".into(),
             advertise_addr: "10.0.0.1:2390".into(),
             managers: vec![Manager { node: NodeId::random(), addr: "10.0.0.1:2390".into() }],
+            fellows: Some(vec![RaftIdentity { node: NodeId::random(), raft_id: 7 }]),
         }
     }
 
@@ -288,7 +323,7 @@ mod tests {
         assert_eq!(read.identity.peer(), saved.identity.peer());
         assert_eq!((read.roots, read.raft_id), (saved.roots, saved.raft_id));
         assert_eq!((read.listen_addr, read.managers), (saved.listen_addr, saved.managers));
-        assert_eq!(read.advertise_addr, saved.advertise_addr);
+        assert_eq!((read.advertise_addr, read.fellows), (saved.advertise_addr, saved.fellows));
     }
 
     #[test]

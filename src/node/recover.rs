@@ -149,7 +149,7 @@ pub(super) async fn run(settings: Settings, flags: RecoverFlags) -> Result<(), R
     };
     moving::note_address(&around, &keys, &mut member).await?;
     let this = raft::Member { node: keys.node, addr: member.advertise_addr.clone() };
-    let options = active::options(&around, &keys, raft_id);
+    let options = active::options(&around, &keys, raft_id, member.fellows.clone());
     let raft = Raft::recover(options, this, Arc::new(Dial::new(&tls, &around))).await?;
     let demoted = reestablish(&raft, keys.node, &member.advertise_addr).await;
     let state = raft.state();

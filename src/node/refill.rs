@@ -7,13 +7,13 @@
 use super::{
     active::{Active, ActiveError, Surroundings, admit, bind, options, wipe_at},
     address, files, keystore,
-    keystore::Ways,
     managing::Dial,
     member::Card,
+    renewal,
     turning::Turned,
 };
 use crate::{
-    client::enroll::Admitted,
+    client::enroll::Enrolled,
     kit::{clock::Clock, failpoint::failpoint, id::NodeId, task::Stop},
     raft::Raft,
 };
@@ -44,8 +44,15 @@ impl Active {
             let (listen, advertise) =
                 self.card.read(|m| (m.listen_addr.clone(), m.advertise_addr.clone()));
             let (listener, _) = bind(address::listen(&listen)?).await?;
+            // An admission before, of which no answer came, has made this node's Raft id another than its certificate says.
+            let alone = self.card.renewing().await;
+            let renewed = renewal::ask(&self.card, &self.tls, &around.clock).await;
+            let Enrolled { identity, roots, .. } =
+                renewed.map_err(|error| ActiveError::Refill(Box::new(error)))?;
+            self.card.take(&self.tls, identity, Some(roots))?;
             let admitted = admit(&self.tls, &others, &advertise).await;
             let admitted = admitted.map_err(|error| ActiveError::Refill(Box::new(error)))?;
+            drop(alone);
             failpoint("refill.admitted");
             Ok((listener, admitted))
         };
@@ -56,18 +63,18 @@ impl Active {
         let again = async {
             let (card, tls, runtime) = self.part().await?;
             let (keys, mut member) = card.into_parts();
-            let Admitted { raft_id, root, unlockers: shared, key_files: key_file } = admitted;
+            let (raft_id, root, ways) = member.admit(admitted);
             set_aside(&around.data, &around.raft_dir(), &around.clock)?;
             failpoint("refill.aside");
-            let ways = Ways { key_file, shared };
             let key_file = &around.settings.key_file;
             let keys = keystore::rekey(&around.data, key_file, &keys, root, &ways)?;
             // Before there is a store: an empty one must never be opened under the id whose votes are forgotten.
-            member.raft_id = Some(raft_id);
             member.save(&around.data, &keys)?;
             failpoint("refill.saved");
+            tls.set_identity(&member.identity)?;
             let dial = Arc::new(Dial::new(&tls, around));
-            let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
+            let raft =
+                Raft::join(options(around, &keys, raft_id, member.fellows.clone()), dial).await?;
             failpoint("refill.store");
             info!(raft_id, "begins with an empty store, which the other managers fill");
             let card = Card::new(&around.data, keys, member);

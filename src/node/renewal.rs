@@ -17,7 +17,7 @@ use crate::{
         command::Command,
         node::{CertificateStatus, Role},
     },
-    pki::{Authority, CaDigest, Identity, KeyId, PrivateKey, Tls},
+    pki::{Authority, CaDigest, Identity, KeyId, Office, PrivateKey, Tls},
     raft::{Changes, ProposeError, Raft},
     store::{Change, Entity},
 };
@@ -154,9 +154,10 @@ impl Renewal {
         match &self.signer {
             Signer::Own { raft, keys } => {
                 let cluster = raft.state().cluster().cloned().ok_or(ActiveError::NoCluster)?;
+                let raft_id = raft.status().raft_id;
                 let (node, now) = (self.card.keys.node, self.clock.now());
                 let keyring = keys.keyring(&cluster.keyring).map_err(ActiveError::Keyring)?;
-                let (identity, certificate) = sign(&cluster, &keyring, node, now)?;
+                let (identity, certificate) = sign(&cluster, &keyring, (node, raft_id), now)?;
                 self.card.take(&self.tls, identity, None)?;
                 Ok(Some(certificate))
             }
@@ -191,11 +192,11 @@ impl Renewal {
     }
 }
 
-/// Gives this manager a certificate from the store's own CA.
+/// Gives this manager, the node with its Raft id, a certificate from the store's own CA.
 pub(super) fn sign(
     cluster: &Cluster,
     keyring: &Keyring,
-    node: NodeId,
+    manager: (NodeId, u64),
     now: Timestamp,
 ) -> Result<(Identity, CertificateStatus), ActiveError> {
     let key = keyring.open_authority_key(&cluster.ca_key).map_err(ActiveError::Keyring)?;
@@ -204,7 +205,7 @@ pub(super) fn sign(
         Some(rotation) => authority.crossing(rotation.cross_signed.clone()),
         None => authority,
     };
-    let identity = issue(&authority, node, now, cluster.settings.certificate_life)?;
+    let identity = issue(&authority, manager, now, cluster.settings.certificate_life)?;
     let shown = identity.peer().shown();
     let certificate = CertificateStatus::new(cluster.ca_digest(), Role::Manager, &shown);
     Ok((identity, certificate))
@@ -254,11 +255,12 @@ pub(super) async fn ask(card: &Card, tls: &Tls, clock: &Clock) -> Result<Enrolle
 /// Issues a manager's certificate for a fresh key.
 pub(super) fn issue(
     authority: &Authority,
-    node: NodeId,
+    (node, raft_id): (NodeId, u64),
     now: Timestamp,
     life: Duration,
 ) -> Result<Identity, ActiveError> {
     let key = PrivateKey::generate();
-    let chain = authority.issue(&key.request(), node, Role::Manager, now, life)?;
+    let office = Office::Manager { raft_id };
+    let chain = authority.issue(&key.request(), node, office, now, life)?;
     Ok(Identity::new(key, chain)?)
 }

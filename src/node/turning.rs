@@ -9,7 +9,7 @@ use super::{
     refill, renewal,
 };
 use crate::{
-    client::enroll::{self, Admitted, Enrolled},
+    client::enroll::{self, Enrolled},
     crypto::key::Key,
     kit::{chain::chain, id::NodeId},
     pki::Tls,
@@ -60,13 +60,13 @@ impl Active {
             let (card, tls, runtime) = self.part().await?;
             let (keys, mut member) = card.into_parts();
             wipe_at(&around.raft_dir())?;
-            let Admitted { raft_id, root, unlockers: shared, key_files: key_file } = admitted;
-            let ways = Ways { key_file, shared };
+            let (raft_id, root, ways) = member.admit(admitted);
+            tls.set_identity(&member.identity)?;
             let key_file = &around.settings.key_file;
             let keys = keystore::rekey(&around.data, key_file, &keys, root, &ways)?;
             let dial = Arc::new(Dial::new(&tls, around));
-            let raft = Raft::join(options(around, &keys, raft_id), dial).await?;
-            member.raft_id = Some(raft_id);
+            let fellows = member.fellows.clone();
+            let raft = Raft::join(options(around, &keys, raft_id, fellows), dial).await?;
             member.listen_addr = bound.to_string();
             member.advertise_addr = advertise;
             if let Err(error) = member.save(&around.data, &keys) {
@@ -97,6 +97,7 @@ impl Active {
             member.identity = identity;
             member.roots = roots;
             member.raft_id = None;
+            member.fellows = None;
             member.save(&around.data, &keys)?;
             // A worker has no business with the cluster's root key, nor with the store.
             let key_file = &around.settings.key_file;

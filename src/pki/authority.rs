@@ -1,7 +1,7 @@
 //! The cluster's CA: signs who the nodes are. Its key lives sealed in the store and, open, in leading managers.
 
 use super::{
-    peer::{BACKDATE, dns_name, uri_name},
+    peer::{BACKDATE, Office, dns_name, uri_name},
     private_key::{BadKey, PrivateKey, Signer},
 };
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
         hex::Hex,
         id::{ClusterId, NodeId},
     },
-    model::node::Role,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
@@ -135,7 +134,7 @@ impl Authority {
         (self.certificate.to_vec(), self.key.into_pkcs8())
     }
 
-    /// Signs a node's request, DER. Of the request only the key counts: id and role are what the caller says.
+    /// Signs a node's request, DER. Of the request only the key counts: id and office are what the caller says.
     ///
     /// Returns the chain, DER: the node's certificate, the CA's, and that once more as the CA before signed it, if it did.
     ///
@@ -145,20 +144,20 @@ impl Authority {
         &self,
         request: &[u8],
         node: NodeId,
-        role: Role,
+        office: impl Into<Office>,
         now: Timestamp,
         life: Duration,
     ) -> Result<Vec<Vec<u8>>, IssueError> {
-        let key = read(request)?;
+        let (key, office) = (read(request)?, office.into());
         let mut params = CertificateParams::default();
         let mut name = DistinguishedName::new();
         name.push(DnType::OrganizationName, self.cluster.as_str());
-        name.push(DnType::OrganizationalUnitName, role.to_string());
+        name.push(DnType::OrganizationalUnitName, office.role().to_string());
         name.push(DnType::CommonName, node.as_str());
         params.distinguished_name = name;
         let ascii = |text: String| text.try_into().expect("ids and roles are ASCII");
         params.subject_alt_names = vec![
-            SanType::URI(ascii(uri_name(self.cluster, role, node))),
+            SanType::URI(ascii(uri_name(self.cluster, office, node))),
             SanType::DnsName(ascii(dns_name(self.cluster, node))),
         ];
         params.is_ca = IsCa::ExplicitNoCa;
@@ -244,7 +243,7 @@ impl fmt::Debug for CaDigest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::Peer;
+    use crate::{model::node::Role, pki::Peer};
     use proptest::prelude::*;
 
     const NOW: Timestamp = Timestamp(1_790_000_000_123);
@@ -264,6 +263,12 @@ mod tests {
         assert_eq!(peer.not_before, Timestamp(1_790_000_000_000 - 3_600_000));
         assert_eq!(peer.not_after, Timestamp(1_790_000_000_000).plus(LIFE));
         assert_eq!(chain[1], ca.certificate());
+        assert_eq!(peer.raft_id, None, "the role alone admits nobody");
+        let admitted = Office::Manager { raft_id: 7 };
+        let request = PrivateKey::generate().request();
+        let chain = ca.issue(&request, node, admitted, NOW, LIFE).unwrap();
+        let peer = Peer::parse(&chain[0]).unwrap();
+        assert_eq!((peer.node, peer.role, peer.raft_id), (node, Role::Manager, Some(7)));
     }
 
     #[test]

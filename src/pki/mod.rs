@@ -51,7 +51,7 @@ pub use gate::fuzz;
 pub use gate::{Class, Limits, judge};
 pub use identity::{Identity, IdentityError};
 pub use listener::{Conn, Incoming, Io, KnownAddrs, listen, serve};
-pub use peer::{BadCertificate, KeyId, Peer, Serial};
+pub use peer::{BadCertificate, KeyId, Office, Peer, Serial};
 pub use private_key::{BadKey, PrivateKey};
 pub use refusal::TlsRefusal;
 pub use tls::{Tls, TlsError};

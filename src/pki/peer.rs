@@ -50,6 +50,9 @@ pub struct Peer {
     pub cluster: ClusterId,
     pub node: NodeId,
     pub role: Role,
+    /// Under which the cluster admitted this manager to its Raft group; a worker has none, nor has a manager before its
+    /// admission.
+    pub raft_id: Option<u64>,
     pub not_before: Timestamp,
     pub not_after: Timestamp,
     pub serial: Serial,
@@ -57,6 +60,59 @@ pub struct Peer {
     pub issuer: Option<KeyId>,
     /// Of its own public key.
     pub key: KeyHash,
+}
+
+/// What a certificate says that its node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Office {
+    Worker,
+    /// It shall be a manager, and may ask for its admission.
+    Candidate,
+    /// A manager, admitted to the Raft group under this id, which is never 0. Only a certificate that says so opens
+    /// anything of Raft's.
+    Manager {
+        raft_id: u64,
+    },
+}
+
+/// One that was not admitted.
+impl From<Role> for Office {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Worker => Self::Worker,
+            Role::Manager => Self::Candidate,
+        }
+    }
+}
+
+impl Office {
+    pub fn role(self) -> Role {
+        match self {
+            Self::Worker => Role::Worker,
+            Self::Candidate | Self::Manager { raft_id: _ } => Role::Manager,
+        }
+    }
+
+    pub fn raft_id(self) -> Option<u64> {
+        match self {
+            Self::Worker | Self::Candidate => None,
+            Self::Manager { raft_id } => Some(raft_id),
+        }
+    }
+
+    /// Reads what follows the cluster in the identity, up to the node's id, and what may follow that.
+    fn read(role: &str, raft_id: Option<&str>) -> Option<Self> {
+        match (role, raft_id) {
+            ("worker", None) => Some(Self::Worker),
+            ("manager", None) => Some(Self::Candidate),
+            ("manager", Some(text)) => {
+                let raft_id = text.parse().ok().filter(|id| *id > 0)?;
+                // One way to write each: no sign, no zeros before it.
+                (u64::to_string(&raft_id) == text).then_some(Self::Manager { raft_id })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Names the key of a CA: the subject key identifier in its certificate.
@@ -95,13 +151,14 @@ impl Peer {
             return Err(BadCertificate::Unreadable);
         }
         check_usage(&certificate).ok_or(BadCertificate::Usage)?;
-        let (cluster, role, node) = names(&certificate).ok_or(BadCertificate::Names)?;
+        let (cluster, office, node) = names(&certificate).ok_or(BadCertificate::Names)?;
         let validity = certificate.validity();
         let moment = |t: x509_parser::time::ASN1Time| Timestamp(t.timestamp().saturating_mul(1000));
         Ok(Self {
             cluster,
             node,
-            role,
+            role: office.role(),
+            raft_id: office.raft_id(),
             not_before: moment(validity.not_before),
             not_after: moment(validity.not_after),
             serial: Serial(certificate.raw_serial().to_vec()),
@@ -128,9 +185,13 @@ impl Peer {
     }
 }
 
-/// `spiffe://<cluster>/<role>/<node>`, the identity.
-pub(super) fn uri_name(cluster: ClusterId, role: Role, node: NodeId) -> String {
-    format!("spiffe://{cluster}/{role}/{node}")
+/// `spiffe://<cluster>/<role>/<node>`, the identity; an admitted manager's ends in `/<raft id>`.
+pub(super) fn uri_name(cluster: ClusterId, office: Office, node: NodeId) -> String {
+    let role = office.role();
+    match office {
+        Office::Worker | Office::Candidate => format!("spiffe://{cluster}/{role}/{node}"),
+        Office::Manager { raft_id } => format!("spiffe://{cluster}/{role}/{node}/{raft_id}"),
+    }
 }
 
 /// `<node>.<cluster>.internal`, what a client asks for whatever the address.
@@ -143,18 +204,14 @@ fn check_usage(certificate: &X509Certificate<'_>) -> Option<()> {
     (usage.server_auth && usage.client_auth && !usage.any && !certificate.is_ca()).then_some(())
 }
 
-fn names(certificate: &X509Certificate<'_>) -> Option<(ClusterId, Role, NodeId)> {
+fn names(certificate: &X509Certificate<'_>) -> Option<(ClusterId, Office, NodeId)> {
     let names = &certificate.subject_alternative_name().ok()??.value.general_names;
     let [GeneralName::URI(uri), GeneralName::DNSName(dns)] = names.as_slice() else { return None };
     let mut parts = uri.strip_prefix("spiffe://")?.split('/');
     let cluster: ClusterId = parts.next()?.parse().ok()?;
-    let role = match parts.next()? {
-        "manager" => Role::Manager,
-        "worker" => Role::Worker,
-        _ => return None,
-    };
-    let node: NodeId = parts.next()?.parse().ok()?;
-    (parts.next().is_none() && *dns == dns_name(cluster, node)).then_some((cluster, role, node))
+    let (role, node) = (parts.next()?, parts.next()?.parse().ok()?);
+    let office = Office::read(role, parts.next())?;
+    (parts.next().is_none() && *dns == dns_name(cluster, node)).then_some((cluster, office, node))
 }
 
 impl fmt::Display for Serial {
@@ -214,14 +271,35 @@ mod tests {
             ];
             let peer = Peer::parse(&certificate(names, |_| {})).unwrap();
             assert_eq!((peer.cluster, peer.node, peer.role), (cluster, node, role));
+            assert_eq!(peer.raft_id, None);
         }
+    }
+
+    #[test]
+    fn an_admitted_manager_says_under_which_raft_id_in_one_way_only() {
+        let (cluster, node) = ids();
+        let read = |role: &str, raft_id: &str| {
+            let uri = uri(&format!("spiffe://{cluster}/{role}/{node}/{raft_id}"));
+            Peer::parse(&certificate(vec![uri, dns(&dns_name(cluster, node))], |_| {}))
+        };
+        for raft_id in [1, 7, 10, u64::MAX] {
+            let peer = read("manager", &raft_id.to_string()).unwrap();
+            assert_eq!((peer.role, peer.raft_id), (Role::Manager, Some(raft_id)));
+            let written = uri_name(cluster, Office::Manager { raft_id }, node);
+            assert_eq!(written, format!("spiffe://{cluster}/manager/{node}/{raft_id}"));
+        }
+        let bad = ["", "0", "01", "+1", "-1", "1/", "1/2", " 1", "1 ", "x", "18446744073709551616"];
+        for raft_id in bad {
+            assert_eq!(read("manager", raft_id), Err(BadCertificate::Names), "{raft_id:?}");
+        }
+        assert_eq!(read("worker", "1"), Err(BadCertificate::Names));
     }
 
     #[test]
     fn other_names_are_refused() {
         let (cluster, node) = ids();
         let right = || dns(&dns_name(cluster, node));
-        let good = uri_name(cluster, Role::Worker, node);
+        let good = uri_name(cluster, Office::Worker, node);
         for names in [
             vec![],
             vec![uri(&good)],
@@ -247,7 +325,7 @@ mod tests {
     fn authorities_and_certificates_for_other_uses_are_refused() {
         let (cluster, node) = ids();
         let names =
-            || vec![uri(&uri_name(cluster, Role::Worker, node)), dns(&dns_name(cluster, node))];
+            || vec![uri(&uri_name(cluster, Office::Worker, node)), dns(&dns_name(cluster, node))];
         let ca = certificate(names(), |p| {
             p.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         });
@@ -262,7 +340,7 @@ mod tests {
     fn trailing_bytes_and_cuts_are_refused() {
         let (cluster, node) = ids();
         let names =
-            vec![uri(&uri_name(cluster, Role::Worker, node)), dns(&dns_name(cluster, node))];
+            vec![uri(&uri_name(cluster, Office::Worker, node)), dns(&dns_name(cluster, node))];
         let mut der = certificate(names, |_| {});
         for len in 0..der.len() {
             Peer::parse(&der[..len]).unwrap_err();
@@ -279,6 +357,7 @@ mod tests {
             cluster,
             node,
             role: Role::Worker,
+            raft_id: None,
             not_before: Timestamp(issued.0 - 3_600_000),
             not_after: issued.plus(Duration::from_secs(100_000)),
             serial: Serial(vec![1]),
@@ -298,7 +377,7 @@ mod tests {
         #[test]
         fn a_changed_byte_does_not_make_it_panic(at: prop::sample::Index, to: u8) {
             let (cluster, node) = ids();
-            let names = vec![uri(&uri_name(cluster, Role::Worker, node)), dns(&dns_name(cluster, node))];
+            let names = vec![uri(&uri_name(cluster, Office::Worker, node)), dns(&dns_name(cluster, node))];
             let mut der = certificate(names, |_| {});
             let at = at.index(der.len());
             der[at] = to;

@@ -52,7 +52,8 @@ fn options(base: &Path) -> Options {
     }
     let key = Key::<Storage>::open(&root, cluster, node, &std::fs::read(&file).unwrap()).unwrap();
     let (dir, clock) = (base.join("raft"), Clock::system());
-    Options { dir, cluster, node, raft_id: 1, key: Arc::new(key), clock, witness: None }
+    let key = Arc::new(key);
+    Options { dir, cluster, node, raft_id: 1, key, clock, witness: None, fellows: None }
 }
 
 async fn start(base: &Path, begin: Begin) -> Result<Raft, StartError> {

@@ -5,6 +5,7 @@ use super::{
     compare::{self, Book, Probation},
     damage::{self, Damage},
     forward::{self, Contact, Remote},
+    hearing::Refused,
     keeper::{Leadership, keep, leadership_of},
     log::{Full, LogError, LogIdentity, LogSizes, LogStore, Seen, Witness},
     machine::{BodyError, Changes, Machine, MachineHandle},
@@ -31,6 +32,7 @@ use crate::{
     },
     model::{
         command::{Answer, Command, RequestId},
+        node::RaftIdentity,
         task::ObjectVersion,
     },
     store::{Linear, State},
@@ -74,6 +76,8 @@ pub struct Options {
     pub clock: Clock,
     /// Where it is noted how far the log was written since this machine booted: on a tmpfs, apart from the data.
     pub witness: Option<PathBuf>,
+    /// The other managers when this one was admitted; unset for one that began its cluster, or began it anew.
+    pub fellows: Option<Vec<RaftIdentity>>,
 }
 
 /// How a store comes to be.
@@ -216,6 +220,10 @@ pub(super) struct Core {
     pub(super) network: Network,
     pub(super) cluster: ClusterId,
     pub(super) raft_id: u64,
+    /// The others when this manager was admitted.
+    pub(super) fellows: Option<Vec<RaftIdentity>>,
+    /// Callers that were not heard.
+    pub(super) refused: Refused,
     /// This manager, which leads, goes: it takes no more proposals.
     pub(super) leaving: AtomicBool,
     /// When the leader called.
@@ -473,7 +481,7 @@ impl Raft {
     /// # Errors
     /// The call comes from somebody else.
     pub fn check_peer<T>(&self, request: &tonic::Request<T>) -> Result<(), tonic::Status> {
-        self.core.check_member(request)
+        self.core.check_member(request).map(drop)
     }
 
     /// Answers what is on its way, writes everything down and closes the files. Later calls do nothing.
@@ -502,6 +510,7 @@ impl Raft {
         peers: Arc<dyn Peers>,
     ) -> Result<Self, StartError> {
         let (raft_id, cluster, clock) = (options.raft_id, options.cluster, options.clock.clone());
+        let fellows = options.fellows.clone();
         let config = Arc::new(config(&options.cluster.to_string()));
         let how = match begin {
             Begin::Found(_) | Begin::Join => (true, false),
@@ -539,6 +548,7 @@ impl Raft {
         let (machine, leaving) = (handle, AtomicBool::new(false));
         let calls = Calls::new();
         let supply = watch::Sender::new(0);
+        let refused = Refused::default();
         let core = Arc::new(Core {
             raft,
             machine,
@@ -547,6 +557,8 @@ impl Raft {
             network,
             cluster,
             raft_id,
+            fellows,
+            refused,
             leaving,
             calls,
             damage,
@@ -684,7 +696,7 @@ fn open_files(
     sizes: LogSizes,
     (fresh, recovering): (bool, bool),
 ) -> Result<Files, StartError> {
-    let Options { dir, cluster, node, raft_id, key, clock: _, witness } = options;
+    let Options { dir, cluster, node, raft_id, key, clock: _, witness, fellows: _ } = options;
     let log_dir = dir.join("log");
     // The log's directory is made first, and durably.
     if !fresh && !log_dir.exists() {
@@ -732,7 +744,8 @@ fn unpack<R: std::io::Read>(
     reader: backup::Reader<R>,
     key: &Key<Storage>,
 ) -> Result<(), StartError> {
-    let Options { dir, cluster, node, raft_id: _, key: storage, clock: _, witness: _ } = options;
+    let Options { dir, cluster, node, raft_id: _, key: storage, clock: _, witness: _, fellows: _ } =
+        options;
     let path = dir.join(STATE_FILE);
     if dir.join("log").exists() || path.exists() {
         return Err(StartError::Exists(dir.clone()));
@@ -822,6 +835,7 @@ mod tests {
             key: Arc::new(Key::random()),
             clock: Clock::system(),
             witness: None,
+            fellows: None,
         }
     }
 

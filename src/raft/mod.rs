@@ -16,6 +16,7 @@ mod damage;
 mod digest;
 mod forward;
 mod handle;
+mod hearing;
 mod keeper;
 mod load;
 mod log;

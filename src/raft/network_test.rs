@@ -7,6 +7,7 @@ use super::{
     network::{PeerError, Peers},
     propose::ProposeError,
     read::ReadError,
+    testing::founding,
     types::Member,
 };
 use crate::{
@@ -19,13 +20,14 @@ use crate::{
     },
     model::{
         Labels,
+        cluster::Cluster,
         command::Command,
-        node::Role,
+        node::RaftIdentity,
         object::{Kind, VersionNumber},
         task::ObjectVersion,
     },
-    pki::{self, Authority, Identity, PrivateKey, Tls},
-    wire::v1::{ReadIndexRequest, raft_client::RaftClient},
+    pki::{self, Authority, Identity, Office, PrivateKey, Tls},
+    wire::v1::{self, ReadIndexRequest, raft_client::RaftClient},
 };
 use async_trait::async_trait;
 use std::{sync::Arc, time::Duration};
@@ -52,12 +54,12 @@ struct Manager {
     _dir: TempDir,
 }
 
-fn tls(ca: &Authority, node: NodeId, role: Role) -> Tls {
+fn tls(ca: &Authority, node: NodeId, office: Office) -> Tls {
     let clock = Clock::system();
     let tls = Tls::new(ca.cluster(), &[ca.certificate()], clock.clone()).unwrap();
     let key = PrivateKey::generate();
     let life = Duration::from_secs(72 * 3600);
-    let chain = ca.issue(&key.request(), node, role, clock.now(), life).unwrap();
+    let chain = ca.issue(&key.request(), node, office, clock.now(), life).unwrap();
     tls.set_identity(&Identity::new(key, chain).unwrap()).unwrap();
     tls
 }
@@ -67,12 +69,13 @@ fn authority() -> Authority {
 }
 
 impl Manager {
-    async fn start(id: u64, ca: &Authority) -> Self {
+    /// The first founds its cluster, and everybody else was admitted when these were there.
+    async fn start(id: u64, ca: &Authority, others: &[&Self]) -> Self {
         let dir = TempDir::new().unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let member = Member { node: NodeId::random(), addr };
-        let tls = tls(ca, member.node, Role::Manager);
+        let tls = tls(ca, member.node, Office::Manager { raft_id: id });
         let options = Options {
             dir: dir.path().join("raft"),
             cluster: ca.cluster(),
@@ -81,6 +84,7 @@ impl Manager {
             key: Arc::new(Key::random()),
             clock: Clock::system(),
             witness: None,
+            fellows: (id > 1).then(|| others.iter().map(|other| other.identity()).collect()),
         };
         let sizes = Sizes {
             log: LogSizes { segment: 64 << 10, first_segment: 64 << 10, ..LogSizes::default() },
@@ -93,12 +97,26 @@ impl Manager {
         let routes = Routes::new(raft.peer_service());
         let server = pki::serve(incoming, move |_| routes.clone());
         let serving = vec![accepting, task::start("peers", async move { server.await.unwrap() })];
+        if id == 1 {
+            let (cluster, node) = founding(member.node);
+            // As if the others were admitted by then: nobody asks for it here.
+            let cluster = Cluster { next_raft_id: 10, ..cluster };
+            let found = Command::Found { cluster: Box::new(cluster), node: Box::new(node) };
+            raft.propose(None, found).await.unwrap();
+        }
         Self { raft, id, member, serving, _dir: dir }
+    }
+
+    fn identity(&self) -> RaftIdentity {
+        RaftIdentity { node: self.member.node, raft_id: self.id }
     }
 
     /// Three of them that know each other; the first leads.
     async fn three(ca: &Authority) -> [Self; 3] {
-        let all = [Self::start(1, ca).await, Self::start(2, ca).await, Self::start(3, ca).await];
+        let first = Self::start(1, ca, &[]).await;
+        let second = Self::start(2, ca, &[&first]).await;
+        let third = Self::start(3, ca, &[&first, &second]).await;
+        let all = [first, second, third];
         for other in &all[1..] {
             all[0].raft.add_member(other.id, other.member.clone()).await.unwrap();
         }
@@ -151,8 +169,8 @@ fn create(number: u8) -> (ObjectVersion, Command) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_managers_replicate_catch_up_by_snapshot_and_survive_their_leader() {
     let ca = authority();
-    let first = Manager::start(1, &ca).await;
-    let second = Manager::start(2, &ca).await;
+    let first = Manager::start(1, &ca, &[]).await;
+    let second = Manager::start(2, &ca, &[&first]).await;
     first.raft.add_member(2, second.member.clone()).await.unwrap();
     for number in 1..=60 {
         first.raft.propose(None, create(number).1).await.unwrap();
@@ -161,7 +179,7 @@ async fn three_managers_replicate_catch_up_by_snapshot_and_survive_their_leader(
     // The log no longer begins at its beginning, so the third can only be sent a snapshot.
     let mut metrics = first.raft.core.raft.metrics();
     metrics.wait_for(|m| m.purged.is_some_and(|id| id.index > 10)).await.unwrap();
-    let third = Manager::start(3, &ca).await;
+    let third = Manager::start(3, &ca, &[&first, &second]).await;
     first.raft.add_member(3, third.member.clone()).await.unwrap();
     for number in [1, 30, 60] {
         third.holds(number).await;
@@ -210,7 +228,7 @@ fn four_kib(number: u16) -> (ObjectVersion, Command) {
 async fn a_manager_that_joins_thousands_of_secrets_is_sent_them_in_a_snapshot() {
     const SECRETS: u16 = 2000;
     let ca = authority();
-    let first = Manager::start(1, &ca).await;
+    let first = Manager::start(1, &ca, &[]).await;
     let proposals = (0..SECRETS).map(|n| first.raft.propose(None, four_kib(n).1));
     for done in futures::future::join_all(proposals).await {
         done.unwrap();
@@ -222,7 +240,7 @@ async fn a_manager_that_joins_thousands_of_secrets_is_sent_them_in_a_snapshot() 
     metrics.wait_for(|m| m.snapshot.is_some_and(|id| id.index >= last)).await.unwrap();
     first.raft.core.raft.trigger().purge_log(last).await.unwrap();
     metrics.wait_for(|m| m.purged.is_some_and(|id| id.index >= last)).await.unwrap();
-    let second = Manager::start(2, &ca).await;
+    let second = Manager::start(2, &ca, &[&first]).await;
     assert!(second.raft.core.raft.metrics().borrow().snapshot.is_none());
     first.raft.add_member(2, second.member.clone()).await.unwrap();
     let received = second.raft.core.raft.metrics().borrow().snapshot;
@@ -292,7 +310,7 @@ async fn a_follower_proposes_and_reads_through_the_leader_and_the_next() {
 async fn a_leader_that_stops_or_resigns_leaves_behind_one_that_leads() {
     let ca = authority();
     let [first, second, third] = Manager::three(&ca).await;
-    let fourth = Manager::start(4, &ca).await;
+    let fourth = Manager::start(4, &ca, &[&first, &second, &third]).await;
     first.raft.add_member(4, fourth.member.clone()).await.unwrap();
     first.raft.propose(None, create(1).1).await.unwrap();
     let others = [&second, &third, &fourth];
@@ -337,20 +355,68 @@ async fn a_leader_that_stops_or_resigns_leaves_behind_one_that_leads() {
 #[tokio::test]
 async fn only_members_get_through_the_gate() {
     let (ca, log) = (authority(), Log::listen());
-    let manager = Manager::start(1, &ca).await;
+    let manager = Manager::start(1, &ca, &[]).await;
     let ask = async |tls: &Tls| {
         let channel = pki::channel(tls, &manager.member.addr, manager.member.node);
         RaftClient::new(channel).read_index(ReadIndexRequest { target: 1 }).await
     };
-    let worker = tls(&ca, manager.member.node, Role::Worker);
+    let worker = tls(&ca, manager.member.node, Office::Worker);
     assert_eq!(ask(&worker).await.unwrap_err().code(), Code::PermissionDenied);
     let node = manager.member.node;
     log.has(&["WARN", "refused a call", node.as_str(), "role=worker"]);
-    let stranger = tls(&ca, NodeId::random(), Role::Manager);
-    assert_eq!(ask(&stranger).await.unwrap_err().code(), Code::PermissionDenied);
+    for (id, office) in [
+        (NodeId::random(), Office::Candidate),
+        (NodeId::random(), Office::Manager { raft_id: 1 }),
+        (NodeId::random(), Office::Manager { raft_id: 9 }),
+        (NodeId::random(), Office::Manager { raft_id: 10 }),
+        (node, Office::Candidate),
+        (node, Office::Manager { raft_id: 2 }),
+    ] {
+        let refused = ask(&tls(&ca, id, office)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{id} {office:?}");
+        // The same caller once more is not told of at once.
+        if id != node {
+            log.has(&["WARN", "not heard here", id.as_str(), "127.0.0.1"]);
+        }
+    }
     let nobody = Tls::new(ca.cluster(), &[ca.certificate()], Clock::system()).unwrap();
     assert_eq!(ask(&nobody).await.unwrap_err().code(), Code::Unauthenticated);
-    let member = tls(&ca, manager.member.node, Role::Manager);
+    let member = tls(&ca, node, Office::Manager { raft_id: 1 });
     assert!(ask(&member).await.unwrap().into_inner().index > 0);
     manager.vanish().await;
+}
+
+#[tokio::test]
+async fn an_empty_store_hears_whom_it_was_told_of_and_no_manager_that_was() {
+    let (ca, log) = (authority(), Log::listen());
+    let first = Manager::start(1, &ca, &[]).await;
+    let joiner = Manager::start(5, &ca, &[&first]).await;
+    let stand = async |node: NodeId, raft_id: u64, candidate: u64, term: u64| {
+        let tls = tls(&ca, node, Office::Manager { raft_id });
+        let channel = pki::channel(&tls, &joiner.member.addr, joiner.member.node);
+        let vote = Some(v1::Vote { term, candidate: Some(candidate), committed: false });
+        let request = v1::VoteRequest { target: 5, vote, last: None };
+        RaftClient::new(channel).request_vote(request).await
+    };
+    let former = NodeId::random();
+    for (node, raft_id, candidate) in [
+        // Admitted before it, and not among those it was told of.
+        (former, 2, 2),
+        (former, 4, 4),
+        // Whoever takes the Raft id of one of those, or its own, or another's name.
+        (former, 1, 1),
+        (former, 5, 5),
+        (first.member.node, 1, 2),
+    ] {
+        let refused = stand(node, raft_id, candidate, 1000).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{raft_id}: {refused}");
+        log.has(&["WARN", "not heard here", node.as_str(), &format!("raft_id=\"{raft_id}\"")]);
+    }
+    let term = || joiner.raft.core.raft.metrics().borrow().current_term;
+    assert_eq!(term(), 0, "nobody was heard");
+    stand(first.member.node, 1, 1, 7).await.unwrap();
+    // Admitted after it: news that only those can bring.
+    stand(NodeId::random(), 6, 6, 8).await.unwrap();
+    joiner.vanish().await;
+    first.vanish().await;
 }

@@ -7,6 +7,7 @@ use super::{
     codec,
     forward::{self, Why},
     handle::{Core, Leader},
+    hearing::{Caller, Claim, Heard, Unheard},
     network::needed,
     propose::{Done, Proposer},
     read::Reader,
@@ -15,8 +16,7 @@ use super::{
 };
 use crate::{
     kit::{clock::Timestamp, id::NodeId, limits::MESSAGE_SIZE},
-    model::node::Role,
-    pki::{Conn, Peer},
+    model::node::RaftIdentity,
     wire::{
         Malformed,
         v1::{self, raft_server::RaftServer},
@@ -24,9 +24,7 @@ use crate::{
 };
 use openraft::{
     Snapshot,
-    raft::{
-        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
-    },
+    raft::{AppendEntriesResponse, SnapshotResponse, VoteResponse},
 };
 use std::{
     sync::{Arc, Mutex},
@@ -46,45 +44,12 @@ pub struct PeerService {
     /// Confirms only while this manager leads.
     reader: Reader,
     /// The leader that spoke last, and when.
-    heard: Arc<Mutex<Option<(NodeId, Instant)>>>,
+    leader: Arc<Mutex<Option<(RaftIdentity, Instant)>>>,
 }
 
 impl std::fmt::Debug for PeerService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PeerService").field("raft_id", &self.core.raft_id).finish_non_exhaustive()
-    }
-}
-
-impl Core {
-    /// The manager of our cluster that calls, and whether it is a member of the Raft group as far as this one knows.
-    fn caller<T>(&self, request: &Request<T>) -> Result<(NodeId, bool), Status> {
-        let Peer { cluster, node, role, not_before: _, not_after: _, serial: _, issuer: _, key: _ } =
-            &**Conn::peer(request)?;
-        if *cluster != self.cluster || *role != Role::Manager {
-            tracing::warn!(%node, %cluster, %role, "a node that is no manager of this cluster called as one");
-            return Err(denied(format!("node {node} is no manager of this cluster")));
-        }
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        let member =
-            metrics.membership_config.membership().nodes().any(|(_, member)| member.node == *node);
-        Ok((*node, member))
-    }
-
-    /// Whether this Raft id is that node's.
-    fn is_of(&self, raft_id: u64, node: NodeId) -> bool {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        let member = metrics.membership_config.membership().get_node(&raft_id);
-        member.is_some_and(|member| member.node == node)
-    }
-
-    /// For what only members may ask.
-    pub(super) fn check_member<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        match self.caller(request)? {
-            (_, true) => Ok(()),
-            (node, false) => Err(stranger(node)),
-        }
     }
 }
 
@@ -111,23 +76,25 @@ impl Drop for Supply<'_> {
 
 impl PeerService {
     pub(super) fn server(core: Arc<Core>, proposer: Proposer, reader: Reader) -> RaftServer<Self> {
-        let service = Self { core, proposer, reader, heard: Arc::default() };
+        let service = Self { core, proposer, reader, leader: Arc::default() };
         RaftServer::new(service)
             .max_decoding_message_size(MESSAGE_SIZE)
             .max_encoding_message_size(MESSAGE_SIZE)
     }
 
-    /// For Raft's own calls. Who knows no member yet, or has lost its leader, may have slept through changes of the
-    /// group and must hear of them from managers it does not know.
-    fn check_raft<T>(&self, request: &Request<T>) -> Result<NodeId, Status> {
-        let (node, member) = self.core.caller(request)?;
-        if member || self.is_lost() {
-            return Ok(node);
-        }
-        match *self.heard.lock().expect("no holder of this lock panics") {
-            Some((leader, _)) if leader == node => Ok(node),
-            _ => Err(stranger(node)),
-        }
+    /// Lets those speak that are heard now.
+    fn heard(&self, caller: &Caller) -> Result<Heard, Status> {
+        let leader = *self.leader.lock().expect("no holder of this lock panics");
+        let leader = leader.map(|(leader, _)| leader);
+        self.core.check_speaker(caller, (leader, self.is_lost()))
+    }
+
+    /// Lets those speak that are heard now, and only for themselves.
+    fn claim(&self, caller: &Caller, vote: Option<v1::Vote>) -> Result<(Heard, Claim), Status> {
+        let heard = self.heard(caller)?;
+        let vote = codec::vote_from(&needed(vote, "vote")?);
+        let claim = heard.claim(self.core.raft_id, vote);
+        Ok((heard, claim.map_err(|why| caller.refuse(&self.core, why))?))
     }
 
     fn is_lost(&self) -> bool {
@@ -140,8 +107,8 @@ impl PeerService {
             let ago = metrics.millis_since_quorum_ack.map(Duration::from_millis);
             return ago.is_none_or(|ago| ago > LOST);
         }
-        let heard = *self.heard.lock().expect("no holder of this lock panics");
-        heard.is_none_or(|(_, at)| at.elapsed() > LOST)
+        let leader = *self.leader.lock().expect("no holder of this lock panics");
+        leader.is_none_or(|(_, at)| at.elapsed() > LOST)
     }
 
     fn check_target(&self, target: u64) -> Result<(), Status> {
@@ -190,44 +157,30 @@ impl PeerService {
     }
 }
 
-fn denied(message: String) -> Status {
-    let mut status = Status::permission_denied(message);
-    forward::mark(&mut status, Why::NotLeader);
-    status
-}
-
-fn stranger(node: NodeId) -> Status {
-    tracing::warn!(%node, "a manager that is no member of the Raft group called");
-    denied(format!("manager {node} is no member of the Raft group"))
-}
-
 #[tonic::async_trait]
 impl v1::raft_server::Raft for PeerService {
     async fn append_entries(
         &self,
         request: Request<v1::AppendEntriesRequest>,
     ) -> Result<Response<v1::AppendEntriesResponse>, Status> {
-        let caller = self.check_raft(&request)?;
-        let _call = self.core.calls.begin();
+        let caller = Caller::of(&self.core, &request)?;
         let v1::AppendEntriesRequest { target, vote, prev, entries, commit } = request.into_inner();
+        let (heard, claim) = self.claim(&caller, vote)?;
+        let _call = self.core.calls.begin();
         self.check_target(target)?;
         self.check_passed()?;
         let _supply = (!entries.is_empty()).then(|| Supply::begin(&self.core));
         let entries: Result<Vec<_>, Malformed> =
             entries.into_iter().map(codec::entry_from).collect();
-        let rpc = AppendEntriesRequest {
-            vote: codec::vote_from(&needed(vote, "vote")?),
-            prev_log_id: prev.as_ref().map(codec::log_id_from),
-            entries: entries.map_err(|e| e.within("entries"))?,
-            leader_commit: commit.as_ref().map(codec::log_id_from),
-        };
-        let contradiction =
-            self.core.contradiction(&rpc.vote, rpc.prev_log_id.as_ref(), &rpc.entries);
-        self.obey_unless(contradiction, caller)?;
-        let answer = self.core.raft.append_entries(rpc).await.map_err(failed)?;
+        let entries = entries.map_err(|e| e.within("entries"))?;
+        let (prev, commit) = (prev.as_ref(), commit.as_ref());
+        let (prev, commit) = (prev.map(codec::log_id_from), commit.map(codec::log_id_from));
+        let contradiction = self.core.contradiction(&claim.vote(), prev.as_ref(), &entries);
+        self.obey_unless(contradiction, heard.identity().node)?;
+        let answer = self.core.append(claim, prev, entries, commit).await.map_err(failed)?;
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
-            let mut heard = self.heard.lock().expect("no holder of this lock panics");
-            *heard = Some((caller, Instant::now()));
+            let mut leader = self.leader.lock().expect("no holder of this lock panics");
+            *leader = Some((heard.identity(), Instant::now()));
         }
         Ok(Response::new(append_answer_to(&answer, self.core.clock.now())))
     }
@@ -236,13 +189,15 @@ impl v1::raft_server::Raft for PeerService {
         &self,
         request: Request<v1::VoteRequest>,
     ) -> Result<Response<v1::VoteResponse>, Status> {
-        self.check_raft(&request)?;
+        let caller = Caller::of(&self.core, &request)?;
         let v1::VoteRequest { target, vote, last } = request.into_inner();
+        let (_, claim) = self.claim(&caller, vote)?;
         self.check_target(target)?;
         self.check_passed()?;
         let ours = self.core.log.vote().unwrap_or_default();
         let floor = self.core.probation.floor();
-        if floor > last.as_ref().map(codec::log_id_from) {
+        let last = last.as_ref().map(codec::log_id_from);
+        if floor > last {
             // Others know more than the candidate, and are given the time to be elected.
             return Ok(Response::new(v1::VoteResponse {
                 vote: Some(codec::vote_to(&ours)),
@@ -250,12 +205,8 @@ impl v1::raft_server::Raft for PeerService {
                 last: floor.as_ref().map(codec::log_id_to),
             }));
         }
-        let rpc = VoteRequest {
-            vote: codec::vote_from(&needed(vote, "vote")?),
-            last_log_id: last.as_ref().map(codec::log_id_from),
-        };
         let VoteResponse { vote, vote_granted, last_log_id } =
-            self.core.raft.vote(rpc).await.map_err(failed)?;
+            self.core.vote(claim, last).await.map_err(failed)?;
         Ok(Response::new(v1::VoteResponse {
             vote: Some(codec::vote_to(&vote)),
             granted: vote_granted,
@@ -308,29 +259,30 @@ impl v1::raft_server::Raft for PeerService {
         &self,
         request: Request<v1::CompareRequest>,
     ) -> Result<Response<v1::CompareResponse>, Status> {
-        self.core.check_member(&request)?;
-        let (caller, _) = self.core.caller(&request)?;
+        let (heard, caller) =
+            (self.core.check_member(&request)?.identity(), Caller::of(&self.core, &request)?);
         let message = request.into_inner();
         let named = message.standing.as_ref().map_or(0, |standing| standing.raft_id);
         // Nobody speaks for another.
-        if !self.core.is_of(named, caller) {
-            return Err(denied(format!("node {caller} does not have the Raft id {named}")));
+        if named != heard.raft_id {
+            return Err(caller.refuse(&self.core, Unheard::OtherName));
         }
         if message.target != 0 {
             self.check_target(message.target)?;
         }
-        Ok(Response::new(self.core.compared(caller, message)?))
+        Ok(Response::new(self.core.compared(heard.node, message)?))
     }
 
     async fn stand(
         &self,
         request: Request<v1::StandRequest>,
     ) -> Result<Response<v1::StandResponse>, Status> {
-        let caller = self.check_raft(&request)?;
+        let caller = Caller::of(&self.core, &request)?;
+        let heard = self.heard(&caller)?;
         let v1::StandRequest { target, term } = request.into_inner();
         self.check_target(target)?;
         self.check_passed()?;
-        let leads = self.core.stand(caller, term).await.map_err(failed)?;
+        let leads = self.core.stand(heard, term).await.map_err(failed)?;
         Ok(Response::new(v1::StandResponse { leads }))
     }
 
@@ -339,22 +291,23 @@ impl v1::raft_server::Raft for PeerService {
         request: Request<Streaming<v1::InstallSnapshotRequest>>,
     ) -> Result<Response<v1::InstallSnapshotResponse>, Status> {
         use v1::install_snapshot_request::{Part as Message, Start};
-        let caller = self.check_raft(&request)?;
-        let _call = self.core.calls.begin();
+        let caller = Caller::of(&self.core, &request)?;
+        self.heard(&caller)?;
         let mut stream = request.into_inner();
         let first = stream.message().await?.and_then(|message| message.part);
         let Some(Message::Start(Start { target, vote, header })) = first else {
             return Err(Status::invalid_argument("a snapshot begins with its header"));
         };
+        let (heard, claim) = self.claim(&caller, vote)?;
+        let _call = self.core.calls.begin();
         self.check_target(target)?;
-        let vote = codec::vote_from(&needed(vote, "vote")?);
         let header = needed(header, "header")?;
         let id = header.id.clone();
         let applied = needed(header.applied.clone(), "applied")?;
         let (last_log_id, last_membership) =
             codec::applied_from(applied).map(|(last, membership, _)| (last, membership))?;
-        let contradiction = self.core.snapshot_contradiction(&vote, last_log_id.as_ref());
-        self.obey_unless(contradiction, caller)?;
+        let contradiction = self.core.snapshot_contradiction(&claim.vote(), last_log_id.as_ref());
+        self.obey_unless(contradiction, heard.identity().node)?;
         self.check_passed()?;
         let mut data = self.core.raft.begin_receiving_snapshot().await.map_err(failed)?;
         let supply = Supply::begin(&self.core);
@@ -377,8 +330,10 @@ impl v1::raft_server::Raft for PeerService {
         // openraft stops for good when an installation fails, so everything is judged before it hears of it.
         incoming.check(&meta).map_err(|e| Status::invalid_argument(e.to_string()))?;
         let snapshot = Snapshot { meta, snapshot: data };
+        // It took its time, and the sender may be none of us any more.
+        let (_, claim) = self.claim(&caller, vote)?;
         let SnapshotResponse { vote, .. } =
-            self.core.raft.install_full_snapshot(vote, snapshot).await.map_err(failed)?;
+            self.core.install(claim, snapshot).await.map_err(failed)?;
         Ok(Response::new(v1::InstallSnapshotResponse { vote: Some(codec::vote_to(&vote)) }))
     }
 }

@@ -9,10 +9,11 @@
 use super::{
     forward::Contact,
     handle::{Core, Leader, Raft},
+    hearing::Heard,
     members::MemberError,
     types::Member,
 };
-use crate::{kit::id::NodeId, wire::v1};
+use crate::wire::v1;
 use openraft::{RaftMetrics, ServerState, error::Fatal};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -105,12 +106,12 @@ impl Core {
         tracing::info!("nobody took over the lead yet; the others will elect somebody");
     }
 
-    /// Stands for election in place of `leader`, who led this term. Returns whether this manager was elected.
-    pub(super) async fn stand(&self, leader: NodeId, term: u64) -> Result<bool, Fatal<u64>> {
-        match self.leader() {
-            Leader::Other(now) if now.member.node == leader && now.term == term => {}
-            Leader::Other(_) | Leader::This | Leader::Nobody => return Ok(false),
+    /// Stands for election in place of `leader`, if that leads this term. Returns whether this manager was elected.
+    pub(super) async fn stand(&self, leader: Heard, term: u64) -> Result<bool, Fatal<u64>> {
+        if !self.is_led_by(leader, term) {
+            return Ok(false);
         }
+        let leader = leader.identity().node;
         tracing::info!(%leader, term, "standing for election: the leader goes");
         self.raft.trigger().elect().await?;
         let wait = self.raft.wait(Some(VOTES));

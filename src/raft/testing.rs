@@ -11,8 +11,10 @@ use crate::{
         id::{ClusterId, NodeId, ObjectId},
     },
     model::{
-        Labels,
+        Labels, Meta,
+        cluster::{Cluster, ClusterSettings},
         command::{Command, Stamped},
+        node::{Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role},
         object::{Kind, VersionNumber},
         task::ObjectVersion,
     },
@@ -27,6 +29,46 @@ pub(super) fn identity(cluster: u8) -> Arc<LogIdentity> {
         node: NodeId::random(),
         key: Arc::new(Key::random()),
     })
+}
+
+/// A cluster that `node` founded, as its first command says.
+pub(super) fn founding(node: NodeId) -> (Cluster, Node) {
+    let cluster = Cluster {
+        id: ClusterId::from_random([1; 17]),
+        meta: Meta::default(),
+        settings: ClusterSettings::default(),
+        ca_certificate: Vec::new(),
+        ca_key: sealed(1, 10),
+        keyring: Vec::new(),
+        next_raft_id: 2,
+        rotation: None,
+        tokens: Vec::new(),
+        unlockers: Vec::new(),
+        key_files: true,
+        backup: None,
+        rekeying: Default::default(),
+        former_managers: Vec::new(),
+    };
+    let node = Node {
+        id: node,
+        meta: Meta::default(),
+        role: Role::Manager,
+        availability: Availability::Active,
+        labels: Labels::new(),
+        description: NodeDescription::default(),
+        status: NodeStatus {
+            state: NodeState::Unknown,
+            message: String::new(),
+            addr: "127.0.0.1".into(),
+            at: Timestamp(0),
+            dispatcher: None,
+        },
+        standing: Standing::Member,
+        renamed: None,
+        manager: Some(ManagerStatus { raft_id: 1, addr: "127.0.0.1:1".into(), oldest_term: 0 }),
+        certificate: None,
+    };
+    (cluster, node)
 }
 
 /// The first version of `secret-NUMBER`, and the command that creates it with a body of so many bytes.

@@ -698,6 +698,29 @@ pub struct Cluster {
     pub backup: ::core::option::Option<BackupStatus>,
     #[prost(message, optional, tag = "20")]
     pub rekeying: ::core::option::Option<Rekeying>,
+    /// Managers that were; the newest last.
+    #[prost(message, repeated, tag = "21")]
+    pub former_managers: ::prost::alloc::vec::Vec<FormerManager>,
+}
+/// A Raft id that is heard no more, kept for longer than a certificate with it can live.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FormerManager {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub raft_id: u64,
+    #[prost(int64, tag = "3")]
+    pub at_ms: i64,
+    #[prost(enumeration = "Departure", tag = "4")]
+    pub departure: i32,
+}
+/// A manager as its certificate names it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RaftIdentity {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub raft_id: u64,
 }
 /// What is going on with the keyring's terms.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1276,6 +1299,46 @@ impl NodeState {
         }
     }
 }
+/// How a manager came to be one no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Departure {
+    Unspecified = 0,
+    /// It was demoted, or left, and the Raft group let it go.
+    Demoted = 1,
+    /// The node was removed after that.
+    Removed = 2,
+    /// The node was admitted once more, under another Raft id.
+    Replaced = 3,
+    /// Another manager was made the only one.
+    Abandoned = 4,
+}
+impl Departure {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DEPARTURE_UNSPECIFIED",
+            Self::Demoted => "DEPARTURE_DEMOTED",
+            Self::Removed => "DEPARTURE_REMOVED",
+            Self::Replaced => "DEPARTURE_REPLACED",
+            Self::Abandoned => "DEPARTURE_ABANDONED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DEPARTURE_UNSPECIFIED" => Some(Self::Unspecified),
+            "DEPARTURE_DEMOTED" => Some(Self::Demoted),
+            "DEPARTURE_REMOVED" => Some(Self::Removed),
+            "DEPARTURE_REPLACED" => Some(Self::Replaced),
+            "DEPARTURE_ABANDONED" => Some(Self::Abandoned),
+            _ => None,
+        }
+    }
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Output {
@@ -1340,6 +1403,9 @@ pub struct AdmitRequest {
     /// `IP:PORT` at which the other nodes reach it.
     #[prost(string, tag = "1")]
     pub addr: ::prost::alloc::string::String,
+    /// DER; for the certificate that carries the Raft id.
+    #[prost(bytes = "vec", tag = "2")]
+    pub csr: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AdmitResponse {
@@ -1352,6 +1418,15 @@ pub struct AdmitResponse {
     pub unlockers: ::prost::alloc::vec::Vec<Unlocker>,
     #[prost(bool, tag = "4")]
     pub key_files: bool,
+    /// DER, leaf first: the proof of the admission, for the other managers.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub certificates: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// All that are to be trusted.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub ca_certificates: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Whom the new manager hears until its store says more: nobody else who was admitted before it.
+    #[prost(message, repeated, tag = "7")]
+    pub managers: ::prost::alloc::vec::Vec<RaftIdentity>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MoveRequest {
@@ -1509,7 +1584,8 @@ pub mod ca_client {
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Renew"));
             self.inner.unary(req, path, codec).await
         }
-        /// For a node that shall be a manager and has a manager's certificate: its Raft id and the cluster's root key.
+        /// For a node that shall be a manager and has a manager's certificate: its Raft id, the certificate that carries it, and
+        /// the cluster's root key.
         /// It then starts its store and listens; the leader adds it to the Raft group by itself.
         pub async fn admit(
             &mut self,
@@ -1592,7 +1668,8 @@ pub mod ca_server {
             &self,
             request: tonic::Request<super::RenewRequest>,
         ) -> std::result::Result<tonic::Response<super::IssueResponse>, tonic::Status>;
-        /// For a node that shall be a manager and has a manager's certificate: its Raft id and the cluster's root key.
+        /// For a node that shall be a manager and has a manager's certificate: its Raft id, the certificate that carries it, and
+        /// the cluster's root key.
         /// It then starts its store and listens; the leader adds it to the Raft group by itself.
         async fn admit(
             &self,
@@ -2746,6 +2823,15 @@ pub struct NodeIdentity {
     /// Where managers were last seen.
     #[prost(message, repeated, tag = "8")]
     pub managers: ::prost::alloc::vec::Vec<ManagerAddr>,
+    /// The other managers when this one was admitted; unset for one that founded or recovered its cluster.
+    #[prost(message, optional, tag = "9")]
+    pub fellows: ::core::option::Option<Fellows>,
+}
+/// Whom a manager hears whose store is older than its admission.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Fellows {
+    #[prost(message, repeated, tag = "1")]
+    pub managers: ::prost::alloc::vec::Vec<RaftIdentity>,
 }
 /// What the agent remembers of its tasks over a restart; encrypted with the storage key, no payloads.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -16,14 +16,17 @@ use crate::{
     kit::{chain::chain, clock::Clock, id::NodeId, told::Told},
     model::{
         Meta,
-        cluster::{Cluster, Token},
+        cluster::{Cluster, FormerManager, Token},
         command::{Answer, Command, TaskChange},
-        node::{Availability, CertificateStatus, Node, NodeState, NodeStatus, Role, Standing},
+        node::{
+            Availability, CertificateStatus, Node, NodeState, NodeStatus, RaftIdentity, Role,
+            Standing,
+        },
         refusal::{Refusal, RefusalKind},
         sightings::{Sightings, check_age, check_key},
         task::{TaskState, TaskStatus},
     },
-    pki::{self, Authority, CaDigest, Conn, IssueError, JoinToken, Peer},
+    pki::{self, Authority, CaDigest, Conn, IssueError, JoinToken, Office, Peer},
     raft::{ProposeError, Raft},
     store::State,
     wire::{
@@ -189,7 +192,7 @@ impl Shared {
         cluster: &Cluster,
         request: &[u8],
         node: NodeId,
-        role: Role,
+        office: Office,
     ) -> Result<Signed, Status> {
         let failed = |error: &(dyn std::error::Error + 'static)| {
             warn!(error = %chain(error), "cannot use the cluster's CA");
@@ -207,7 +210,7 @@ impl Shared {
         };
         let (now, life) = (self.clock.now(), cluster.settings.certificate_life);
         let chain =
-            authority.issue(request, node, role, now, life).map_err(|error| match error {
+            authority.issue(request, node, office, now, life).map_err(|error| match error {
                 IssueError::BadRequest | IssueError::BadKey => {
                     Status::from(Refusal::invalid(error.to_string()))
                 }
@@ -215,7 +218,7 @@ impl Shared {
             })?;
         let leaf = chain.first().and_then(|leaf| Peer::parse(leaf).ok());
         let leaf = leaf.ok_or_else(|| Status::internal("the CA's certificate cannot be read"))?;
-        let status = CertificateStatus::new(authority.digest().0, role, &leaf.shown());
+        let status = CertificateStatus::new(authority.digest().0, office.role(), &leaf.shown());
         Ok(Signed { chain, status })
     }
 
@@ -273,7 +276,7 @@ impl Shared {
         let now = self.clock.now();
         // Signed first: a request that cannot be signed then leaves no row and uses nothing up. Nobody has the
         // certificate before the store has the node.
-        let signed = self.sign(cluster, &csr, id, role)?;
+        let signed = self.sign(cluster, &csr, id, role.into())?;
         let node = Node {
             id,
             meta: Meta::default(),
@@ -321,24 +324,8 @@ impl Shared {
     ) -> Result<v1::IssueResponse, Status> {
         let cluster = state.cluster().ok_or_else(no_cluster)?;
         let (id, role) = (node.id, node.role);
-        let signed = self.sign(cluster, csr, id, role)?;
-        let (certificate, shown) = (signed.status, by.map(Peer::shown));
-        // Stored before it is handed out, beside the one that was shown: the answer may be lost.
-        let noted = self.raft.propose(None, Command::NoteCertificate { id, certificate, shown });
-        match noted.await {
-            Ok(_) => {}
-            Err(ProposeError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {
-                return Err(removed(id, addr));
-            }
-            // Another was quicker.
-            Err(ProposeError::Refused(refusal)) => {
-                return Err(match by {
-                    Some(peer) => self.copies.refuse(node, peer, &place(addr), refusal).await,
-                    None => refusal.into(),
-                });
-            }
-            Err(error) => return Err(answers::proposed(error)),
-        }
+        let signed = self.sign(cluster, csr, id, office(node))?;
+        self.note(node, signed.status, (addr, by)).await?;
         info!(node = %id, %role, %addr, "renewed a node's certificate");
         Ok(response(state, cluster, id, role, signed.chain))
     }
@@ -375,8 +362,16 @@ impl Shared {
         &self,
         addr: SocketAddr,
         peer: &Peer,
-        at: &str,
+        request: v1::AdmitRequest,
     ) -> Result<v1::AdmitResponse, Status> {
+        let v1::AdmitRequest { addr: at, csr } = request;
+        // Known without a leader, too: what ended once stays so.
+        let cluster = self.raft.state().cluster().cloned();
+        let former = peer.raft_id.and_then(|id| cluster.as_ref()?.former_manager(id));
+        if let Some(FormerManager { departure, raft_id, .. }) = former {
+            warn!(node = %peer.node, raft_id, %addr, %departure, "refused to admit a former manager by its old certificate");
+            return Err(stale(peer.node).into());
+        }
         let (_, node) = self.member(peer, addr).await?;
         // Both: a certificate from before a demotion, and a worker's that was promoted and must renew first.
         if peer.role != Role::Manager || node.role != Role::Manager {
@@ -386,8 +381,17 @@ impl Shared {
                 .hint("promote it on a manager with `secretctl node promote`")
                 .into());
         }
-        check_reachable(at)?;
-        let command = Command::AdmitManager { id: peer.node, addr: at.to_owned() };
+        // One from an admission before: the cluster has let that manager go, whatever the node is to be now.
+        let present = node.manager.as_ref().map(|manager| manager.raft_id);
+        if peer.raft_id.is_some() && peer.raft_id != present {
+            let raft_id = peer.raft_id;
+            warn!(node = %peer.node, raft_id, %addr, "refused to admit a node by the certificate of an admission before");
+            return Err(stale(peer.node).into());
+        }
+        // Before an id is used up for it.
+        pki::requested_key(&csr).map_err(|error| Refusal::invalid(error.to_string()))?;
+        check_reachable(&at)?;
+        let command = Command::AdmitManager { id: peer.node, addr: at.clone() };
         let answer = self.raft.propose(None, command).await.map_err(answers::proposed)?;
         let Answer::Manager { raft_id } = answer else {
             return Err(Status::internal("the store answered to another question"));
@@ -395,13 +399,42 @@ impl Shared {
         info!(node = %peer.node, raft_id, addr = at, "admitted a manager");
         let root_key = Some(v1::Payload::carry(&self.root.dangerous_export()));
         let state = self.raft.state();
-        let (unlockers, key_files) = match state.cluster() {
-            Some(cluster) => {
-                (cluster.unlockers.iter().map(Into::into).collect(), cluster.key_files)
+        let cluster = state.cluster().ok_or_else(no_cluster)?;
+        // The proof goes to whoever was admitted just now, not to what another call has made of the row since.
+        let signed = self.sign(cluster, &csr, peer.node, Office::Manager { raft_id })?;
+        self.note(&node, signed.status, (addr, Some(peer))).await?;
+        Ok(v1::AdmitResponse {
+            raft_id,
+            root_key,
+            unlockers: cluster.unlockers.iter().map(Into::into).collect(),
+            key_files: cluster.key_files,
+            certificates: signed.chain,
+            ca_certificates: cluster.roots(),
+            managers: fellows(&state, peer.node),
+        })
+    }
+
+    /// Stores a certificate before it is handed out, beside the one that was shown: the answer may be lost.
+    async fn note(
+        &self,
+        node: &Node,
+        certificate: CertificateStatus,
+        (addr, by): (SocketAddr, Option<&Peer>),
+    ) -> Result<(), Status> {
+        let (id, shown) = (node.id, by.map(Peer::shown));
+        let noted = self.raft.propose(None, Command::NoteCertificate { id, certificate, shown });
+        match noted.await {
+            Ok(_) => Ok(()),
+            Err(ProposeError::Refused(refusal)) if refusal.kind == RefusalKind::NotFound => {
+                Err(removed(id, addr))
             }
-            None => (Vec::new(), true),
-        };
-        Ok(v1::AdmitResponse { raft_id, root_key, unlockers, key_files })
+            // Another was quicker.
+            Err(ProposeError::Refused(refusal)) => Err(match by {
+                Some(peer) => self.copies.refuse(node, peer, &place(addr), refusal).await,
+                None => refusal.into(),
+            }),
+            Err(error) => Err(answers::proposed(error)),
+        }
     }
 
     /// A manager says where it is reached. This manager goes by it at once: without the other one there may be nobody
@@ -411,7 +444,11 @@ impl Shared {
             return Err(Status::permission_denied("the certificate is of another cluster"));
         }
         let state = self.raft.state();
-        let is_manager = |node: &Arc<Node>| node.role == Role::Manager && node.manager.is_some();
+        // By its present Raft id only: a certificate from an admission before moves nobody.
+        let is_manager = |node: &Arc<Node>| {
+            let raft_id = node.manager.as_ref().map(|manager| manager.raft_id);
+            node.role == Role::Manager && raft_id.is_some() && raft_id == peer.raft_id
+        };
         if peer.role != Role::Manager || !state.member(peer.node).is_some_and(is_manager) {
             warn!(node = %peer.node, %addr, "refused the address of a node that is no manager");
             let message = format!("node {} is no manager of the cluster", peer.node);
@@ -547,6 +584,24 @@ fn response(
     }
 }
 
+/// What the row says that the node is: its certificate says the same.
+fn office(node: &Node) -> Office {
+    match (node.role, &node.manager) {
+        (Role::Manager, Some(manager)) => Office::Manager { raft_id: manager.raft_id },
+        (role, _) => role.into(),
+    }
+}
+
+/// The managers that stay, but for one: who leaves the Raft group is no company for somebody new.
+fn fellows(state: &State, except: NodeId) -> Vec<v1::RaftIdentity> {
+    let identity = |node: &Arc<Node>| {
+        let raft_id = node.manager.as_ref()?.raft_id;
+        Some((&RaftIdentity { node: node.id, raft_id }).into())
+    };
+    let stays = |node: &&Arc<Node>| node.id != except && node.role == Role::Manager;
+    state.nodes().filter(stays).filter_map(identity).collect()
+}
+
 /// Where the managers are, as others reach them.
 pub(super) fn managers(state: &State) -> Vec<v1::ManagerAddr> {
     let addr = |node: &Arc<Node>| {
@@ -554,6 +609,11 @@ pub(super) fn managers(state: &State) -> Vec<v1::ManagerAddr> {
         Some(v1::ManagerAddr { node_id: node.id.to_string(), addr: manager.addr.clone() })
     };
     state.nodes().filter_map(addr).collect()
+}
+
+fn stale(node: NodeId) -> Refusal {
+    let message = format!("the certificate of node {node} is from an admission before");
+    Refusal::new(RefusalKind::Denied, message).hint("let the node renew its certificate first")
 }
 
 fn no_token() -> Refusal {
@@ -606,8 +666,7 @@ impl v1::ca_server::Ca for CaService {
         request: Request<v1::AdmitRequest>,
     ) -> Result<Response<v1::AdmitResponse>, Status> {
         let (addr, peer) = (from(&request)?, Arc::clone(Conn::peer(&request)?));
-        let v1::AdmitRequest { addr: at } = request.into_inner();
-        self.shared.admit(addr, &peer, &at).await.map(Response::new)
+        self.shared.admit(addr, &peer, request.into_inner()).await.map(Response::new)
     }
 
     async fn r#move(

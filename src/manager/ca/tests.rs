@@ -85,6 +85,7 @@ impl World {
             key: Arc::new(Key::random()),
             clock: clock.clone(),
             witness: None,
+            fellows: None,
         };
         let member = Member { node: founder, addr: ADDR.into() };
         let raft = Raft::found(options, member, Arc::new(Alone)).await.unwrap();
@@ -102,6 +103,7 @@ impl World {
             key_files: true,
             backup: None,
             rekeying: Default::default(),
+            former_managers: Vec::new(),
         };
         let found = Command::Found { cluster: Box::new(cluster), node: Box::new(row(founder)) };
         raft.propose(None, found).await.unwrap();
@@ -407,7 +409,9 @@ async fn an_expired_certificate_without_its_key_renews_nothing() {
     let contact = pki::first_contact(&world.addr, world.ca, &world.clock).await.unwrap();
     let mut client = v1::ca_client::CaClient::new(contact.channel);
     assert_eq!(client.renew(request).await.unwrap_err().code(), Code::PermissionDenied);
-    let nobody = client.admit(v1::AdmitRequest { addr: "10.0.0.7:2390".into() }).await;
+    let admit =
+        v1::AdmitRequest { addr: "10.0.0.7:2390".into(), csr: PrivateKey::generate().request() };
+    let nobody = client.admit(admit).await;
     assert_eq!(nobody.unwrap_err().code(), Code::Unauthenticated);
     world.stop().await;
 }
@@ -432,14 +436,31 @@ async fn only_a_manager_by_certificate_and_by_row_gets_the_root_key() {
         let refused = refusal(enroll::admit(&tls, at, bad).await);
         assert_eq!(refused.kind, RefusalKind::Invalid, "{bad}");
     }
-    let enroll::Admitted { raft_id: first, root, key_files, .. } =
+    let enroll::Admitted { raft_id: first, root, key_files, identity, roots, fellows, .. } =
         enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap();
+    // Its certificate proves the admission, and it knows the others.
+    assert_eq!((identity.peer().node, identity.peer().raft_id), (manager.node, Some(first)));
+    assert_eq!(roots, [world.authority.certificate()]);
+    let founder = world.row(world.founder).unwrap().manager.as_ref().map(|it| it.raft_id);
+    let founder = founder.map(|raft_id| RaftIdentity { node: world.founder, raft_id });
+    assert_eq!(fellows, founder.into_iter().collect::<Vec<_>>());
+    let admitted = world.tls_of(&identity);
+    let renewed = enroll::renew(&admitted, &world.managers()).await.unwrap();
+    assert_eq!(renewed.identity.peer().raft_id, Some(first), "the next one proves it too");
     let cluster = world.raft.state().cluster().unwrap().clone();
     Keyring::open(&root, cluster.id, &cluster.keyring).unwrap();
     Keyring::open(&world.root, cluster.id, &cluster.keyring).unwrap();
-    let second = enroll::admit(&tls, at, "10.0.0.7:2390").await.unwrap();
+    let renewed = world.tls_of(&renewed.identity);
+    let second = enroll::admit(&renewed, at, "10.0.0.7:2390").await.unwrap();
     assert!(second.raft_id > first);
     assert!(key_files);
+    // What the admission before has left admits nobody again; the next certificate does, for a lost answer.
+    let old = refusal(enroll::admit(&admitted, at, "10.0.0.7:2390").await);
+    assert_eq!(old.kind, RefusalKind::Denied);
+    let renewed = enroll::renew(&renewed, &world.managers()).await.unwrap();
+    assert_eq!(renewed.identity.peer().raft_id, Some(second.raft_id));
+    let third = enroll::admit(&world.tls_of(&renewed.identity), at, "10.0.0.7:2390").await;
+    assert!(third.unwrap().raft_id > second.raft_id);
     // Demoted, with a manager's certificate that is still good.
     let demote = Command::SetRole { id: manager.node, index: None, role: Role::Worker };
     world.raft.propose(None, demote).await.unwrap();

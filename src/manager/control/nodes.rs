@@ -165,6 +165,7 @@ impl ControlService {
             key_files: _,
             backup: _,
             rekeying: _,
+            former_managers: _,
         } = cluster.as_ref();
         let tokens = authority::tokens(cluster, self.raft.clock().now());
         Ok(v1::ClusterInfo {

@@ -39,6 +39,7 @@ pub(in crate::manager) fn state(nodes: u8) -> State {
         key_files: true,
         backup: None,
         rekeying: Default::default(),
+        former_managers: Vec::new(),
     };
     let rows = (1..=nodes).map(|n| Entity::Node(Arc::new(node(n))));
     State::from_entities(rows.chain([Entity::Cluster(Arc::new(cluster))]))

@@ -4,7 +4,7 @@
 
 use super::ledger::Ledger;
 use crate::{
-    kit::id::NodeId,
+    kit::{clock::Timestamp, id::NodeId, limits::FORMER_MANAGERS},
     model::{
         constraint::Constraint,
         node::{Availability, Node, NodeState, Role},
@@ -97,7 +97,7 @@ fn references(state: &State) {
 
 /// Somebody shall always be a manager, no two have a Raft id in common, and no two that shall be managers an address: one
 /// that never came and was demoted leaves the group after another has come to its address.
-fn managers(state: &State, ledger: &Ledger) {
+fn managers(state: &State, ledger: &mut Ledger) {
     let any = state.nodes().any(|node| node.role == Role::Manager);
     assert!(any, "MANAGERS: nobody shall be one");
     let next = state.cluster().unwrap().next_raft_id;
@@ -108,6 +108,28 @@ fn managers(state: &State, ledger: &Ledger) {
         assert!(ids.insert(manager.raft_id), "RAFT IDS: two have {}", manager.raft_id);
         let stays = node.role == Role::Manager;
         assert!(!stays || addrs.insert(&manager.addr), "MANAGERS: two are at {}", manager.addr);
+    }
+    former_managers(state, ledger, &ids);
+}
+
+/// Each Raft id that was ever given is a row's present one or names a former manager, until every certificate with it has
+/// ended; and it never comes back.
+fn former_managers(state: &State, ledger: &mut Ledger, present: &BTreeSet<u64>) {
+    let cluster = state.cluster().unwrap();
+    for former in &cluster.former_managers {
+        let id = former.raft_id;
+        assert!(!present.contains(&id), "FORMER MANAGERS: {id} is back");
+        ledger.former.entry(id).or_insert(former.at);
+    }
+    let newest = cluster.former_managers.iter().map(|former| former.at).max();
+    for id in &ledger.raft_ids {
+        let known = present.contains(id) || cluster.former_manager(*id).is_some();
+        let ended = |at: &Timestamp| newest >= Some(at.plus(cluster.settings.certificate_life));
+        let full = cluster.former_managers.len() == FORMER_MANAGERS;
+        assert!(
+            known || ledger.former.get(id).is_some_and(|at| full || ended(at)),
+            "FORMER MANAGERS: nothing is known of {id}"
+        );
     }
 }
 

@@ -130,6 +130,8 @@ pub(super) struct Ledger {
     pub(super) tokens: Vec<Handed>,
     /// Every Raft id that was ever given.
     pub(super) raft_ids: BTreeSet<u64>,
+    /// Raft ids of managers that were, by when they came to be ones.
+    pub(super) former: BTreeMap<u64, Timestamp>,
     pub(super) removed: BTreeSet<NodeId>,
     /// Who joined, and has neither left nor been removed.
     pub(super) members: BTreeSet<NodeId>,

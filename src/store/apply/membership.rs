@@ -9,7 +9,9 @@ use crate::{
     kit::{id::NodeId, limits::JOIN_TOKENS},
     model::{
         Meta, check_labels,
-        cluster::{AuthorityRotation, BackupStatus, Cluster, Rekeying, Token},
+        cluster::{
+            AuthorityRotation, BackupStatus, Cluster, Departure, FormerManager, Rekeying, Token,
+        },
         command::{Answer, Outcome},
         node::{ManagerStatus, Node, NodeState, NodeStatus, Role, Standing},
         refusal::{Refusal, RefusalKind},
@@ -144,18 +146,35 @@ pub(super) fn reestablish(edit: &mut Edit<'_>, node: &Node) -> Outcome {
         .filter(|other| other.role == Role::Manager || other.manager.is_some())
         .cloned()
         .collect();
-    for other in others {
-        put_node(edit, Node { role: Role::Worker, manager: None, ..Node::clone(&other) });
-    }
-    let meta = edit.state.node_by_id(node.id).map_or(Meta::new(edit.at), |old| old.meta);
-    put_node(edit, Node { meta, ..node.clone() });
-    sightings::date(edit, node.id);
     let next_raft_id = cluster.next_raft_id.max(manager.raft_id + 1);
     let rekeying = Rekeying { due: true, ..cluster.rekeying.clone() };
     let tokens = Vec::new();
-    put_cluster(edit, Cluster { next_raft_id, tokens, rekeying, ..Cluster::clone(&cluster) });
+    let mut cluster = Cluster { next_raft_id, tokens, rekeying, ..Cluster::clone(&cluster) };
+    for other in others {
+        note_former(edit, &mut cluster, &other, Departure::Abandoned);
+        put_node(edit, Node { role: Role::Worker, manager: None, ..Node::clone(&other) });
+    }
+    let before = edit.state.node_by_id(node.id).cloned();
+    if let Some(before) = before.as_ref().filter(|before| has_another_id(before, manager.raft_id)) {
+        note_former(edit, &mut cluster, before, Departure::Replaced);
+    }
+    let meta = before.map_or(Meta::new(edit.at), |old| old.meta);
+    put_node(edit, Node { meta, ..node.clone() });
+    sightings::date(edit, node.id);
+    put_cluster(edit, cluster);
     destroyed::settle(edit);
     Ok(Answer::Done)
+}
+
+/// Remembers the Raft id of a manager that is one no more, if it has one.
+fn note_former(edit: &Edit<'_>, cluster: &mut Cluster, node: &Node, departure: Departure) {
+    if let Some(ManagerStatus { raft_id, .. }) = node.manager {
+        cluster.note_former(FormerManager { node: node.id, raft_id, at: edit.at, departure });
+    }
+}
+
+fn has_another_id(node: &Node, raft_id: u64) -> bool {
+    node.manager.as_ref().is_some_and(|manager| manager.raft_id != raft_id)
 }
 
 pub(super) fn note_backup(edit: &mut Edit<'_>, backup: &BackupStatus) -> Outcome {
@@ -184,7 +203,9 @@ pub(super) fn admit(edit: &mut Edit<'_>, id: NodeId, addr: &str) -> Outcome {
     let cluster = cluster(edit)?;
     // A fresh one each time: whoever asks again may have lost the store that voted under the last.
     let raft_id = cluster.next_raft_id;
-    put_cluster(edit, Cluster { next_raft_id: raft_id + 1, ..Cluster::clone(&cluster) });
+    let mut cluster = Cluster { next_raft_id: raft_id + 1, ..Cluster::clone(&cluster) };
+    note_former(edit, &mut cluster, &node, Departure::Replaced);
+    put_cluster(edit, cluster);
     let manager = Some(ManagerStatus { raft_id, addr: addr.to_owned(), oldest_term: 0 });
     put_node(edit, Node { manager, ..Node::clone(&node) });
     Ok(Answer::Manager { raft_id })
@@ -207,17 +228,23 @@ pub(super) fn relocate(edit: &mut Edit<'_>, id: NodeId, addr: &str) -> Outcome {
 pub(super) fn retire(edit: &mut Edit<'_>, id: NodeId, raft_id: u64) -> Outcome {
     let node = find(edit, id)?;
     if node.manager.as_ref().is_some_and(|manager| manager.raft_id == raft_id) {
-        match node.standing {
+        let departure = match node.standing {
             // Its last word came before it was out of the group.
-            Standing::Left { wiped: true, .. } => forget(edit, id),
+            Standing::Left { wiped: true, .. } => {
+                forget(edit, id);
+                Departure::Removed
+            }
             Standing::Left { wiped: false, .. } | Standing::Member => {
                 put_node(edit, Node { manager: None, ..Node::clone(&node) });
+                Departure::Demoted
             }
-        }
+        };
         // It had the root key: what is stored from now on is sealed under a term that it has never seen.
         let cluster = cluster(edit)?;
         let rekeying = Rekeying { due: true, ..cluster.rekeying.clone() };
-        put_cluster(edit, Cluster { rekeying, ..Cluster::clone(&cluster) });
+        let mut cluster = Cluster { rekeying, ..Cluster::clone(&cluster) };
+        note_former(edit, &mut cluster, &node, departure);
+        put_cluster(edit, cluster);
         destroyed::settle(edit);
     }
     Ok(Answer::Done)
@@ -283,6 +310,20 @@ pub(super) fn leave(edit: &mut Edit<'_>, id: NodeId, wiped: bool) -> Outcome {
 fn forget(edit: &mut Edit<'_>, id: NodeId) {
     edit.delete(Key::Node(id));
     remnants::forget_node(edit, id);
+    note_removal(edit, id);
+}
+
+/// Says of a former manager that its node is gone too.
+fn note_removal(edit: &mut Edit<'_>, id: NodeId) {
+    let Some(cluster) = edit.state.cluster().cloned() else { return };
+    if cluster.former_managers.iter().all(|former| former.node != id) {
+        return;
+    }
+    let mut cluster = Cluster::clone(&cluster);
+    for former in cluster.former_managers.iter_mut().filter(|former| former.node == id) {
+        former.departure = Departure::Removed;
+    }
+    put_cluster(edit, cluster);
 }
 
 pub(super) fn rotate(

@@ -1,14 +1,17 @@
 //! Managers come and go one at a time.
 
 use super::{Store, node, node_id, object_id, secret};
-use crate::kit::clock::Timestamp;
+use crate::kit::{clock::Timestamp, id::NodeId, limits::FORMER_MANAGERS};
 use crate::model::{
     Labels,
-    cluster::Token,
+    cluster::{Cluster, Departure, FormerManager, Token},
     command::Command,
-    node::{Availability, NodeDescription, NodeState, NodeStatus, Role, Standing},
+    node::{
+        Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role, Standing,
+    },
     object::Kind,
 };
+use std::time::Duration;
 
 /// A founded cluster of this many managers that are members of the Raft group.
 fn managers(count: u8) -> Store {
@@ -217,4 +220,68 @@ fn only_an_operator_renames_a_node() {
     assert_eq!(names(&store), ("db".into(), None));
     store.done(says("db"));
     assert_eq!(names(&store), ("db".into(), None));
+}
+
+/// Of node and Raft id, oldest first.
+fn former(world: &Store) -> Vec<(NodeId, u64, Departure)> {
+    let former = &world.state.cluster().unwrap().former_managers;
+    former.iter().map(|one| (one.node, one.raft_id, one.departure)).collect()
+}
+
+#[test]
+fn every_raft_id_that_is_out_of_use_names_a_former_manager() {
+    let mut world = managers(3);
+    assert!(former(&world).is_empty());
+    let second = raft_id(&world, 2);
+    // The group still has it, so it is heard.
+    world.done(set(2, Role::Worker));
+    assert!(former(&world).is_empty());
+    retire(&mut world, 2);
+    assert_eq!(former(&world), [(node_id(2), second, Departure::Demoted)]);
+    world.done(Command::RemoveNode { id: node_id(2), force: true });
+    assert_eq!(former(&world), [(node_id(2), second, Departure::Removed)]);
+
+    // Who is admitted once more has lost the store that voted under the id before.
+    let third = raft_id(&world, 3);
+    world.done(Command::AdmitManager { id: node_id(3), addr: "10.0.0.3:2390".into() });
+    assert_eq!(former(&world)[1..], [(node_id(3), third, Departure::Replaced)]);
+
+    // Whoever is left behind by a recovery is one too, and the ids go on.
+    let (first, third) = (raft_id(&world, 1), raft_id(&world, 3));
+    let next = world.state.cluster().unwrap().next_raft_id;
+    let left = Node::clone(world.state.node_by_id(node_id(1)).unwrap());
+    world.done(Command::Reestablish { node: Box::new(left) });
+    assert_eq!(former(&world)[2..], [(node_id(3), third, Departure::Abandoned)]);
+    assert_eq!(raft_id(&world, 1), first);
+    assert_eq!(world.state.cluster().unwrap().next_raft_id, next);
+    // Restored elsewhere under an id of its own, it leaves everybody behind.
+    let mut restored = node(9);
+    let addr = "10.0.0.9:2390".to_owned();
+    restored.role = Role::Manager;
+    restored.manager = Some(ManagerStatus { raft_id: next, addr, oldest_term: 0 });
+    world.done(Command::Reestablish { node: Box::new(restored) });
+    assert_eq!(former(&world)[3..], [(node_id(1), first, Departure::Abandoned)]);
+    assert_eq!(world.state.cluster().unwrap().next_raft_id, next + 1);
+}
+
+#[test]
+fn former_managers_are_named_for_longer_than_a_certificate_lives_and_in_bounds() {
+    let mut cluster = Cluster::clone(managers(1).state.cluster().unwrap());
+    let life = cluster.settings.certificate_life;
+    let note = |cluster: &mut Cluster, raft_id: u64, at: Timestamp| {
+        let (node, departure) = (node_id(2), Departure::Demoted);
+        cluster.note_former(FormerManager { node, raft_id, at, departure });
+    };
+    let start = Timestamp(1_790_000_000_000);
+    let late = start.plus(life + Duration::from_secs(48 * 3600));
+    note(&mut cluster, 2, start);
+    note(&mut cluster, 3, start.plus(life));
+    assert!(cluster.former_manager(2).is_some(), "a clock may be behind");
+    note(&mut cluster, 4, late);
+    assert!(cluster.former_manager(2).is_none());
+    for raft_id in 5..1000 {
+        note(&mut cluster, raft_id, late);
+    }
+    assert_eq!(cluster.former_managers.len(), FORMER_MANAGERS);
+    assert!(cluster.former_manager(999).is_some());
 }

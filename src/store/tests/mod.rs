@@ -151,6 +151,7 @@ fn found() -> Command {
         key_files: true,
         backup: None,
         rekeying: Default::default(),
+        former_managers: Vec::new(),
     };
     Command::Found { cluster: Box::new(cluster), node: Box::new(node(1)) }
 }

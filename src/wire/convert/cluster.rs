@@ -8,9 +8,10 @@ use crate::{
     kit::clock::Timestamp,
     model::{
         cluster::{
-            AuthorityRotation, BackupStatus, Cluster, ClusterSettings, Rekeying, Rewrapping, Token,
+            AuthorityRotation, BackupStatus, Cluster, ClusterSettings, Departure, FormerManager,
+            Rekeying, Rewrapping, Token,
         },
-        node::Role,
+        node::{RaftIdentity, Role},
     },
     wire::v1,
 };
@@ -65,6 +66,7 @@ impl From<&Cluster> for v1::Cluster {
             key_files,
             backup,
             rekeying,
+            former_managers,
         } = value;
         Self {
             id: id.to_string(),
@@ -80,6 +82,7 @@ impl From<&Cluster> for v1::Cluster {
             key_files: *key_files,
             backup: backup.as_ref().map(Into::into),
             rekeying: Some(rekeying.into()),
+            former_managers: wires(former_managers),
         }
     }
 }
@@ -101,6 +104,7 @@ impl TryFrom<v1::Cluster> for Cluster {
             key_files,
             backup,
             rekeying,
+            former_managers,
         } = wire;
         Ok(Self {
             id: parse(&id, "id")?,
@@ -116,7 +120,48 @@ impl TryFrom<v1::Cluster> for Cluster {
             key_files,
             backup: maybe(backup, "backup")?,
             rekeying: maybe(rekeying, "rekeying")?.unwrap_or_default(),
+            former_managers: list(former_managers, "former_managers")?,
         })
+    }
+}
+
+impl From<&FormerManager> for v1::FormerManager {
+    fn from(value: &FormerManager) -> Self {
+        let FormerManager { node, raft_id, at, departure } = value;
+        Self {
+            node_id: node.to_string(),
+            raft_id: *raft_id,
+            at_ms: at.0,
+            departure: departure.code(),
+        }
+    }
+}
+
+impl TryFrom<v1::FormerManager> for FormerManager {
+    type Error = Malformed;
+    fn try_from(wire: v1::FormerManager) -> Result<Self, Malformed> {
+        let v1::FormerManager { node_id, raft_id, at_ms, departure } = wire;
+        Ok(Self {
+            node: parse(&node_id, "node_id")?,
+            raft_id,
+            at: Timestamp(at_ms),
+            departure: Departure::from_code(departure).at("departure")?,
+        })
+    }
+}
+
+impl From<&RaftIdentity> for v1::RaftIdentity {
+    fn from(value: &RaftIdentity) -> Self {
+        let RaftIdentity { node, raft_id } = value;
+        Self { node_id: node.to_string(), raft_id: *raft_id }
+    }
+}
+
+impl TryFrom<v1::RaftIdentity> for RaftIdentity {
+    type Error = Malformed;
+    fn try_from(wire: v1::RaftIdentity) -> Result<Self, Malformed> {
+        let v1::RaftIdentity { node_id, raft_id } = wire;
+        Ok(Self { node: parse(&node_id, "node_id")?, raft_id })
     }
 }
 

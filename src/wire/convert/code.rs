@@ -3,6 +3,7 @@
 use super::Malformed;
 use crate::{
     model::{
+        cluster::Departure,
         constraint::Operator,
         node::{Availability, NodeState, Role},
         object::Kind,
@@ -44,6 +45,7 @@ macro_rules! codes {
 }
 
 codes! {
+    Departure = Departure { Demoted, Removed, Replaced, Abandoned, }
     Kind = Kind { Secret, Config, }
     OnChange = OnChange { Keep, }
     RestartCondition = RestartCondition { None, OnFailure, Any, }

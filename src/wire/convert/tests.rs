@@ -18,7 +18,10 @@ use crate::{
     },
     model::{
         Labels, Meta,
-        cluster::{AuthorityRotation, BackupStatus, ClusterSettings, Rekeying, Rewrapping, Token},
+        cluster::{
+            AuthorityRotation, BackupStatus, ClusterSettings, Departure, FormerManager, Rekeying,
+            Rewrapping, Token,
+        },
         command::{Answer, Command, RequestId, Rewrapped, RewrappedAuthority, TaskChange},
         constraint::{Constraint, Operator},
         destroyed::Destroyed,
@@ -472,6 +475,7 @@ impl Draw {
             unlockers: self.many(Self::unlocker),
             key_files: self.below(2) == 0,
             backup: self.maybe(Self::backup),
+            former_managers: self.many(Self::former_manager),
             rekeying: Rekeying {
                 due: self.below(2) == 0,
                 running: self.maybe(|d| Rewrapping {
@@ -480,6 +484,20 @@ impl Draw {
                     rate: d.maybe(Self::u32),
                 }),
             },
+        }
+    }
+
+    fn former_manager(&mut self) -> FormerManager {
+        FormerManager {
+            node: self.id(NodeId::from_random),
+            raft_id: self.u64(),
+            at: self.time(),
+            departure: self.pick(&[
+                Departure::Demoted,
+                Departure::Removed,
+                Departure::Replaced,
+                Departure::Abandoned,
+            ]),
         }
     }
 
