@@ -14,7 +14,10 @@ use crate::{
         Labels, Meta,
         cluster::{Cluster, ClusterSettings},
         command::{Command, Stamped},
-        node::{Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role},
+        node::{
+            Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role,
+            Standing,
+        },
         object::{Kind, VersionNumber},
         task::ObjectVersion,
     },
