@@ -89,7 +89,7 @@ pub struct FormerManager {
 }
 
 /// How a manager came to be one no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Departure {
     /// It was demoted, or left, and the Raft group let it go.
     Demoted,

@@ -65,8 +65,10 @@ pub(super) struct Known<'a> {
 }
 
 /// Why a manager is not heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(super) enum Unheard {
+    #[error("it is no manager of this cluster")]
+    NoManager,
     #[error("its certificate carries no Raft id: it was not admitted")]
     NotAdmitted,
     #[error("it is a manager no more: it was {0}")]
@@ -172,12 +174,12 @@ fn is_awaited(state: &State, caller: RaftIdentity) -> bool {
 
 /// Refused callers, and when the log told of each.
 #[derive(Debug, Default)]
-pub(super) struct Refused(Mutex<BTreeMap<(NodeId, Option<u64>), Instant>>);
+pub(super) struct Refused(Mutex<BTreeMap<(NodeId, Option<u64>, Unheard), Instant>>);
 
 impl Refused {
-    fn may_tell(&self, caller: &Caller) -> bool {
+    fn may_tell(&self, caller: &Caller, why: Unheard) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (now, key) = (Instant::now(), (caller.node, caller.raft_id));
+        let (now, key) = (Instant::now(), (caller.node, caller.raft_id, why));
         if told.get(&key).is_some_and(|at| now.duration_since(*at) < TELL) {
             return false;
         }
@@ -214,7 +216,7 @@ impl Caller {
         let addr = addr.ok_or_else(|| Status::internal("a call from nowhere"))?;
         let caller = Self { node: *node, raft_id: *raft_id, addr };
         if *cluster != core.cluster || *role != Role::Manager {
-            if core.refused.may_tell(&caller) {
+            if core.refused.may_tell(&caller, Unheard::NoManager) {
                 tracing::warn!(%node, %cluster, %role, %addr, "a node that is no manager of this cluster called as one");
             }
             return Err(denied(format!("node {node} is no manager of this cluster")));
@@ -225,7 +227,7 @@ impl Caller {
     /// Refuses the caller, and lets the log say so.
     pub(super) fn refuse(&self, core: &Core, why: Unheard) -> Status {
         let Self { node, raft_id, addr } = self;
-        if core.refused.may_tell(self) {
+        if core.refused.may_tell(self, why) {
             let raft_id = raft_id.map_or_else(|| "none".to_owned(), |id| id.to_string());
             tracing::warn!(%node, raft_id, %addr, %why, "refused a manager that is not heard here");
         }
@@ -500,10 +502,12 @@ mod tests {
         let refused = Refused::default();
         let caller =
             |n: u8, raft_id| Caller { node: id(n), raft_id, addr: ([127, 0, 0, 1], 1).into() };
-        assert!(refused.may_tell(&caller(1, Some(1))));
-        assert!(!refused.may_tell(&caller(1, Some(1))));
-        assert!(refused.may_tell(&caller(1, None)) && refused.may_tell(&caller(2, Some(1))));
-        let told = (0..10_000).filter(|n| refused.may_tell(&caller(3, Some(*n)))).count();
-        assert_eq!(told, TOLD - 3);
+        let tell = |n, raft_id, why| refused.may_tell(&caller(n, raft_id), why);
+        assert!(tell(1, Some(1), Unheard::Gone));
+        assert!(!tell(1, Some(1), Unheard::Gone));
+        assert!(tell(1, Some(1), Unheard::OtherName), "another reason is news");
+        assert!(tell(1, None, Unheard::Gone) && tell(2, Some(1), Unheard::Gone));
+        let told = (0..10_000).filter(|n| tell(3, Some(*n), Unheard::Gone)).count();
+        assert_eq!(told, TOLD - 4);
     }
 }
