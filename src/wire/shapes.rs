@@ -28,7 +28,7 @@ impl Shaped for v1::AdmitRequest {
     const SHAPE: &'static Shape = &ADMIT_REQUEST;
 }
 
-static ADMIT_RESPONSE: Shape = Shape { size: size_of::<v1::AdmitResponse>(), fields: &[(2, Field::One(&PAYLOAD)), (3, Field::Each(&UNLOCKER))] };
+static ADMIT_RESPONSE: Shape = Shape { size: size_of::<v1::AdmitResponse>(), fields: &[(2, Field::One(&PAYLOAD)), (3, Field::Each(&UNLOCKER)), (5, Field::Texts), (6, Field::Texts), (7, Field::Each(&RAFT_IDENTITY))] };
 impl Shaped for v1::AdmitResponse {
     const SHAPE: &'static Shape = &ADMIT_RESPONSE;
 }
@@ -175,7 +175,7 @@ impl Shaped for v1::ClonedNode {
     const SHAPE: &'static Shape = &CLONED_NODE;
 }
 
-static CLUSTER: Shape = Shape { size: size_of::<v1::Cluster>(), fields: &[(2, Field::One(&META)), (3, Field::One(&CLUSTER_SETTINGS)), (5, Field::One(&SEALED)), (6, Field::Each(&WRAPPED_TERM)), (8, Field::One(&AUTHORITY_ROTATION)), (9, Field::Each(&TOKEN)), (10, Field::Each(&UNLOCKER)), (12, Field::One(&BACKUP_STATUS)), (20, Field::One(&REKEYING))] };
+static CLUSTER: Shape = Shape { size: size_of::<v1::Cluster>(), fields: &[(2, Field::One(&META)), (3, Field::One(&CLUSTER_SETTINGS)), (5, Field::One(&SEALED)), (6, Field::Each(&WRAPPED_TERM)), (8, Field::One(&AUTHORITY_ROTATION)), (9, Field::Each(&TOKEN)), (10, Field::Each(&UNLOCKER)), (12, Field::One(&BACKUP_STATUS)), (20, Field::One(&REKEYING)), (21, Field::Each(&FORMER_MANAGER))] };
 impl Shaped for v1::Cluster {
     const SHAPE: &'static Shape = &CLUSTER;
 }
@@ -502,9 +502,19 @@ impl Shaped for v1::Entity {
     const SHAPE: &'static Shape = &ENTITY;
 }
 
+static FELLOWS: Shape = Shape { size: size_of::<v1::Fellows>(), fields: &[(1, Field::Each(&RAFT_IDENTITY))] };
+impl Shaped for v1::Fellows {
+    const SHAPE: &'static Shape = &FELLOWS;
+}
+
 static FILTER: Shape = Shape { size: size_of::<v1::Filter>(), fields: &[] };
 impl Shaped for v1::Filter {
     const SHAPE: &'static Shape = &FILTER;
+}
+
+static FORMER_MANAGER: Shape = Shape { size: size_of::<v1::FormerManager>(), fields: &[] };
+impl Shaped for v1::FormerManager {
+    const SHAPE: &'static Shape = &FORMER_MANAGER;
 }
 
 static GET_CLUSTER_REQUEST: Shape = Shape { size: size_of::<v1::GetClusterRequest>(), fields: &[] };
@@ -846,7 +856,7 @@ impl Shaped for v1::NodeEntry {
     const SHAPE: &'static Shape = &NODE_ENTRY;
 }
 
-static NODE_IDENTITY: Shape = Shape { size: size_of::<v1::NodeIdentity>(), fields: &[(1, Field::Texts), (3, Field::Texts), (8, Field::Each(&MANAGER_ADDR))] };
+static NODE_IDENTITY: Shape = Shape { size: size_of::<v1::NodeIdentity>(), fields: &[(1, Field::Texts), (3, Field::Texts), (8, Field::Each(&MANAGER_ADDR)), (9, Field::One(&FELLOWS))] };
 impl Shaped for v1::NodeIdentity {
     const SHAPE: &'static Shape = &NODE_IDENTITY;
 }
@@ -933,6 +943,11 @@ impl Shaped for v1::PublishLogsRequest {
 static PUBLISH_LOGS_RESPONSE: Shape = Shape { size: size_of::<v1::PublishLogsResponse>(), fields: &[] };
 impl Shaped for v1::PublishLogsResponse {
     const SHAPE: &'static Shape = &PUBLISH_LOGS_RESPONSE;
+}
+
+static RAFT_IDENTITY: Shape = Shape { size: size_of::<v1::RaftIdentity>(), fields: &[] };
+impl Shaped for v1::RaftIdentity {
+    const SHAPE: &'static Shape = &RAFT_IDENTITY;
 }
 
 static READ_INDEX_REQUEST: Shape = Shape { size: size_of::<v1::ReadIndexRequest>(), fields: &[] };
