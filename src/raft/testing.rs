@@ -66,6 +66,7 @@ pub(super) fn founding(node: NodeId) -> (Cluster, Node) {
             at: Timestamp(0),
             dispatcher: None,
         },
+        runtime_failed_at: None,
         standing: Standing::Member,
         renamed: None,
         manager: Some(ManagerStatus { raft_id: 1, addr: "127.0.0.1:1".into(), oldest_term: 0 }),
