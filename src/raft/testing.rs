@@ -67,6 +67,7 @@ pub(super) fn founding(node: NodeId) -> (Cluster, Node) {
             dispatcher: None,
         },
         runtime_failed_at: None,
+        sightings: Default::default(),
         standing: Standing::Member,
         renamed: None,
         manager: Some(ManagerStatus { raft_id: 1, addr: "127.0.0.1:1".into(), oldest_term: 0 }),
