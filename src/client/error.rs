@@ -18,6 +18,11 @@ pub enum ClientError {
     /// Nobody listens there, or the connection broke and did not come back.
     #[error("cannot connect to secretd at {host}")]
     Unreachable { host: Host, source: io::Error },
+    /// Somebody else serves the socket.
+    #[error(
+        "the socket {host} is served by user {uid}, who is neither root, nor you, nor the account secretd"
+    )]
+    Impostor { host: Host, uid: u32 },
     /// The socket does not let this user in.
     #[error("permission denied on the socket of secretd at {host}")]
     Denied { host: Host },
@@ -43,6 +48,9 @@ impl ClientError {
                 ),
                 _ => "is secretd running? Its log says why if it is not".to_owned(),
             }),
+            Self::Impostor { host: _, uid } => Some(format!(
+                "nothing was sent; if that user does run your secretd, say so with SECRETD_SERVER_UID={uid}"
+            )),
             Self::Denied { host: _ } => {
                 Some("use root, or add the user to group secretd and log in again".to_owned())
             }

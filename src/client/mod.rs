@@ -17,6 +17,7 @@ mod objects;
 mod operator;
 mod services;
 mod streams;
+mod trust;
 mod unlockers;
 
 pub use backups::{BackupStream, Opening};
@@ -29,6 +30,7 @@ pub use objects::{Ensured, PendingRemoval};
 pub use operator::Client;
 pub use services::ServiceSummary;
 pub use streams::{LogStream, Seen, ServiceWatch};
+pub use trust::Trust;
 pub use unlockers::{MadeUnlocker, NewUnlocker};
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::{
     ClientError, Host,
     error::{broken, passing},
+    trust::{Impostor, Trust},
 };
 use crate::{
     kit::{
@@ -57,14 +58,31 @@ impl Client {
     /// # Errors
     /// No address, nobody there, not let in.
     pub async fn connect(host: &str) -> Result<Self, ClientError> {
+        Self::connect_to(host, Trust::default()).await
+    }
+
+    /// Connects to the daemon at `host` if it is one of those that `trust` names.
+    ///
+    /// # Errors
+    /// As [`Self::connect`]; somebody else serves the socket.
+    pub async fn connect_to(host: &str, trust: Trust) -> Result<Self, ClientError> {
         let host: Host = host.parse()?;
         // Asked by hand first: the answer of the kernel is clearer than what a channel makes of it.
         let first = UnixStream::connect(&host.socket).await;
-        drop(first.map_err(|error| ClientError::connect(&host, error))?);
+        let first = first.map_err(|error| ClientError::connect(&host, error))?;
+        if let Err(Impostor { uid }) = trust.check(&first) {
+            return Err(ClientError::Impostor { host, uid });
+        }
+        drop(first);
         let socket = host.socket.clone();
         let connector = tower::service_fn(move |_| {
-            let socket = socket.clone();
-            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+            let (socket, trust) = (socket.clone(), trust);
+            async move {
+                let stream = UnixStream::connect(socket).await?;
+                // Another may listen there by now.
+                trust.check(&stream).map_err(std::io::Error::other)?;
+                Ok::<_, std::io::Error>(TokioIo::new(stream))
+            }
         });
         // The name is never looked up.
         let channel =

@@ -2,7 +2,7 @@
 
 use super::exit::{Code, Failure};
 use crate::{
-    client::{Client, ClientError},
+    client::{Client, ClientError, Trust},
     kit::{chain::chain, clock::Clock},
     model::refusal::RefusalKind,
     wire::v1::LocalState,
@@ -12,6 +12,8 @@ use crate::{
 pub(crate) struct Context {
     /// `unix:///path`, as given by `-H`.
     pub(crate) host: String,
+    /// Who may serve it.
+    pub(crate) trust: Trust,
     pub(crate) clock: Clock,
 }
 
@@ -21,7 +23,7 @@ impl Context {
     /// # Errors
     /// No address, nobody there, not let in.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
-        Ok(Client::connect(&self.host).await?)
+        Ok(Client::connect_to(&self.host, self.trust).await?)
     }
 }
 
@@ -31,7 +33,7 @@ impl From<ClientError> for Failure {
         let code = match &error {
             ClientError::Host(_) => Code::Usage,
             ClientError::Unreachable { .. } => Code::Unreachable,
-            ClientError::Denied { .. } => Code::Denied,
+            ClientError::Impostor { .. } | ClientError::Denied { .. } => Code::Denied,
             ClientError::NotReady { .. } => Code::NotReady,
             ClientError::Failed { .. } => Code::Other,
             ClientError::Refused(refusal) => return refusal.clone().into(),
@@ -50,9 +52,10 @@ pub(crate) async fn explain(client: &Client, error: ClientError) -> Failure {
     let node_may_be_the_reason = match &error {
         ClientError::NotReady { .. } | ClientError::Failed { .. } => true,
         ClientError::Refused(refusal) => refusal.kind == RefusalKind::Precondition,
-        ClientError::Host(_) | ClientError::Unreachable { .. } | ClientError::Denied { .. } => {
-            false
-        }
+        ClientError::Host(_)
+        | ClientError::Unreachable { .. }
+        | ClientError::Impostor { .. }
+        | ClientError::Denied { .. } => false,
     };
     if node_may_be_the_reason && let Ok(status) = client.status().await {
         let not_ready = |text: &str| Failure::new(Code::NotReady, text);

@@ -26,7 +26,7 @@ mod status;
 mod token;
 mod unlocker;
 
-use crate::model::object::Kind;
+use crate::{client::Trust, model::object::Kind};
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, DEFAULT_HOST, ObjectCommand};
 use connect::Context;
@@ -65,12 +65,23 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let from_env = || std::env::var("SECRETD_HOST").ok().filter(|host| !host.is_empty());
     let host = cli.host.or_else(from_env).unwrap_or_else(|| DEFAULT_HOST.to_owned());
-    let context = Context { host, clock: crate::kit::clock::Clock::system() };
+    let trust = Trust { beside: server_uid()? };
+    let context = Context { host, trust, clock: crate::kit::clock::Clock::system() };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Code::Other, format!("cannot start: {error}")))?;
     runtime.block_on(dispatch(cli.command, &context))
+}
+
+/// Who else may serve the socket, as `SECRETD_SERVER_UID` says.
+fn server_uid() -> Result<Option<u32>, Failure> {
+    match std::env::var("SECRETD_SERVER_UID") {
+        Ok(text) if !text.is_empty() => text.parse().map(Some).map_err(|_| {
+            Failure::usage(format!("SECRETD_SERVER_UID is {text:?}: must be the number of a user"))
+        }),
+        _ => Ok(None),
+    }
 }
 
 async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {

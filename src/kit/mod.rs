@@ -10,11 +10,13 @@ pub mod id;
 pub mod limits;
 pub mod name;
 pub mod os;
+pub mod owner;
 pub mod prompt;
 pub mod source;
 pub mod task;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod text;
 pub mod told;
 #[cfg(test)]
 pub(crate) mod vectors;

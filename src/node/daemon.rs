@@ -3,7 +3,7 @@
 use super::{
     active::{self, Active, ActiveError, Joining, Resumed, Surroundings, Turned, Wish},
     backup::{self, Making},
-    data_dir::{DataDir, DataDirError},
+    data_dir::{DataDir, DataDirError, InsecurePlace, refuse_insecure},
     keystore::{self, Locked, Progress, TpmChangeError, UnlockError, Unlocked},
     local::Local,
     notify::notify,
@@ -78,6 +78,8 @@ const REOPEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DaemonError {
     #[error(transparent)]
+    Insecure(#[from] InsecurePlace),
+    #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -91,6 +93,7 @@ impl DaemonError {
     /// What to do about it.
     pub(super) fn hint(&self) -> Option<String> {
         match self {
+            Self::Insecure(insecure) => Some(insecure.hint()),
             Self::DataDir(error) => Some(error.hint().to_owned()),
             Self::Socket(SocketError::Taken(_)) => {
                 Some("stop that daemon, or give this one its own --run-dir".to_owned())
@@ -134,6 +137,7 @@ pub(super) struct Daemon {
 /// # Errors
 /// [`DaemonError`]: nothing that was stored has been harmed.
 pub(super) async fn run(settings: Settings, stop: Stop) -> Result<(), DaemonError> {
+    refuse_insecure(&settings)?;
     let data = DataDir::open(&settings.data_dir)?;
     let path = settings.socket();
     let (socket, listener) = Socket::bind(&path)?;

@@ -1,5 +1,7 @@
 //! The data directory: who may use it, and what lies where.
 
+use super::settings::Settings;
+use crate::kit::owner::{self, Insecure};
 use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -17,6 +19,34 @@ pub enum DataDirError {
     Foreign { path: PathBuf, owner: u32, user: u32 },
     #[error("cannot use the data directory {}", path.display())]
     Io { path: PathBuf, source: io::Error },
+}
+
+/// Somebody else could put another thing in the place of one of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot trust the {what}")]
+pub(super) struct InsecurePlace {
+    what: &'static str,
+    source: Insecure,
+}
+
+impl InsecurePlace {
+    /// What to do about it.
+    pub(super) fn hint(&self) -> String {
+        self.source.hint()
+    }
+}
+
+/// Refuses directories and a key file that somebody else could put others in place of. What is missing will be made below
+/// what was looked at.
+pub(super) fn refuse_insecure(settings: &Settings) -> Result<(), InsecurePlace> {
+    for (what, path) in [
+        ("data directory", &settings.data_dir),
+        ("run directory", &settings.run_dir),
+        ("key file", &settings.key_file),
+    ] {
+        owner::check(path).map_err(|source| InsecurePlace { what, source })?;
+    }
+    Ok(())
 }
 
 impl DataDirError {

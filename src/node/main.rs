@@ -7,7 +7,9 @@ use super::{
 use crate::kit::{
     chain::chain,
     os::arena::{self, Guard},
+    owner,
     task::Stop,
+    text::lines,
 };
 use clap::Parser;
 use std::{ffi::OsString, io::Write, process::ExitCode};
@@ -30,6 +32,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let mut flags = flags;
     let command = flags.command.take();
+    if let Some(config) = &flags.config
+        && let Err(error) = owner::check(config)
+    {
+        last_words(
+            &format!("cannot trust the config file: {}", chain(&error)),
+            Some(&error.hint()),
+        );
+        return ExitCode::from(2);
+    }
     let settings = match Settings::resolve(flags) {
         Ok(settings) => settings,
         Err(error) => {
@@ -90,9 +101,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Says why the daemon ends, for whoever started it by hand.
 fn last_words(message: &str, hint: Option<&str>) {
-    let mut text = format!("secretd: {message}\n");
+    let mut text = format!("secretd: {}\n", lines(message));
     if let Some(hint) = hint {
-        text.push_str(&format!("hint: {hint}\n"));
+        text.push_str(&format!("hint: {}\n", lines(hint)));
     }
     if std::io::stderr().write_all(text.as_bytes()).is_err() {
         tracing::debug!("nobody listens on standard error");

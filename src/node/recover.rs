@@ -5,7 +5,7 @@
 
 use super::{
     active::{self, ActiveError, Surroundings},
-    data_dir::{DataDir, DataDirError},
+    data_dir::{DataDir, DataDirError, InsecurePlace, refuse_insecure},
     keystore::{self, KeyStoreError, Locked, Opened, Progress, UnlockError, Unlocked},
     managing::Dial,
     member::{Member, MemberError},
@@ -59,6 +59,8 @@ pub(super) enum RecoverError {
     #[error("there is no node in {0}")]
     NoNode(String),
     #[error(transparent)]
+    Insecure(#[from] InsecurePlace),
+    #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error(transparent)]
     Keys(#[from] KeyStoreError),
@@ -94,6 +96,7 @@ impl RecoverError {
             Self::DataDir(error @ DataDirError::Taken { .. }) => {
                 return Some(format!("stop the daemon first ({error})"));
             }
+            Self::Insecure(error) => return Some(error.hint()),
             Self::DataDir(error) => error.hint(),
             Self::Keys(error) => error.hint(),
             Self::Shut(_) => "nothing else opens this node: see that it works, then run this again",
@@ -124,6 +127,7 @@ pub(super) async fn run(settings: Settings, flags: RecoverFlags) -> Result<(), R
     if !keystore::exists(&settings.data_dir) {
         return Err(RecoverError::NoNode(settings.data_dir.display().to_string()));
     }
+    refuse_insecure(&settings)?;
     let data = DataDir::open(&settings.data_dir)?;
     let keys = match keystore::open(&settings.data_dir, &settings.key_file)? {
         Opened::Open(keys) => keys,

@@ -11,9 +11,12 @@
 //! ```
 //!
 //! Any other end is a failure, and the last line of standard error says why. It has 30 seconds. Every manager must have
-//! the program at the same path, owned by root or secretd's user and writable by nobody else.
+//! the program at the same path, owned by root or secretd's user and writable by nobody else, like the directories on the way to it.
 
-use crate::crypto::key::{Key, Unlock};
+use crate::{
+    crypto::key::{Key, Unlock},
+    kit::owner::{self, Insecure},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -22,7 +25,7 @@ use rustix::{
 use serde::Deserialize;
 use std::{
     io::{self, Read, Write as _},
-    os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -52,7 +55,7 @@ pub enum HelperError {
     #[error("{} is not the absolute path of a program", path.display())]
     NotAbsolute { path: PathBuf },
     #[error("{} can be changed by others than root and secretd's user", path.display())]
-    TooOpen { path: PathBuf },
+    TooOpen { path: PathBuf, source: Insecure },
     #[error("cannot run {}", path.display())]
     Run { path: PathBuf, source: io::Error },
     #[error("{} did not answer within {} s", path.display(), PATIENCE.as_secs())]
@@ -151,12 +154,8 @@ fn check(program: &Path) -> Result<(), HelperError> {
     if !program.is_absolute() {
         return Err(HelperError::NotAbsolute { path: path() });
     }
-    let found = program.metadata().map_err(|source| HelperError::Run { path: path(), source })?;
-    let own = rustix::process::geteuid().as_raw();
-    if found.mode() & 0o022 != 0 || (found.uid() != 0 && found.uid() != own) {
-        return Err(HelperError::TooOpen { path: path() });
-    }
-    Ok(())
+    program.metadata().map_err(|source| HelperError::Run { path: path(), source })?;
+    owner::check(program).map_err(|source| HelperError::TooOpen { path: path(), source })
 }
 
 type Said = (Option<ExitStatus>, Zeroizing<Vec<u8>>, Vec<u8>);
