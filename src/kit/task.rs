@@ -3,6 +3,7 @@
 use std::future::Future;
 use tokio::task::{JoinError, JoinHandle};
 pub use tokio_util::sync::CancellationToken as Stop;
+use tracing::Instrument as _;
 
 /// A task that runs. Dropping it aborts the task, so nothing is ever left behind unseen.
 #[derive(Debug)]
@@ -30,7 +31,8 @@ pub async fn to_the_end<T: Send + 'static>(
     name: &'static str,
     work: impl Future<Output = T> + Send + 'static,
 ) -> T {
-    let mut running = start(name, work);
+    // It is still the caller's work, and its lines in the log say so.
+    let mut running = start(name, work.in_current_span());
     let handle = running.handle.take().expect("it was just started");
     result(name, handle.await)
 }

@@ -2,6 +2,7 @@
 
 use super::operators::{GROUP, authorise, group_id};
 use crate::wire::status::status;
+use futures::{FutureExt as _, future::BoxFuture};
 use std::{
     fs::{self, DirBuilder, Permissions},
     io,
@@ -13,8 +14,9 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::net::UnixListener;
-use tonic::{Code, body::Body, transport::server::UdsConnectInfo};
+use tonic::{Code, Status, body::Body, transport::server::UdsConnectInfo};
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 
 /// Why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -108,11 +110,14 @@ impl<S> Service<http::Request<Body>> for Gated<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>>,
     S::Future: Send + 'static,
+    S::Error: Send,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future =
-        futures::future::Either<S::Future, std::future::Ready<Result<S::Response, S::Error>>>;
+    type Future = futures::future::Either<
+        BoxFuture<'static, Result<S::Response, S::Error>>,
+        std::future::Ready<Result<S::Response, S::Error>>,
+    >;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -122,8 +127,27 @@ where
         let caller = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
         let operator = caller.as_ref().and_then(|caller| authorise(caller, self.gate.own_uid));
         if let Some(operator) = operator {
+            // At the level of errors, so that no filter takes the name of who asked from a line that it lets through.
+            let span = tracing::error_span!("operator", uid = operator.uid);
+            let call = changes(request.uri().path()).map(str::to_owned);
             request.extensions_mut().insert(operator);
-            return futures::future::Either::Left(self.inner.call(request));
+            let answer = {
+                let _here = span.enter();
+                self.inner.call(request)
+            };
+            let told = async move {
+                let answer = answer.await;
+                if let (Some(call), Ok(answer)) = (call, &answer) {
+                    match Status::from_header_map(answer.headers()).map(|status| status.code()) {
+                        None | Some(Code::Ok) => tracing::info!(call, "an operator's order"),
+                        Some(code) => {
+                            tracing::info!(call, ?code, "an operator's order was refused")
+                        }
+                    }
+                }
+                answer
+            };
+            return futures::future::Either::Left(told.instrument(span).boxed());
         }
         let uid = caller.map_or_else(|| "unknown".to_owned(), |caller| caller.uid().to_string());
         tracing::warn!(uid, path = request.uri().path(), "refused a caller who is no operator");
@@ -134,6 +158,13 @@ where
         );
         futures::future::Either::Right(std::future::ready(Ok(refused.into_http())))
     }
+}
+
+/// The name of a call that may change something: all but those that only look.
+fn changes(path: &str) -> Option<&str> {
+    let call = path.rsplit('/').next()?;
+    let looks = ["Get", "List", "Watch", "Status", "ServiceLogs", "Verify"];
+    (!looks.iter().any(|look| call.starts_with(look))).then_some(call)
 }
 
 #[cfg(test)]
@@ -149,6 +180,18 @@ mod tests {
         drop(listener);
         let (_second, _listener) = Socket::bind(&path).unwrap();
         drop(socket);
+    }
+
+    #[test]
+    fn calls_that_only_look_are_told_from_those_that_change() {
+        for call in
+            ["GetNode", "ListTasks", "WatchService", "ServiceLogs", "Status", "VerifyBackup"]
+        {
+            assert_eq!(changes(&format!("/secretd.v1.Control/{call}")), None);
+        }
+        for call in ["CreateObject", "SetNodeRole", "RemoveService", "Init", "CreateBackup"] {
+            assert_eq!(changes(&format!("/secretd.v1.Node/{call}")), Some(call));
+        }
     }
 
     #[tokio::test]
