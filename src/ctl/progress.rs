@@ -1,6 +1,9 @@
 //! Lines that change while one waits: redrawn in place on a terminal, printed when they change elsewhere.
 
-use crate::ctl::{exit::Failure, output};
+use crate::{
+    ctl::{exit::Failure, output},
+    kit::text,
+};
 
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -24,7 +27,8 @@ impl Progress {
     /// Shows these lines in place of the ones before.
     pub(crate) fn show(&mut self, lines: Vec<String>) -> Result<(), Failure> {
         if !self.quiet && lines != self.shown {
-            output::text(update(&self.shown, &lines, self.in_place, &self.label))?;
+            let text = update(&self.shown, &lines, self.in_place, &self.label);
+            output::redraw(if self.in_place { self.shown.len() } else { 0 }, &text)?;
             output::flush()?;
             self.shown = lines;
         }
@@ -41,26 +45,16 @@ impl Progress {
 }
 
 fn update(before: &[String], lines: &[String], in_place: bool, label: &str) -> String {
-    let mut text = String::new();
-    if in_place {
-        if !before.is_empty() {
-            // Up to the first of our lines, and away with everything from there on.
-            text = format!("\x1b[{}A\x1b[J", before.len());
-        }
-        for line in lines {
-            text.push_str(line);
-            text.push('\n');
-        }
-        return text;
-    }
+    let mut out = String::new();
     for (at, line) in lines.iter().enumerate() {
-        if before.get(at) != Some(line) {
-            text.push_str(label);
-            text.push_str(line);
-            text.push('\n');
+        if in_place || before.get(at) != Some(line) {
+            out.push_str(label);
+            // One row each, or what is drawn over is not what was drawn.
+            out.push_str(&text::line(line));
+            out.push('\n');
         }
     }
-    text
+    out
 }
 
 #[cfg(test)]
@@ -80,6 +74,12 @@ mod tests {
     #[test]
     fn on_a_terminal_the_lines_are_drawn_over() {
         assert_eq!(update(&[], &lines(&["a"]), true, ""), "a\n");
-        assert_eq!(update(&lines(&["a", "b"]), &lines(&["c"]), true, ""), "\x1b[2A\x1b[Jc\n");
+        assert_eq!(update(&lines(&["a", "b"]), &lines(&["a", "c"]), true, ""), "a\nc\n");
+    }
+
+    #[test]
+    fn a_tasks_error_is_one_line_whatever_it_says() {
+        let text = update(&[], &lines(&["1/2: \u{1b}[2Kfailed\noverall"]), true, "");
+        assert_eq!(text, "1/2: \\u001b[2Kfailed\\noverall\n");
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     crypto::unlock::Kind,
-    kit::{clock::Timestamp, duration::Compact},
+    kit::{clock::Timestamp, duration::Compact, text::line},
     wire::v1::{LocalState, ManagerEntry, Role, StatusResponse},
 };
 use serde_json::{Value, json};
@@ -224,6 +224,7 @@ fn text(status: &StatusResponse, now: Timestamp) -> String {
     let mut row = |name: &str, value: &str| {
         if !value.is_empty() {
             let name = if name.is_empty() { String::new() } else { format!("{name}:") };
+            let value = line(value);
             writeln!(out, "{name:<16}{value}").expect("a String takes everything");
         }
     };

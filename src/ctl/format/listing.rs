@@ -1,7 +1,7 @@
 //! What `ls` and `ps` share: columns with their headers, `-q`, `--format table|json|TEMPLATE`.
 
 use super::{BadTemplate, Style, Template, table};
-use crate::ctl::exit::Failure;
+use crate::{ctl::exit::Failure, kit::text};
 use serde_json::{Map, Value};
 
 /// A field of the rows and what stands above it in a table.
@@ -60,7 +60,13 @@ impl Listing {
             lines.push(heading);
         }
         for row in rows {
-            lines.push(template.run(row, Style::Row)?);
+            // A table is for people, and its rows are lines; of a bare template a program gets what there is, as docker's does.
+            let line = if with_header {
+                template.run(&one_line(row), Style::Row)
+            } else {
+                template.run(row, Style::Row)
+            };
+            lines.push(line?);
         }
         if with_header {
             return Ok(table(&lines));
@@ -71,6 +77,19 @@ impl Listing {
     fn header(&self) -> Value {
         let fields = self.columns.iter();
         Value::Object(fields.map(|&(f, h)| (f.to_owned(), Value::from(h))).collect::<Map<_, _>>())
+    }
+}
+
+/// The row with every text in it as one line of text.
+fn one_line(row: &Value) -> Value {
+    match row {
+        Value::String(text) => Value::from(text::line(text).as_ref()),
+        Value::Array(items) => items.iter().map(one_line).collect(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            Value::Object(fields.map(|(k, v)| (text::line(k).into_owned(), one_line(v))).collect())
+        }
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_)) => other.clone(),
     }
 }
 
@@ -113,6 +132,15 @@ mod tests {
         );
         assert_eq!(render(Some("{{.Name}}={{.ID}}"), false), "db=1\nweb=2\n");
         assert_eq!(render(Some("{{.Label \"a\"}}|{{index .Labels \"a\"}}"), false), "b|b\n|\n");
+    }
+
+    #[test]
+    fn a_row_of_a_table_is_one_line_whatever_is_in_it() {
+        let rows = [json!({"ID": "1", "Name": "a\n2\tb\u{1b}[2K", "Labels": {"x\n": "\u{202e}"}})];
+        let render = |format| LISTING.render(&rows, format, false).unwrap();
+        assert_eq!(render(None), "ID        NAME\n1         a\\n2\\tb\\u001b[2K\n");
+        assert_eq!(render(Some("table {{.Labels}}")), "LABELS\nx\\n=\\u202e\n");
+        assert_eq!(render(Some("{{.Name}}")), "a\n2\tb\u{1b}[2K\n");
     }
 
     #[test]

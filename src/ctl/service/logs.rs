@@ -9,7 +9,7 @@ use crate::{
         node::host_names,
         output,
     },
-    kit::{clock::Timestamp, duration::parse_duration, id::NodeId},
+    kit::{clock::Timestamp, duration::parse_duration, id::NodeId, text},
     wire::v1::{LogLine, LogOptions, Output, ServiceLogsResponse},
 };
 use std::collections::BTreeMap;
@@ -77,7 +77,8 @@ impl Names<'_> {
             self.width = self.width.max(place.len());
             let pad = " ".repeat(self.width - place.len());
             let task = if self.args.no_task_ids { String::new() } else { format!(".{id}") };
-            format!("{service_name}.{place}{task}@{host}{pad}    | ")
+            // Ours, unlike what follows: the line itself is the task's, and goes through as it is.
+            text::line(&format!("{service_name}.{place}{task}@{host}{pad}    | ")).into_owned()
         };
         for line in lines {
             let stderr = line.output() == Output::Stderr;

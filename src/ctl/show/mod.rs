@@ -14,7 +14,10 @@ pub(crate) use object::{CONFIGS, ObjectView, SECRETS, object_row};
 pub(crate) use service::{SERVICES, ServiceView, image_name, pretty_service, service_row};
 pub(crate) use task::{TASKS, task_rows};
 
-use crate::model::{Labels, Meta};
+use crate::{
+    kit::text::line,
+    model::{Labels, Meta},
+};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -39,6 +42,6 @@ fn capital(text: &str) -> String {
 /// Lines of labels below a heading, for `--pretty`.
 fn label_lines(text: &mut String, labels: &Labels, prefix: &str) {
     for (key, value) in labels {
-        writeln!(text, "{prefix}{key}={value}").expect("a String takes everything");
+        writeln!(text, "{prefix}{}={}", line(key), line(value)).expect("a String takes everything");
     }
 }

@@ -4,7 +4,7 @@ use super::{Index, capital, holder::HeldView, label_lines};
 use crate::{
     client::{HolderSummary, NodeSummary},
     ctl::format::Listing,
-    kit::{clock::Timestamp, hex::Hex},
+    kit::{clock::Timestamp, hex::Hex, text::line},
     model::{
         Labels,
         node::{
@@ -333,38 +333,38 @@ impl fmt::Display for NodeView {
             label_lines(&mut labels, &spec.labels, " - ");
             write!(f, "Labels:\n{labels}")?;
         }
-        writeln!(f, "Hostname:               {}", description.hostname)?;
+        writeln!(f, "Hostname:               {}", line(&description.hostname))?;
         if let Some(name) = &description.calls_itself {
-            writeln!(f, "Calls itself:           {name}")?;
+            writeln!(f, "Calls itself:           {}", line(name))?;
         }
         writeln!(f, "Role:                   {}", capital(&spec.role))?;
         writeln!(f, "Joined at:              {created_at}")?;
         writeln!(f, "Status:")?;
         writeln!(f, " State:                 {}", capital(&status.state))?;
         if !status.message.is_empty() {
-            writeln!(f, " Message:               {}", status.message)?;
+            writeln!(f, " Message:               {}", line(&status.message))?;
         }
         if let Some(at) = &status.left_at {
             writeln!(f, " Left at:               {at}")?;
         }
         writeln!(f, " Availability:          {}", capital(&spec.availability))?;
-        writeln!(f, " Address:               {}", status.addr)?;
+        writeln!(f, " Address:               {}", line(&status.addr))?;
         if let Some(Cloned { since, last_seen, addrs }) = cloned {
             writeln!(f, "Cloned:")?;
             writeln!(f, " Since:                 {since}")?;
             writeln!(f, " Last Seen:             {last_seen}")?;
-            writeln!(f, " Addresses:             {}", addrs.join(", "))?;
+            writeln!(f, " Addresses:             {}", line(&addrs.join(", ")))?;
         }
         if let Some(Manager { leader, voter, reachability, damage, addr, raft_id }) = manager_status
         {
             writeln!(f, "Manager Status:")?;
-            writeln!(f, " Address:               {addr}")?;
+            writeln!(f, " Address:               {}", line(addr))?;
             writeln!(f, " Raft Status:           {}", capital(reachability))?;
             writeln!(f, " Raft ID:               {raft_id}")?;
             writeln!(f, " Voter:                 {}", if *voter { "Yes" } else { "No" })?;
             writeln!(f, " Leader:                {}", if *leader { "Yes" } else { "No" })?;
             if !damage.is_empty() {
-                writeln!(f, " Damage:                {damage}")?;
+                writeln!(f, " Damage:                {}", line(damage))?;
             }
         }
         if let Some(Certificate { role, expires_at, issuer: _ }) = certificate {
@@ -373,18 +373,18 @@ impl fmt::Display for NodeView {
             writeln!(f, " Expires at:            {expires_at}")?;
         }
         writeln!(f, "Platform:")?;
-        writeln!(f, " Operating System:      {}", description.platform.os)?;
-        writeln!(f, " Architecture:          {}", description.platform.architecture)?;
+        writeln!(f, " Operating System:      {}", line(&description.platform.os))?;
+        writeln!(f, " Architecture:          {}", line(&description.platform.architecture))?;
         writeln!(f, "Resources:")?;
         writeln!(f, " CPUs:                  {}", description.resources.nano_cpus / 1_000_000_000)?;
         writeln!(f, " Memory:                {} MiB", description.resources.memory_bytes >> 20)?;
-        writeln!(f, "Runtime:                {}", description.runtime)?;
+        writeln!(f, "Runtime:                {}", line(&description.runtime))?;
         if let Some(since) = &description.runtime_failed_at {
             writeln!(f, " Failing since:         {since}")?;
-            writeln!(f, " Error:                 {}", description.runtime_error)?;
+            writeln!(f, " Error:                 {}", line(&description.runtime_error))?;
         }
-        writeln!(f, "Engine Version:         {}", description.engine.engine_version)?;
-        writeln!(f, "Version:                {}", description.version)?;
+        writeln!(f, "Engine Version:         {}", line(&description.engine.engine_version))?;
+        writeln!(f, "Version:                {}", line(&description.version))?;
         if !holds.is_empty() {
             writeln!(f, "Holds:")?;
         }
