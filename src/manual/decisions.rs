@@ -50,6 +50,17 @@
 //! **2026-11. A second machine is told by a number that each process draws, and slowed, not cut off.** Nobody can say from afar which of the two is
 //! the right one; to refuse both would let any thief of an old laptop stop a node. *Price:* a copy that is as new as the node
 //! shares its life until somebody looks at `status`. *Change of mind:* as above.
+//! **2026-11. Each task's files lie on a tmpfs of their own.** A container that may mount can change the filesystem its file lies on, and
+//! with one for all tasks it did so for all. *Price:* a mount for each task in the host's table, and some
+//! tens of microseconds when it is made. *Change of mind:* a kernel that lets a mount be kept from its users' reconfiguring.
+//!
+//! **2026-11. What others wrote is escaped for people and left alone for programs.** Tables, errors and the log always escape; other output of
+//! `secretctl` does on a terminal only; a task's own lines never are, as docker's are not, since colours are what they are for. *Price:*
+//! a task can still draw what it likes on the terminal of who reads its logs. *Change of mind:* people who read logs of tasks
+//! they do not trust, which would want a flag.
+//!
+//! **2026-11. Paths are trusted by their owners, sockets by who listens.** As ssh does, and no way to switch it off: whoever can replace a key
+//! file has the cluster. *Price:* a home directory that a group may write to does not do. *Change of mind:* none expected.
 //!
 //! **2026-11. A leader sends entries while its own disk still writes them.** The Raft library waits for the leader's log
 //! before it does anything else, so the leader's log answers for its own entries at once, and nothing acts on one before it

@@ -11,6 +11,18 @@
 //! - The managers know which node may have which payload, from the assignment until the node has said that file and memory
 //!   are gone; what a lost or removed node took along can be named, and replaced.
 //! - No operator can read a secret back through the API; there is no such call.
+//! - A task changes nothing but its own files: each has a tmpfs of its own, of the size of what it references, so that one
+//!   with CAP_SYS_ADMIN, which may remount what its file lies on, hinders no other. What an agent finds after a restart is looked at before it
+//!   is trusted, and put right without touching a running container ([`crate::agent::place`]).
+//! - Labels of an image make no container ours: a container is known by its name together with its labels, and no image sets a name.
+//! - A daemon starts only where nobody but root and its own user could put another thing in the place of its directories, its key
+//!   file or a program that opens keys ([`crate::kit::owner`]); `secretctl` sends nothing before the kernel has said that root, its own
+//!   user or the account `secretd` serves the socket.
+//! - What a checkout holds costs `secretctl` bounded memory and time: what variables and templates make is weighed, and files that
+//!   never end are not opened. A pipe is read where a shell made it (`<(command)`) or as standard input.
+//! - Text of nodes, tasks and files that people read is text and nothing else, on a terminal, in tables, in errors and in the log
+//!   ([`crate::kit::text`]). A task's own output is passed on as it is.
+//! - Every line of a manager's log that an operator's change leaves names his user number, as the kernel gives it.
 //! - A value is in no log line, error, argument list or environment that secretd makes, and in no container definition.
 //! - A manager whose disk was put back to an older state undoes nothing that was acknowledged, as long as another manager that
 //!   knows better can be asked within 30 s of its start, or its machine did not start anew; and one whose state differs from that of
@@ -91,6 +103,12 @@
 //! disks of managers that were lost or removed before they were done, and whatever a task has made of it.
 //!
 //! # Not promised
+//! - Whoever is in group `secretd` is root on every node: an operator starts what he likes where he likes, with any file of the host
+//!   and any secret in it. That he cannot read a secret back keeps it from his screen and his mistakes, not from him.
+//! - A task of the process runtime that a service gives CAP_SYS_ADMIN is root on its node: it sees the node's own file systems, and
+//!   may remount them. In a container the same right reaches what the engine gives it, and the file systems of its own files.
+//! - A backup can be restored elsewhere by whoever has it and what opens it, and then be read by a task there. It is worth as
+//!   much as the cluster; what was removed since is in it, too.
 //! - Root on a node can read what that node's tasks can read, and on a manager everything: it can read the daemon's memory
 //!   (but for the locked pages, where they are secret), have it open what it stores, or replace it.
 //! - Whoever has the data directory *and* its key file has everything. With autolock there is no key file, and a stolen
