@@ -1,6 +1,9 @@
 //! Opens files that a person named: what has an end and waits for nobody.
 
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat, stat};
+use rustix::{
+    fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat, stat},
+    io::Errno,
+};
 use std::{
     fs::File,
     io::{self, Read as _},
@@ -48,7 +51,7 @@ fn fits(path: &Path, mode: u32) -> io::Result<()> {
     let what = match FileType::from_raw_mode(mode) {
         FileType::RegularFile => return Ok(()),
         FileType::Fifo if is_inherited(path) => return Ok(()),
-        FileType::Directory => return Err(io::ErrorKind::IsADirectory.into()),
+        FileType::Directory => return Err(Errno::ISDIR.into()),
         FileType::Fifo => "a named pipe",
         FileType::CharacterDevice => "a character device",
         FileType::BlockDevice => "a block device",
