@@ -170,7 +170,11 @@ impl Load {
                 | ClientError::Failed { .. }
                 | ClientError::Refused(_),
             ) => Outcome::Unknown,
-            Err(error @ (ClientError::Host(_) | ClientError::Denied { .. })) => panic!("{error}"),
+            Err(
+                error @ (ClientError::Host(_)
+                | ClientError::Impostor { .. }
+                | ClientError::Denied { .. }),
+            ) => panic!("{error}"),
         };
         let operation = Operation { object, act, called, returned: self.now(), outcome };
         self.history.lock().unwrap().push(operation);
