@@ -50,6 +50,7 @@
 //! **2026-11. A second machine is told by a number that each process draws, and slowed, not cut off.** Nobody can say from afar which of the two is
 //! the right one; to refuse both would let any thief of an old laptop stop a node. *Price:* a copy that is as new as the node
 //! shares its life until somebody looks at `status`. *Change of mind:* as above.
+//!
 //! **2026-11. Each task's files lie on a tmpfs of their own.** A container that may mount can change the filesystem its file lies on, and
 //! with one for all tasks it did so for all. *Price:* a mount for each task in the host's table, and about
 //! a tenth of a millisecond when it is made. *Change of mind:* a kernel that lets a mount be kept from its users' reconfiguring.

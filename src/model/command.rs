@@ -97,7 +97,7 @@ pub enum Command {
     /// What a node says of itself and how a dispatcher sees it.
     ReportNode {
         id: NodeId,
-        description: Option<NodeDescription>,
+        description: Option<Box<NodeDescription>>,
         status: NodeStatus,
         /// Only if its session is still with this manager: the node may have turned to another meanwhile.
         held_by: Option<NodeId>,

@@ -7,6 +7,7 @@ use secretd::{
     kit::{
         clock::{Clock, Timestamp},
         id::NodeId,
+        task::{self, Running},
     },
     model::{
         node::{Availability, NodeDescription},
@@ -19,7 +20,6 @@ use secretd::{
     },
 };
 use std::{fs, time::Duration};
-use tokio::task::JoinHandle;
 use tonic::{Code, Status, Streaming, transport::Channel};
 
 /// A member with a good certificate that says what it likes.
@@ -32,13 +32,7 @@ struct Liar {
 struct Session {
     id: String,
     _events: Streaming<v1::SessionResponse>,
-    beats: JoinHandle<()>,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.beats.abort();
-    }
+    _beats: Running<()>,
 }
 
 fn described(hostname: &str) -> v1::NodeDescription {
@@ -69,7 +63,7 @@ impl Liar {
         };
         let (mut calls, session_id) = (self.calls.clone(), state.session_id.clone());
         #[expect(clippy::disallowed_methods, reason = "it ends with the session that it is for")]
-        let beats = tokio::spawn(async move {
+        let beats = task::start("beats", async move {
             let mut tick = tokio::time::interval(Duration::from_secs(1));
             loop {
                 tick.tick().await;
@@ -79,7 +73,7 @@ impl Liar {
                 }
             }
         });
-        Ok(Session { id: state.session_id, _events: events, beats })
+        Ok(Session { id: state.session_id, _events: events, _beats: beats })
     }
 
     /// Follows what it is to do until it is given a task; returns that, and of how many payloads it heard.

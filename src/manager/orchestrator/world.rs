@@ -180,7 +180,7 @@ impl World {
         let description = NodeDescription { runtime_error, ..node.description.clone() };
         self.apply(Command::ReportNode {
             id: node_id(n),
-            description: Some(description),
+            description: Some(Box::new(description)),
             status: node.status.clone(),
             held_by: None,
         });

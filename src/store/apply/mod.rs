@@ -86,7 +86,7 @@ impl Edit<'_> {
                 Ok(Answer::Done)
             }
             Command::ReportNode { id, description, status, held_by } => {
-                nodes::report(self, *id, description.as_ref(), status, *held_by)
+                nodes::report(self, *id, description.as_deref(), status, *held_by)
             }
             Command::SetNode { id, index, availability, labels, hostname } => {
                 nodes::set(self, *id, *index, *availability, labels, hostname.as_deref())

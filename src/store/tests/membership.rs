@@ -197,7 +197,10 @@ fn only_an_operator_renames_a_node() {
     let row = |store: &Store| store.state.node_by_id(node_id(1)).unwrap().clone();
     let says = |name: &str| Command::ReportNode {
         id: node_id(1),
-        description: Some(NodeDescription { hostname: name.into(), ..Default::default() }),
+        description: Some(Box::new(NodeDescription {
+            hostname: name.into(),
+            ..Default::default()
+        })),
         status: node(1).status,
         held_by: None,
     };

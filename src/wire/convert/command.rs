@@ -108,7 +108,7 @@ impl From<&Command> for v1::Command {
             Command::ReportNode { id, description, status, held_by } => {
                 c::Command::ReportNode(c::ReportNode {
                     id: id.to_string(),
-                    description: description.as_ref().map(Into::into),
+                    description: description.as_deref().map(Into::into),
                     status: Some(status.into()),
                     held_by: held_by.map(|id| id.to_string()).unwrap_or_default(),
                 })
@@ -287,7 +287,7 @@ impl TryFrom<v1::Command> for Command {
             c::Command::ReportNode(c::ReportNode { id, description, status, held_by }) => {
                 Self::ReportNode {
                     id: parse(&id, "id")?,
-                    description: maybe(description, "description")?,
+                    description: maybe(description, "description")?.map(Box::new),
                     status: convert(status, "status")?,
                     held_by: maybe_parse(&held_by, "held_by")?,
                 }

@@ -644,7 +644,7 @@ impl Draw {
             9 => Command::ChangeTasks { changes: self.many(Self::change) },
             10 => Command::ReportNode {
                 id: node,
-                description: self.maybe(Self::description),
+                description: self.maybe(|d| Box::new(d.description())),
                 status: self.node_status(),
                 held_by: self.maybe(|d| d.id(NodeId::from_random)),
             },
