@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt::Write as _};
 
 /// One line: control characters, newlines and tabs too, and marks that reorder or hide text are escaped.
 pub fn line(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| is_active(c))
+    escaped(text, is_active)
 }
 
 /// As [`line`], but newlines and tabs stay: text that was put together of lines before.

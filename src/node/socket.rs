@@ -141,7 +141,7 @@ where
                     match Status::from_header_map(answer.headers()).map(|status| status.code()) {
                         None | Some(Code::Ok) => tracing::info!(call, "an operator's order"),
                         Some(code) => {
-                            tracing::info!(call, ?code, "an operator's order was refused")
+                            tracing::info!(call, ?code, "an operator's order was refused");
                         }
                     }
                 }
