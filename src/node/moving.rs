@@ -225,7 +225,7 @@ async fn tell_one(tls: Tls, node: NodeId, at: String, addr: String) {
             warn!(manager = %node, at, error = %chain(&error), "cannot tell a manager where this one is");
         }
         Err(_) => {
-            warn!(manager = %node, at, "a manager that was told where this one is does not answer")
+            warn!(manager = %node, at, "a manager that was told where this one is does not answer");
         }
     }
 }
