@@ -174,7 +174,10 @@ fn is_awaited(state: &State, caller: RaftIdentity) -> bool {
 
 /// Refused callers, and when the log told of each.
 #[derive(Debug, Default)]
-pub(super) struct Refused(Mutex<BTreeMap<(NodeId, Option<u64>, Unheard), Instant>>);
+pub(super) struct Refused(Mutex<BTreeMap<Refusal, Instant>>);
+
+/// Who called, as which member, and why it was not heard.
+type Refusal = (NodeId, Option<u64>, Unheard);
 
 impl Refused {
     fn may_tell(&self, caller: &Caller, why: Unheard) -> bool {
@@ -476,7 +479,7 @@ mod tests {
         }
         // With its own admission applied, the store is what counts.
         let known = Known { own: 5, fellows: Some(&fellows), ..known(&older, false) };
-        assert!(member(&known, id(2), Some(2)).is_ok());
+        member(&known, id(2), Some(2)).unwrap();
     }
 
     #[test]
@@ -486,7 +489,7 @@ mod tests {
         for committed in [false, true] {
             let vote =
                 |node_id| Vote { leader_id: openraft::LeaderId { term: 1007, node_id }, committed };
-            assert!(heard.claim(1, vote(2)).is_ok());
+            heard.claim(1, vote(2)).unwrap();
             for other in [0, 1, 3, 8] {
                 assert_eq!(heard.claim(1, vote(other)).err(), Some(Unheard::OtherName));
             }

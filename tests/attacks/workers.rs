@@ -62,7 +62,6 @@ impl Liar {
             panic!("a session begins with its state")
         };
         let (mut calls, session_id) = (self.calls.clone(), state.session_id.clone());
-        #[expect(clippy::disallowed_methods, reason = "it ends with the session that it is for")]
         let beats = task::start("beats", async move {
             let mut tick = tokio::time::interval(Duration::from_secs(1));
             loop {
