@@ -22,7 +22,7 @@ use crate::{
         sightings::{KeyHash, ShownKey},
         task::{Task, TaskState, TaskStatus},
     },
-    pki::{self, Authority, Identity, Peer, PrivateKey, Tls},
+    pki::{self, Authority, Identity, Office, Peer, PrivateKey, Tls},
     raft::{Alone, Member, Options, PeerError, Peers, Raft},
     wire::v1::{
         control_server::ControlServer, dispatcher_client::DispatcherClient, peer_client::PeerClient,
@@ -72,7 +72,7 @@ impl Beside {
 
 async fn serve(
     dispatcher: &DispatcherService,
-    node: NodeId,
+    who: (NodeId, Office),
     ca: &Authority,
     clock: &Clock,
     stop: &Stop,
@@ -80,11 +80,14 @@ async fn serve(
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = tcp.local_addr().unwrap();
     let known = pki::KnownAddrs::default();
-    let (incoming, accepting) = pki::listen(tcp, &tls_of(ca, node, clock), known, stop.clone());
+    let (incoming, accepting) = pki::listen(tcp, &tls_of(ca, who, clock), known, stop.clone());
     let routes = Routes::new(dispatcher.server()).add_service(dispatcher.relay());
     let workers = pki::serve(incoming, move |_| routes.clone());
     (addr, vec![accepting, start("workers", async move { workers.await.unwrap() })])
 }
+
+/// What the manager that founds the cluster is.
+pub(crate) const FOUNDER: Office = Office::Manager { raft_id: 1 };
 
 /// A manager's way to the others.
 #[derive(Debug)]
@@ -97,9 +100,9 @@ impl Peers for Dial {
     }
 }
 
-fn tls_of(ca: &Authority, node: NodeId, clock: &Clock) -> Tls {
+fn tls_of(ca: &Authority, (node, office): (NodeId, Office), clock: &Clock) -> Tls {
     let tls = Tls::new(ca.cluster(), &[ca.certificate()], clock.clone()).unwrap();
-    tls.set_identity(&issue(ca, node, Role::Manager, clock.now())).unwrap();
+    tls.set_identity(&issue(ca, node, office, clock.now())).unwrap();
     tls
 }
 
@@ -161,14 +164,14 @@ impl Manager {
             root,
             node,
             dispatcher.logs(),
-            Arc::new(Dial(tls_of(&ca, node, &clock))),
+            Arc::new(Dial(tls_of(&ca, (node, FOUNDER), &clock))),
             stop.clone(),
         );
         let socket = UnixListener::bind(dir.path().join("s.sock")).unwrap();
         let operators = Server::builder()
             .add_service(ControlServer::new(control.clone()))
             .serve_with_incoming(UnixListenerStream::new(socket));
-        let (addr, mut running) = serve(&dispatcher, node, &ca, &clock, &stop).await;
+        let (addr, mut running) = serve(&dispatcher, (node, FOUNDER), &ca, &clock, &stop).await;
         running.extend([
             start("operators", async move { operators.await.unwrap() }),
             start("dispatcher", dispatcher.run()),
@@ -191,7 +194,8 @@ impl Manager {
         let keys = Arc::clone(&self.keys);
         let (raft, clock) = (self.raft.clone(), self.clock.clone());
         let dispatcher = DispatcherService::new(raft, node, keys, clock, stop.clone());
-        let (addr, mut running) = serve(&dispatcher, node, &self.ca, &self.clock, &stop).await;
+        let (addr, mut running) =
+            serve(&dispatcher, (node, Office::Candidate), &self.ca, &self.clock, &stop).await;
         for command in [
             Command::AddToken { token, revoke: false },
             Command::JoinNode { token: hash, node: Box::new(row) },
@@ -206,7 +210,7 @@ impl Manager {
     /// A connection of this manager's node to another manager.
     pub(crate) fn elsewhere(&self, other: &Beside) -> DispatcherClient<Channel> {
         let tls = self.stranger();
-        tls.set_identity(&issue(&self.ca, self.node, Role::Worker, self.clock.now())).unwrap();
+        tls.set_identity(&issue(&self.ca, self.node, Office::Worker, self.clock.now())).unwrap();
         DispatcherClient::new(pki::channel(&tls, &other.addr.to_string(), other.node))
     }
 
@@ -228,14 +232,14 @@ impl Manager {
     /// A connection with a certificate of `node`.
     pub(crate) fn worker(&self, node: NodeId) -> DispatcherClient<Channel> {
         let tls = self.stranger();
-        tls.set_identity(&issue(&self.ca, node, Role::Worker, self.clock.now())).unwrap();
+        tls.set_identity(&issue(&self.ca, node, Office::Worker, self.clock.now())).unwrap();
         self.connect(&tls)
     }
 
-    /// A connection to what managers ask each other, with a certificate of `node` for this role.
-    pub(crate) fn peer(&self, node: NodeId, role: Role) -> PeerClient<Channel> {
+    /// A connection to what managers ask each other, with a certificate of `node` for this office.
+    pub(crate) fn peer(&self, node: NodeId, office: Office) -> PeerClient<Channel> {
         let tls = self.stranger();
-        tls.set_identity(&issue(&self.ca, node, role, self.clock.now())).unwrap();
+        tls.set_identity(&issue(&self.ca, node, office, self.clock.now())).unwrap();
         PeerClient::new(pki::channel(&tls, &self.addr.to_string(), self.node))
     }
 
@@ -362,8 +366,8 @@ fn key() -> &'static (Vec<u8>, KeyHash) {
     })
 }
 
-fn issue(ca: &Authority, node: NodeId, role: Role, now: Timestamp) -> Identity {
+fn issue(ca: &Authority, node: NodeId, office: Office, now: Timestamp) -> Identity {
     let key = PrivateKey::from_pkcs8(Plaintext::new(key().0.clone())).unwrap();
-    let chain = ca.issue(&key.request(), node, role, now, 72 * HOUR).unwrap();
+    let chain = ca.issue(&key.request(), node, office, now, 72 * HOUR).unwrap();
     Identity::new(key, chain).unwrap()
 }

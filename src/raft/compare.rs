@@ -189,7 +189,10 @@ impl Book {
     }
 
     /// Takes in what another manager says of itself; returns what is wrong with it if that is news.
-    fn hear(&self, standing: &Standing) -> Option<String> {
+    ///
+    /// It is judged by `before`: what was known of it before it was asked. What it says unasked may have been under way
+    /// for longer than what is known now, so it is not judged.
+    fn hear(&self, standing: &Standing, before: Option<&Known>) -> Option<String> {
         let Standing { raft_id, last, kept, vote, leads: _, digests, damage } = standing;
         let mut pages = self.pages();
         let page = pages.entry(*raft_id).or_default();
@@ -203,7 +206,7 @@ impl Book {
         while page.digests.len() > DIGESTS {
             page.digests.pop_first();
         }
-        let trouble = behind(*last, *vote, &page.known);
+        let trouble = before.and_then(|before| behind(*last, *vote, before));
         page.known.kept = page.known.kept.max(*kept);
         page.known.vote = later(page.known.vote, *vote);
         let news = trouble.filter(|_| page.trouble.is_none())?;
@@ -312,9 +315,9 @@ impl Core {
         (membership.voter_ids().collect(), members)
     }
 
-    /// Takes in what another manager says of itself.
-    fn hear(&self, node: NodeId, standing: &Standing) {
-        if let Some(why) = self.book.hear(standing) {
+    /// Takes in what another manager says of itself; `before` as in [`Book::hear`].
+    fn hear(&self, node: NodeId, standing: &Standing, before: Option<&Known>) {
+        if let Some(why) = self.book.hear(standing, before) {
             warn!(%node, why, "a manager must be refilled: `secretctl refill` there");
         }
         self.compare_digests(standing);
@@ -400,7 +403,7 @@ impl Core {
     ) -> Result<v1::CompareResponse, Malformed> {
         let v1::CompareRequest { target: _, standing, known } = request;
         let standing = standing_from(needed(standing, "standing")?)?;
-        self.hear(node, &standing);
+        self.hear(node, &standing, None);
         if standing.damage.is_empty() {
             self.learn(node, &known_from(known.unwrap_or_default()));
         }
@@ -413,6 +416,7 @@ impl Core {
 
     /// Asks another manager; returns how far it is.
     async fn ask(&self, id: u64, member: &Member) -> Option<Standing> {
+        let before = self.book.known(id);
         let request = v1::CompareRequest {
             target: id,
             standing: Some(standing_to(&self.standing())),
@@ -430,7 +434,7 @@ impl Core {
         };
         let standing = standing_from(standing?).ok().filter(|standing| standing.raft_id == id)?;
         self.learn(member.node, &known_from(known.unwrap_or_default()));
-        self.hear(member.node, &standing);
+        self.hear(member.node, &standing, Some(&before));
         Some(standing)
     }
 
@@ -618,12 +622,15 @@ mod tests {
         let book = Book::default();
         let say = |last, kept, vote| {
             let standing = Standing { raft_id: 2, last, kept, vote, ..Standing::default() };
-            book.hear(&standing)
+            book.hear(&standing, Some(&book.known(2)))
         };
         assert_eq!(say(at(1, 9), at(1, 5), vote(1)), None);
         // What was not committed may be cut.
         assert_eq!(say(at(2, 6), at(2, 6), vote(2)), None);
         assert_eq!(say(at(2, 7), at(2, 6), vote(3)), None);
+        // What it said earlier may come later.
+        let late = Standing { raft_id: 2, last: at(1, 9), vote: vote(1), ..Standing::default() };
+        assert_eq!(book.hear(&late, None), None);
         assert!(
             say(at(1, 9), at(1, 9), vote(3)).unwrap().contains("entry 6 was committed with it")
         );

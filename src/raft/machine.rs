@@ -547,8 +547,9 @@ mod tests {
         machine.apply([entry]).await.unwrap();
         machine.flush().await.unwrap();
         let key = |term| WrappedKey { term, wrapped: vec![9; 3] };
+        let digest = machine.digest;
         let rewrap = |term| {
-            let mut changes = Changeset::default();
+            let mut changes = Changeset { digest, ..Changeset::default() };
             let ObjectVersion { object, version } = version;
             changes.take(Change::PutKey { object, version, key: key(term) });
             assert!(changes.bodies.is_empty());

@@ -2,7 +2,7 @@
 
 use crate::{
     wires::{Wire, Wires},
-    world::{Said, World, end_tasks_below, until},
+    world::{Said, World, end_tasks_below, until, until_or_say},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -161,11 +161,12 @@ impl Cluster {
 
     /// Waits until the others hear of this manager again and it answers from its own copy.
     pub(crate) fn until_serving(&self, n: usize) {
-        until(&format!("manager {n} to be there for the others"), || {
+        until_or_say(&format!("manager {n} to be there for the others"), || {
             let format = "{{.ID}} {{.ManagerStatus}}";
             let said = self.ask(["node", "ls", "--format", format]);
             let known = ["Leader", "Reachable"].map(|status| format!("{} {status}", self.ids[n]));
-            said.out.lines().any(|line| known.iter().any(|known| known == line)).then_some(())
+            let serves = said.out.lines().any(|line| known.iter().any(|known| known == line));
+            serves.then_some(()).ok_or(said.out)
         });
         until(&format!("manager {n} to answer"), || {
             (self.nodes[n].ctl(["ls"]).code == 0).then_some(())

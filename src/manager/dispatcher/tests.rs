@@ -8,14 +8,15 @@ use crate::{
         id::{ServiceId, TaskId},
         testing::Log,
     },
-    manager::testing::{Manager, status as task_status},
+    manager::testing::{FOUNDER, Manager, status as task_status},
     model::{
         Labels,
         command::TaskChange,
-        node::{NodeState, Role},
+        node::NodeState,
         object::Kind,
         task::{Task, TaskState, TaskStatus},
     },
+    pki::Office,
     store::{Change as StoreChange, Entity},
     wire::v1::{
         assigned_payload::Content, assignment_change::Change, dispatcher_client::DispatcherClient,
@@ -640,14 +641,14 @@ async fn only_managers_of_the_group_may_have_output_relayed() {
         task_id: TaskId::random().to_string(),
         options: None,
     };
-    let mut worker = manager.peer(manager.node, Role::Worker);
+    let mut worker = manager.peer(manager.node, Office::Worker);
     let denied = worker.relay_logs(request.clone()).await.unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
     // A manager by its certificate, but not in the Raft group.
-    let mut stranger = manager.peer(other.node, Role::Manager);
+    let mut stranger = manager.peer(other.node, Office::Candidate);
     let denied = stranger.relay_logs(request.clone()).await.unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
-    let mut member = manager.peer(manager.node, Role::Manager);
+    let mut member = manager.peer(manager.node, FOUNDER);
     let mut relayed = member.relay_logs(request).await.unwrap().into_inner();
     let end = relayed.message().await.unwrap().unwrap().end.unwrap().why.unwrap();
     assert!(matches!(end, v1::log_end::Why::Lost(why) if why.contains("is not connected")));

@@ -206,7 +206,7 @@ async fn a_workers_certificate_opens_nothing_of_the_managers() {
         assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     }
     let id = worker.id();
-    log.has(&["WARN", "no manager of this cluster called as one", id.as_str(), "role=worker"]);
+    log.has(&["WARN", "gate: refused a call", "Raft/Propose", id.as_str(), "role=worker"]);
     let admitted = enroll::admit(&worker.node().tls, (first.id(), &addr), "10.0.0.7:2390").await;
     assert!(matches!(admitted, Err(EnrollError::Refused(_))));
     log.has(&["WARN", "refused to admit a node that is no manager", id.as_str(), "127.0.0.1"]);
