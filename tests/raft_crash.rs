@@ -346,6 +346,9 @@ async fn damaged_missing_and_foreign_files_are_named_and_left_alone() {
     assert!(matches!(error, StartError::NoLog(_)), "{error}");
     fs::create_dir(home.dir().join("log")).unwrap();
     let error = home.open().await.unwrap_err();
+    assert!(matches!(error, StartError::Log(LogError::Missing { .. })), "{error}");
+    fs::remove_file(home.dir().join("begun")).unwrap();
+    let error = home.open().await.unwrap_err();
     assert!(matches!(error, StartError::LogBehind { .. }), "{error}");
     restore();
 
