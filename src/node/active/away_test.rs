@@ -212,7 +212,7 @@ async fn a_workers_certificate_opens_nothing_of_the_managers() {
     log.has(&["WARN", "refused to admit a node that is no manager", id.as_str(), "127.0.0.1"]);
     // Operators are not served here at all.
     let refused = ControlClient::new(channel).get_cluster(GetClusterRequest {}).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unimplemented);
+    assert_eq!(refused.code(), Code::PermissionDenied);
     worker.off().await;
     first.off().await;
 }
