@@ -93,6 +93,9 @@ fn strangers_keep_nobody_from_joining() {
         joined.into_iter().for_each(|joined| drop(joined.unwrap()));
         eprintln!("a join alone: {alone:?}; five while attacked: {attacked:?}");
         assert!(attacked < Duration::from_secs(5), "{attacked:?}");
+        until("silent ones to be given up", || {
+            crate::wire::log(&world).contains("gave up a connection without").then_some(())
+        });
         drop((silent, idle));
     });
     let grown = Usage::since(&world, before, "700 silent and 300 idle connections");
