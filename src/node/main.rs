@@ -33,7 +33,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut flags = flags;
     let command = flags.command.take();
     if let Some(config) = &flags.config
-        && let Err(error) = owner::check(config)
+        && let Err(error) = owner::check(&std::path::absolute(config).unwrap_or_default())
     {
         last_words(
             &format!("cannot trust the config file: {}", chain(&error)),

@@ -148,14 +148,22 @@ impl Renewal {
         present.is_some() && present != ours
     }
 
-    /// Returns what the store is to be told: a manager that signs for itself may do so while nobody leads.
+    /// Returns what the store is to be told. A manager signs for itself, also while nobody leads once its certificate has
+    /// ended: the others would not hear it otherwise.
     async fn renew(&self) -> Result<Option<CertificateStatus>, ActiveError> {
         let _alone = self.card.renewing().await;
         match &self.signer {
             Signer::Own { raft, keys } => {
-                let cluster = raft.state().cluster().cloned().ok_or(ActiveError::NoCluster)?;
                 let raft_id = raft.status().raft_id;
                 let (node, now) = (self.card.keys.node, self.clock.now());
+                let state = if self.tls.peer().is_some_and(|peer| peer.is_valid(now)) {
+                    // Who was demoted meanwhile, or whose disk went back, keeps the key that the others know it by.
+                    let linear = raft.linear().await;
+                    linear.map_err(|error| ActiveError::Stopped(error.to_string()))?.state().clone()
+                } else {
+                    raft.state()
+                };
+                let cluster = state.cluster().cloned().ok_or(ActiveError::NoCluster)?;
                 let keyring = keys.keyring(&cluster.keyring).map_err(ActiveError::Keyring)?;
                 let (identity, certificate) = sign(&cluster, &keyring, (node, raft_id), now)?;
                 self.card.take(&self.tls, identity, None)?;

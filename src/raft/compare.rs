@@ -404,7 +404,8 @@ impl Core {
         let v1::CompareRequest { target: _, standing, known } = request;
         let standing = standing_from(needed(standing, "standing")?)?;
         self.hear(node, &standing, None);
-        if standing.damage.is_empty() {
+        // Who does not vote has elected nobody with this manager, and may be on its way out.
+        if standing.damage.is_empty() && self.group().0.contains(&standing.raft_id) {
             self.learn(node, &known_from(known.unwrap_or_default()));
         }
         let known = self.known(standing.raft_id);
