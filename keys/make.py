@@ -16,6 +16,7 @@ import sys
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -54,6 +55,25 @@ def seal(key, bound, plain, salt, form=1):
     info = b"secretd/1/aes-256-gcm" + bound
     okm = HKDF(algorithm=hashes.SHA256(), length=64, salt=salt, info=info).derive(key)
     return bytes([form]) + salt + okm[32:] + AESGCM(okm[:32]).encrypt(bytes(12), plain, bound)
+
+
+def expand(secret, info):
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(secret)
+
+
+def recipient(key):
+    """The key pair of an unlocker's key."""
+    private = X25519PrivateKey.from_private_bytes(expand(key, b"secretd/recipient/1"))
+    return private, private.public_key().public_bytes_raw()
+
+
+def seal_to(public, bound, plain, drawn, salt):
+    """Sealed to a public half alone."""
+    drawn = X25519PrivateKey.from_private_bytes(drawn)
+    share = drawn.public_key().public_bytes_raw()
+    agreed = drawn.exchange(X25519PublicKey.from_public_bytes(public))
+    key = expand(agreed, b"secretd/recipient/1/seal" + share + public)
+    return bytes([2]) + share + seal(key, bound, plain, salt)
 
 
 def number(value, size):
@@ -158,6 +178,19 @@ def keys():
     make("root-key", "The root key under the key of a file unlocker", expect="ok", sealed=good, **root)
     make("root-key-other-id", "The root key of another unlocker", expect="mismatch", sealed=good, **{**root, "id": ident("other")})
     spoilt(make, good, "root-key", "A root key", cut="short", **root)
+
+    drawn = word("drawn")
+    turned = {**root, "kind": "resealed-root-key", "drawn": drawn, "recipient": recipient(UNLOCK)[1]}
+    good = seal_to(turned["recipient"], bound, ROOT, drawn, word("root salt"))
+    make("resealed-root-key", "The root key under the public half of an unlocker", expect="ok", sealed=good, **turned)
+    make("resealed-root-key-other-id", "That of another unlocker", expect="mismatch", sealed=good, **{**turned, "id": ident("other")})
+    make("resealed-root-key-other-key", "The key of another unlocker", expect="mismatch", sealed=good, **{**turned, "key": ROOT})
+    for how, expect, sealed in [
+        ("share", "mismatch", flip(good, 1)), ("format", "format", good[:33] + bytes([2]) + good[34:]), ("salt", "mismatch", flip(good, 34)),
+        ("body", "damaged", flip(good, 98)), ("tag", "damaged", flip(good, -1)), ("short", "short", good[:20]),
+        ("zero-share", "mismatch", good[:1] + bytes(32) + good[33:]),
+    ]:
+        make(f"resealed-root-key-{how}", f"A resealed root key, spoilt: {how}", expect=expect, sealed=sealed, **turned)
 
 
 def payloads():
@@ -376,7 +409,7 @@ def unlocker_message(kind):
         passphrase=message(*zip(range(1, 5), cost)), shamir=message((1, 5), (2, 3)), command=message((1, b"/opt/kms"), (2, KMS)),
         tpm2=message((1, "/dev/tpmrm0"), (2, 1 << 7), *zip(range(3, 6), tpm)),
     )
-    return message((1, ident(kind)), (2, wrapped)) + some(tags[kind] + 2, method.get(kind, b""))
+    return message((1, ident(kind)), (2, wrapped)) + some(tags[kind] + 2, method.get(kind, b"")) + message((10, recipient(UNLOCK)[1]))
 
 
 KINDS = ["file", "autolock", "recovery", "passphrase", "shamir", "command"]
@@ -392,16 +425,25 @@ def headers():
     def framed(body):
         return b"secretd keys\n" + hashlib.sha256(body).digest() + body
 
-    wrapped = seal(ROOT, binding("secretd/storage-key/1", CLUSTER.encode(), NODE.encode()), STORAGE, word("storage salt"))
+    def wrapped(kinds, key, salt):
+        """Sealed beside these unlockers."""
+        beside = [part for kind in kinds for part in (ident(kind).encode(), recipient(UNLOCK)[1])]
+        return seal(ROOT, binding("secretd/storage-key/2", CLUSTER.encode(), NODE.encode(), *beside), key, word(salt))
 
-    def body(kinds, form=1, more=b""):
+    def body(kinds, form=2, more=b"", older=(), following=()):
         listed = b"".join(some(4, unlocker_message(kind)) for kind in kinds)
-        return message((1, form), (2, CLUSTER), (3, NODE)) + listed + more + message((5, wrapped))
+        keys = [(STORAGE, "storage salt"), *((word(name), name) for name in older)]
+        stored = b"".join(some(6, wrapped(kinds, *key)) for key in keys)
+        nexts = b"".join(some(7, unlocker_message(kind)) for kind in following)
+        return message((1, form), (2, CLUSTER), (3, NODE)) + listed + more + stored + nexts
 
     for name, kinds in [("key-header", ["file"]), ("key-header-all", KINDS), ("key-header-tpm2", ["tpm2", "recovery"])]:
         make(name, "The key header of a node", "ok", framed(body(kinds)), " ".join(kinds))
     good = framed(body(["file"]))
-    make("key-header-format", "A newer format", "format", framed(body(["file"], 2)))
+    make("key-header-older", "With a storage key from before", "ok", framed(body(["file"], older=["older storage key"])), "file")
+    make("key-header-next", "With the root key that is offered", "ok", framed(body(["file"], following=["file"])), "file")
+    make("key-header-format", "A newer format", "format", framed(body(["file"], 3)))
+    make("key-header-format-1", "An older format", "format", framed(body(["file"], 1)))
     unknown = some(4, message((1, ident("new")), (2, b"x")) + some(99, b""))
     make("key-header-unknown", "A kind of unlocker that this secretd does not know", "format", framed(body(["file"], more=unknown)))
     make("key-header-flipped", "A flipped bit", "damaged", flip(good, 60))
@@ -426,7 +468,7 @@ def backups():
 
     wrapped = seal(ROOT, binding("secretd/storage-key/1", CLUSTER.encode(), made["id"].encode()), key, word("backup salt"))
 
-    def opening(form=1):
+    def opening(form=2):
         listed = b"".join(some(7, unlocker_message(kind)) for kind in ["recovery", "passphrase"])
         fields = (1, form), (2, made["id"]), (3, CLUSTER), (4, made["created_at_ms"]), (5, made["index"]), (6, made["version"])
         header = message(*fields) + listed + message((8, wrapped))
@@ -454,7 +496,7 @@ def backups():
     make("backup-more", "Something after its end", "damaged", whole + b"x", parts)
     make("backup-header", "A flipped bit in its header", "damaged", flip(whole, 60))
     make("backup-long", "A header that is too long to be one", "damaged", b"secretd backup\n" + b"\xff" * 40)
-    make("backup-format", "A newer format", "format", opening(2)[0])
+    make("backup-format", "A newer format", "format", opening(3)[0])
     make("backup-foreign", "Some other file", "foreign", b"secretd keys\n" + bytes(40))
 
 

@@ -4,17 +4,17 @@
 
 use secretd::{
     crypto::{
-        key::{Key, Root, Storage},
+        key::{Key, Root, RootId, Storage},
         seal::Sealed,
-        unlock::{self, Unlocker},
+        unlock::{self, Unlocker, recipient::Recipient},
     },
     kit::{
-        clock::Clock,
+        clock::{Clock, Timestamp},
         id::{ClientId, ClusterId, NodeId, ObjectId},
     },
     model::{
         Labels, Meta,
-        cluster::{Cluster, ClusterSettings},
+        cluster::{Cluster, ClusterSettings, RootStatus},
         command::{Answer, Command, RequestId},
         node::{Availability, Node, NodeDescription, NodeState, NodeStatus, Role, Standing},
         object::{Kind, VersionNumber},
@@ -97,12 +97,13 @@ fn options(base: &Path) -> Options {
     let (cluster, node) = ids();
     let file = unlock::file::load(&base.join("key")).unwrap();
     let wrapped_root = fs::read(base.join("root")).unwrap();
-    let unlocker = Unlocker { id: file.id, method: unlock::Method::File, wrapped_root };
+    let recipient = Recipient::of(&file.key);
+    let unlocker = Unlocker { id: file.id, method: unlock::Method::File, recipient, wrapped_root };
     let root = unlocker.unlock(cluster, &file.key).unwrap();
     let wrapped = fs::read(base.join("storage")).unwrap();
     let key = Key::<Storage>::open(&root, cluster, node, &wrapped).unwrap();
     let dir = base.join("raft");
-    let (key, clock) = (Arc::new(key), Clock::system());
+    let (key, clock) = (Arc::new(key.into()), Clock::system());
     Options { dir, cluster, node, raft_id: 1, key, clock, witness: None, fellows: None }
 }
 
@@ -125,6 +126,7 @@ fn founding() -> Command {
             backup: None,
             rekeying: Default::default(),
             former_managers: Vec::new(),
+            root: RootStatus::first(RootId([7; 32]), Timestamp(0)),
         }),
         node: Box::new(Node {
             id: node,

@@ -7,7 +7,7 @@ use super::error::broken;
 use crate::{
     crypto::{
         OpenError,
-        key::{Key, Root},
+        key::{Key, Root, RootId},
         unlock::Unlocker,
     },
     kit::{
@@ -356,6 +356,30 @@ pub async fn relocate(tls: &Tls, manager: (NodeId, &str), addr: &str) -> Result<
     })
     .await?;
     Ok(())
+}
+
+/// Asks one manager after the other for the root key that is offered to replace the present one.
+///
+/// # Errors
+/// This node is no manager; none of them has it, or can be asked now; what was answered is another key.
+pub async fn next_root(
+    tls: &Tls,
+    managers: &[(NodeId, String)],
+    id: RootId,
+) -> Result<Key<Root>, EnrollError> {
+    let response =
+        ask(
+            tls,
+            managers,
+            |mut ca| async move { ca.root(v1::RootRequest { id: id.0.to_vec() }).await },
+        )
+        .await?;
+    let v1::RootResponse { root_key } = response;
+    let root = Key::<Root>::import(&root_key.ok_or(OpenError::Short)?.into_plaintext())?;
+    if root.id(tls.cluster()) != id {
+        return Err(OpenError::Mismatch.into());
+    }
+    Ok(root)
 }
 
 /// Says goodbye for this node: a manager is demoted, the node reported down.

@@ -9,8 +9,12 @@ impl Client {
     ///
     /// # Errors
     /// Another term was made at the same time, there are too many, the node is no manager.
-    pub async fn rotate_keys(&self, rate: Option<u32>) -> Result<v1::KeysResponse, ClientError> {
-        let request = v1::RotateKeysRequest { request: self.request_id(), rate };
+    pub async fn rotate_keys(
+        &self,
+        rate: Option<u32>,
+        root: bool,
+    ) -> Result<v1::KeysResponse, ClientError> {
+        let request = v1::RotateKeysRequest { request: self.request_id(), rate, root };
         let send = |mut c: Control, request| async move { c.rotate_keys(request).await };
         self.call(request, send).await
     }

@@ -4,11 +4,14 @@ use super::{
     OpenError,
     envelope::{self, Binding},
     plaintext::Plaintext,
+    unlock::Unlocker,
 };
 use crate::kit::{
     id::{ClusterId, NodeId},
     os::arena::Slot,
 };
+use hkdf::Hkdf;
+use sha2::Sha256;
 use std::{fmt, marker::PhantomData};
 
 /// The cluster's root key: wraps the keyring's terms and the nodes' storage keys.
@@ -85,7 +88,32 @@ pub(super) fn storage_binding(cluster: ClusterId, node: NodeId) -> Binding {
         .field(node.as_str().as_bytes())
 }
 
+/// Tells one root key of a cluster from another; it says nothing of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RootId(pub [u8; 32]);
+
+/// What a storage key in a node's header is sealed to: the list of unlockers beside it too, so that nobody puts a public half
+/// of his own there for the next root key to be sealed to.
+fn header_binding(cluster: ClusterId, node: NodeId, unlockers: &[Unlocker]) -> Binding {
+    let binding = Binding::new("secretd/storage-key/2")
+        .field(cluster.as_str().as_bytes())
+        .field(node.as_str().as_bytes());
+    unlockers.iter().fold(binding, |binding, unlocker| {
+        binding.field(unlocker.id.as_str().as_bytes()).field(&unlocker.recipient.0)
+    })
+}
+
 impl Key<Root> {
+    /// Which one it is.
+    pub fn id(&self, cluster: ClusterId) -> RootId {
+        let binding = Binding::new("secretd/root-id/1").field(cluster.as_str().as_bytes());
+        let mut id = [0; 32];
+        Hkdf::<Sha256>::new(None, self.bytes())
+            .expand(&binding.finish(), &mut id)
+            .expect("HKDF gives up to 8160 bytes");
+        RootId(id)
+    }
+
     /// Gives the cluster's root key away: to a manager that was admitted, for its own keystore. Nothing else may ask.
     pub fn dangerous_export(&self) -> Plaintext {
         Plaintext::new(self.bytes().to_vec())
@@ -123,6 +151,33 @@ impl Key<Storage> {
     }
 }
 
+impl Key<Storage> {
+    /// Seals this node's storage key to the root key that these unlockers open, for its header.
+    pub fn wrapped_for_header(
+        &self,
+        root: &Key<Root>,
+        cluster: ClusterId,
+        node: NodeId,
+        unlockers: &[Unlocker],
+    ) -> Vec<u8> {
+        root.wrap(header_binding(cluster, node, unlockers), self)
+    }
+
+    /// Opens what [`Key::wrapped_for_header`] sealed beside the same unlockers.
+    ///
+    /// # Errors
+    /// Another root key, another cluster or node, another list of unlockers, damaged bytes.
+    pub fn open_in_header(
+        root: &Key<Root>,
+        cluster: ClusterId,
+        node: NodeId,
+        unlockers: &[Unlocker],
+        wrapped: &[u8],
+    ) -> Result<Self, OpenError> {
+        root.unwrap(header_binding(cluster, node, unlockers), wrapped)
+    }
+}
+
 impl<Purpose> fmt::Debug for Key<Purpose> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(..)")
@@ -132,6 +187,10 @@ impl<Purpose> fmt::Debug for Key<Purpose> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        crypto::unlock::{Method, recipient::Recipient},
+        kit::id::UnlockerId,
+    };
 
     #[test]
     fn a_storage_key_opens_only_for_its_own_node() {
@@ -148,6 +207,35 @@ mod tests {
             let error = Key::<Storage>::open(root, cluster, node, &wrapped).unwrap_err();
             assert_eq!(error, OpenError::Mismatch);
         }
+    }
+
+    #[test]
+    fn a_storage_key_in_a_header_opens_only_beside_the_unlockers_it_was_put_there_with() {
+        let (root, storage) = (Key::<Root>::random(), Key::<Storage>::random());
+        let (cluster, node) = (ClusterId::random(), NodeId::random());
+        let unlocker = |root| {
+            let (id, key) = (UnlockerId::random(), Key::random());
+            Unlocker::new(cluster, id, Method::Recovery, &key, root)
+        };
+        let (a, b) = (unlocker(&root), unlocker(&root));
+        let wrapped = storage.wrapped_for_header(&root, cluster, node, &[a.clone(), b.clone()]);
+        let open = |unlockers: &[Unlocker]| {
+            Key::<Storage>::open_in_header(&root, cluster, node, unlockers, &wrapped)
+        };
+        assert_eq!(open(&[a.clone(), b.clone()]).unwrap().bytes(), storage.bytes());
+        let mine = Unlocker { recipient: Recipient::of(&Key::random()), ..b.clone() };
+        for list in [&[][..], &[a.clone()], &[b, a.clone()], &[a, mine]] {
+            assert_eq!(open(list).unwrap_err(), OpenError::Mismatch);
+        }
+    }
+
+    #[test]
+    fn root_keys_have_ids_of_their_own_in_each_cluster() {
+        let (root, cluster) = (Key::<Root>::random(), ClusterId::random());
+        assert_eq!(root.id(cluster), root.id(cluster));
+        assert_ne!(root.id(cluster), Key::<Root>::random().id(cluster));
+        assert_ne!(root.id(cluster), root.id(ClusterId::random()));
+        assert_ne!(root.id(cluster).0, *root.bytes());
     }
 
     #[test]

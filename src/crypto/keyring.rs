@@ -68,6 +68,25 @@ impl Keyring {
         Ok(Self { cluster, terms })
     }
 
+    /// The stored terms under another root key, and one more after them that nobody has had.
+    ///
+    /// # Errors
+    /// [`OpenError::UnknownTerm`]: a stored one that this keyring does not hold.
+    pub fn moved(
+        &self,
+        root: &Key<Root>,
+        stored: &[WrappedTerm],
+    ) -> Result<Vec<WrappedTerm>, OpenError> {
+        let moved = stored.iter().map(|WrappedTerm { term, created_at, wrapped: _ }| {
+            let key = self.terms.get(term).ok_or(OpenError::UnknownTerm(*term))?;
+            let created_at = *created_at;
+            Ok(WrappedTerm { created_at, ..wrap(root, self.cluster, *term, key) })
+        });
+        let mut moved = moved.collect::<Result<Vec<_>, OpenError>>()?;
+        moved.push(Self::next_term(root, self.cluster, stored));
+        Ok(moved)
+    }
+
     /// A keyring of this one term.
     #[cfg(test)]
     pub(super) fn of(cluster: ClusterId, term: Key<Wrap>) -> Self {
@@ -335,6 +354,28 @@ mod tests {
         assert_eq!(alone.open_at(&context(), &old).unwrap_err(), OpenError::UnknownTerm(1));
         assert_eq!(alone.rewrap(&context(), &old.key()).unwrap_err(), OpenError::UnknownTerm(1));
         assert_eq!(Keyring::next_term(&root, cluster, &stored[1..]).term, 3);
+    }
+
+    #[test]
+    fn under_another_root_key_all_terms_open_as_before_and_a_new_one_seals() {
+        let (root, next) = (Key::random(), Key::random());
+        let cluster = context().cluster;
+        let (first, mut stored) = Keyring::generate(&root, cluster);
+        let sealed = first.seal(&context(), plain("hunter2"));
+        stored.push(Keyring::next_term(&root, cluster, &stored));
+        let both = Keyring::open(&root, cluster, &stored).unwrap();
+        let moved = both.moved(&next, &stored).unwrap();
+        assert_eq!(moved.iter().map(|term| term.term).collect::<Vec<_>>(), [1, 2, 3]);
+        let after = Keyring::open(&next, cluster, &moved).unwrap();
+        assert_eq!(after.open_at(&context(), &sealed).unwrap().expose(), b"hunter2");
+        assert_eq!(Keyring::open(&root, cluster, &moved).unwrap_err(), OpenError::Mismatch);
+        for term in &moved {
+            let alone = std::slice::from_ref(term);
+            assert_eq!(Keyring::open(&root, cluster, alone).unwrap_err(), OpenError::Mismatch);
+        }
+        let new = after.seal(&context(), plain("x"));
+        assert_eq!(both.open_at(&context(), &new).unwrap_err(), OpenError::UnknownTerm(3));
+        assert_eq!(first.moved(&next, &stored).unwrap_err(), OpenError::UnknownTerm(2));
     }
 
     #[test]

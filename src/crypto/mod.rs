@@ -26,6 +26,8 @@ pub mod keychain;
 
 pub mod record;
 
+pub mod storage;
+
 pub mod transit;
 
 pub mod unlock;

@@ -15,6 +15,7 @@ use super::{
         command::Helper,
         file,
         passphrase::Cost,
+        recipient::Recipient,
         shares::{self, Share},
         tpm::Tpm2,
     },
@@ -161,9 +162,29 @@ fn run(vector: &Vector) -> (Outcome, Option<Vec<u8>>) {
         "root-key" => {
             let id: UnlockerId = vector.text("id").parse().unwrap();
             let method = method(vector);
-            let unlocker = Unlocker { id, method, wrapped_root: sealed.clone() };
+            let recipient = Recipient::of(&key(vector, "key"));
+            let wrapped_root = sealed.clone();
+            let unlocker = Unlocker { id, method, recipient, wrapped_root };
             let outcome = opened(unlocker.unlock(cluster(vector), &key(vector, "key")));
             (outcome, key(vector, "key"), unlock::binding(cluster(vector), id, &unlocker.method))
+        }
+        "resealed-root-key" => {
+            let id: UnlockerId = vector.text("id").parse().unwrap();
+            let (method, key) = (method(vector), key(vector, "key"));
+            let recipient = Recipient(vector.bytes("recipient").try_into().unwrap());
+            let wrapped_root = sealed.clone();
+            let unlocker = Unlocker { id, method, recipient, wrapped_root };
+            let outcome = opened(unlocker.unlock(cluster(vector), &key));
+            let resealed = outcome.is_ok().then(|| {
+                assert_eq!(recipient, Recipient::of(&key), "{}", vector.path.display());
+                let binding = unlock::binding(cluster(vector), id, &unlocker.method);
+                let (drawn, salt) = (vector.bytes("drawn"), sealed[34..66].try_into().unwrap());
+                let seal = |key: &[u8; 32], binding, out: &mut Vec<u8>| {
+                    envelope::seal_with_salt(key, &salt, binding, &plain, out);
+                };
+                recipient.seal_with(&drawn.try_into().unwrap(), binding, seal).unwrap()
+            });
+            return (outcome, resealed);
         }
         "payload" => {
             let subject = match vector.text("subject") {

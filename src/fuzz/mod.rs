@@ -17,6 +17,7 @@ use crate::{
         keyring::Keyring,
         plaintext::Plaintext,
         record,
+        storage::StorageKeys,
         unlock::{self, Unlocker, code::Given},
     },
     kit::{
@@ -82,7 +83,11 @@ pub fn key_file(bytes: &[u8]) {
 /// What a node knows of its membership, once it is open.
 pub fn identity(bytes: &[u8]) {
     let Ok(message) = v1::NodeIdentity::decode(bytes) else { return };
-    drop(Identity::open(&Key::random(), message.certificates, &message.sealed_key));
+    drop(Identity::open(
+        &StorageKeys::from(Key::random()),
+        message.certificates,
+        &message.sealed_key,
+    ));
 }
 
 /// Everything that is opened with a key: records, storage keys, unlockers, the terms of a keyring.

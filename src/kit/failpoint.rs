@@ -90,6 +90,18 @@ pub const ALL: &[&str] = &[
     "debts.rewritten",
     "debts.terms",
     "debts.removed",
+    // The root key is replaced, and what the one before opened leaves this manager's disk.
+    "root.begun",
+    "root.drawn",
+    "root.offered",
+    "root.prepared",
+    "root.noted",
+    "root.rotated",
+    "root.turned",
+    "root.identity",
+    "root.shortened",
+    "root.rewritten",
+    "root.forgotten",
     // A group of one from what is left.
     "recover.voted",
     "recover.appended",

@@ -198,7 +198,7 @@ mod tests {
         let blank = world::state(1);
         let node = Node::clone(blank.nodes().next().unwrap());
         let row = |id: u64, role| {
-            let manager = Some(ManagerStatus { raft_id: id, addr: addr(id), oldest_term: 0 });
+            let manager = Some(ManagerStatus::new(id, addr(id)));
             Entity::Node(Arc::new(Node { id: name(id), role, manager, ..node.clone() }))
         };
         let managers = managers.iter().map(|id| row(*id, Role::Manager));

@@ -11,6 +11,7 @@ pub mod dispatcher;
 pub mod group;
 pub mod orchestrator;
 pub mod rekey;
+pub mod root_key;
 pub mod scheduler;
 
 mod answers;

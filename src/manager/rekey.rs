@@ -150,9 +150,10 @@ impl Rekey {
 
     async fn add(&self, state: &State) -> Result<(), RekeyError> {
         let Some(cluster) = state.cluster() else { return Ok(()) };
-        let term = self.keys.next_term(&cluster.keyring);
+        let root = cluster.root.id;
+        let term = self.keys.next_term(root, &cluster.keyring)?;
         info!(term = term.term, due = cluster.rekeying.due, "the keyring gets a new term");
-        self.propose(Command::AddTerm { term, rate: None }).await
+        self.propose(Command::AddTerm { term, rate: None, root }).await
     }
 
     async fn drop_terms(&self, before: u32) -> Result<(), RekeyError> {

@@ -117,14 +117,14 @@ impl Manager {
         let ca = Authority::generate(cluster, clock.now());
         let root = Arc::new(Key::random());
         let (keyring, terms) = Keyring::generate(&root, cluster);
-        let keys = Keychain::open(Arc::clone(&root), cluster, &terms).unwrap();
+        let keys = Keychain::open(Arc::clone(&root), None, cluster, &terms).unwrap();
         let keys = Arc::new(keys);
         let options = Options {
             dir: dir.path().join("raft"),
             cluster,
             node,
             raft_id: 1,
-            key: Arc::new(Key::random()),
+            key: Arc::new(Key::random().into()),
             clock: clock.clone(),
             witness: None,
             fellows: None,
@@ -146,6 +146,7 @@ impl Manager {
             backup: None,
             rekeying: Default::default(),
             former_managers: Vec::new(),
+            root: crate::model::cluster::RootStatus::first(root.id(keys.cluster()), clock.now()),
         };
         let found = Command::Found { cluster: Box::new(cluster), node: Box::new(founder(node)) };
         raft.propose(None, found).await.unwrap();
@@ -161,7 +162,6 @@ impl Manager {
         let control = ControlService::new(
             raft.clone(),
             Arc::clone(&keys),
-            root,
             node,
             dispatcher.logs(),
             Arc::new(Dial(tls_of(&ca, (node, FOUNDER), &clock))),
@@ -343,7 +343,7 @@ fn founder(id: NodeId) -> Node {
             at: Timestamp(1),
             dispatcher: None,
         },
-        manager: Some(ManagerStatus { raft_id: 1, addr: "127.0.0.1:2390".into(), oldest_term: 0 }),
+        manager: Some(ManagerStatus::new(1, "127.0.0.1:2390".into())),
         runtime_failed_at: None,
         certificate: Some(CertificateStatus::new(
             [0; 32],

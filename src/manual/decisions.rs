@@ -63,6 +63,13 @@
 //! **2026-11. Paths are trusted by their owners, sockets by who listens.** As ssh does, and no way to switch it off: whoever can replace a key
 //! file has the cluster. *Price:* a home directory that a group may write to does not do. *Change of mind:* none expected.
 //!
+//! **2026-11. The next root key goes from manager to manager, and counts when every one has it.** It could have gone through the store,
+//! sealed to a key pair of each manager; but where such a private half lies on a disk, the old root key may open it. So the store
+//! knows an id, and the key is in memory, inside mutual TLS, and under the public halves of unlockers. Every manager must be up,
+//! because one without it could not open the state that it is sent. *Price:* a manager that is down holds a rotation up
+//! until it is back or demoted, and sealing to unlockers that are not asked needs X25519 where AES alone was enough. *Change of
+//! mind:* a hybrid with ML-KEM in a crate as well kept.
+//!
 //! **2026-11. A leader sends entries while its own disk still writes them.** The Raft library waits for the leader's log
 //! before it does anything else, so the leader's log answers for its own entries at once, and nothing acts on one before it
 //! is on that disk: not applying, not what followers are told. *Price:* a leader that starts again has to be elected again, and

@@ -29,7 +29,8 @@
 //! SECRETD-SHARE-1-<unlocker id>-<66 hex digits>-<sum>     one share: its number (1 byte), 32 bytes of Shamir over GF(256)
 //! ```
 //! The sum is the first 4 bytes of SHA-256 over all before it in lower case. A passphrase becomes a key by Argon2id; salt and
-//! cost lie in the header and are bound into what it seals. What a `command` is asked: [`crate::crypto::unlock::command`].
+//! cost lie in the header and are bound into what it seals. The root key is sealed to an unlocker's key, or by a rotation to its
+//! public half, an X25519 key ([`crate::crypto::unlock::recipient`]). What a `command` is asked: [`crate::crypto::unlock::command`].
 //!
 //! # What a TPM keeps
 //! A `tpm2` unlocker stands in `node.keys` of its node alone: the sealed data object as the TPM gave it away (`TPM2B_PUBLIC` and
@@ -41,7 +42,7 @@
 //! | path | what |
 //! |---|---|
 //! | `lock` | who uses the directory; `flock`ed |
-//! | `node.keys` | magic `secretd keys\n`, SHA-256 of the rest, `NodeKeys`: cluster and node id, the root key under each unlocker, the storage key under the root key |
+//! | `node.keys` | magic `secretd keys\n`, SHA-256 of the rest, `NodeKeys`: cluster and node id, the public half of each unlocker and the root key under it, the storage keys under the root key, bound to that list; while the root key is replaced, the next one under each unlocker. Format 2 |
 //! | `node.identity` | one record, `NodeIdentity`: certificates, private key (sealed once more), trusted CAs, addresses; a manager's Raft id, and who the others were at its admission |
 //! | `raft/*.log` | the log, in zero-filled segments |
 //! | `damaged-TIME/` | a damaged store, kept while the manager is refilled |
@@ -86,7 +87,7 @@
 //! frames: length (u32) ‖ protobuf BackupPart in the envelope, bound to that SHA-256 and the frame's number
 //! ```
 //! The frames are the parts of a snapshot: its header, rows of about a mebibyte, and the end with counts and a digest. The
-//! backup's key is sealed to the root key as a node's storage key is; unlockers in the header open the root key.
+//! backup's key is sealed to the root key (label `secretd/storage-key/1`); the format is 2; unlockers in the header open the root key.
 //!
 //! # Messages
 //! `proto/secretd/v1/` has them all: what is said between processes as well as what the rows, entries and snapshots hold.

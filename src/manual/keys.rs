@@ -39,6 +39,35 @@
 //! *read* has to be replaced where it is checked.
 //!
 //! *What it does not do.* The root key stays: who has it and gets hold of a newer copy of the cluster's row opens the newer
-//! terms too. A removed unlocker, or a manager that was removed, knew it. Blocks of a disk that were freed are not overwritten: what
-//! lay in files that were removed, segments of the log and old state files, may be found there for a while, encrypted with the
-//! node's storage key.
+//! terms too. A removed unlocker, or a manager that was removed, knew it: that is what `--root` is for. Blocks of a disk that were
+//! freed are not overwritten: what lay in files that were removed, segments of the log and old state files, may be found there for a
+//! while, encrypted with the node's storage key.
+//!
+//! # Another root key
+//! `secretctl key rotate --root` replaces the root key, the storage key of each manager, and the terms. Nothing of the new lies under
+//! anything of the old, at no moment and in no file:
+//!
+//! 1. the leader draws a root key and offers it in the store by its id, a hash that says nothing of it ([`crate::manager::root_key`]);
+//! 2. each manager fetches it from one that has it, over mutual TLS, with its certificate and a row that says manager, judged on a
+//!    linearizable read. It keeps it in its key header, sealed to the *public half* of each unlocker that is left
+//!    ([`crate::crypto::unlock::recipient`]), so none is asked; and only then says so. The list of unlockers in a header is
+//!    bound to the root key, so nobody puts a public half of his own there;
+//! 3. when every manager has said so, `RotateRoot` makes it count: all terms under it and a new one, and the unlockers that backups and
+//!    new managers take from the store, resealed. That every manager has it is judged when it is applied. Until then the old one
+//!    counts, and a manager that is down holds it up: `key status` names it; bring it back or demote it. Ways in cannot be added or
+//!    removed meanwhile, because one that is removed then could have opened the next root key already;
+//! 4. each manager brings its state to the disk and writes its header anew, under the new root key alone, with a new storage key besides
+//!    the old one. From that moment the old root key opens nothing of the header, and everything is written under the new storage key.
+//!    It writes its identity anew, begins a new log segment and removes those before, writes each row of its state file anew, drops
+//!    the old storage key, and says so in its row ([`crate::manual::formats`]). `key status` shows who has not;
+//! 5. data keys move to the new term as in any rotation, and the terms that the old root key ever wrapped are dropped.
+//!
+//! What is to do follows from the state and the header, so it goes on after any crash. A root key that was offered and lost with its
+//! leader never counted; another is offered. Between 2 and 4 a header has both, and what opens one opens the other.
+//!
+//! Who has the old root key, by a removed unlocker and an old `node.keys`, has what lay under it, and of a newer copy of disk, log or
+//! backup opens nothing: each of them needs the new root key or the new storage key, and those are sealed to unlockers that he has not.
+//! That needs two more things where somebody had *a whole manager*, and not a header alone: its certificate (demote it, or let it
+//! leave and join anew) and the CA's key (`ca rotate`, before the root key). A key file that was copied is a way in that is still
+//! there: `unlocker rm file` takes it away, `unlocker add file` makes another when the rotation is done. Backups from before
+//! open as ever with what opened them on their day, and a cluster that is restored from one has the root key of that day.

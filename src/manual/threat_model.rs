@@ -116,9 +116,12 @@
 //! - A TPM gives its key to whoever runs as root or in the device's group on its machine, with any system that is started there; with
 //!   PCRs, with the systems that measure the same. Whoever steals the whole machine and can start it has its keys. What crosses the
 //!   bus is encrypted, and another TPM that somebody put between is noticed unless it was there when the key was sealed.
-//! - An unlocker that was removed opens the headers written since no more. An older copy of `node.keys` it still opens, and
-//!   with that the root key: the blocks of a disk forget slowly. `secretctl key rotate` makes new terms, which an old copy
-//!   of the store does not hold, but the root key stays: whoever had it opens a *newer* copy of the store too. Keep copies away.
+//! - An unlocker that was removed opens the headers written since no more. An older copy of `node.keys` it still opens, and with that
+//!   the root key of that day: the blocks of a disk forget slowly. Until `secretctl key rotate --root` whoever had it opens a *newer* copy
+//!   of the store too; after it neither the unlocker nor the old header opens anything that was written since
+//!   ([`super::keys`]), once `key status` says so of each disk. What he had before he keeps, and so do old backups. The public halves
+//!   of unlockers are X25519: a copy of a header that was resealed by a rotation is as strong as that, also against
+//!   whoever keeps it for later machines.
 //! - What a node says of itself is its own word: processors, memory, platform, the engine's labels with each session, its host name
 //!   when it joins. Whoever places a service by them (`engine.labels.…`, `node.platform.…`, `node.hostname`, reserved resources)
 //!   lets a worker that lies draw its tasks, and so its secrets; `service create`, `service update` and `stack deploy` point

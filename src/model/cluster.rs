@@ -5,7 +5,7 @@ use super::{
     node::{Node, Role},
 };
 use crate::{
-    crypto::{keyring::WrappedTerm, seal::Sealed, unlock::Unlocker},
+    crypto::{key::RootId, keyring::WrappedTerm, seal::Sealed, unlock::Unlocker},
     kit::{
         clock::Timestamp,
         id::{ClusterId, NodeId},
@@ -77,6 +77,7 @@ pub struct Cluster {
     pub rekeying: Rekeying,
     /// Managers that were, the newest last.
     pub former_managers: Vec<FormerManager>,
+    pub root: RootStatus,
 }
 
 /// A manager that was: nobody hears its Raft id any more, whatever certificate is shown with it.
@@ -110,6 +111,53 @@ impl fmt::Display for Departure {
             Self::Abandoned => "left behind when the cluster was recovered",
         })
     }
+}
+
+/// Which root key the cluster has. The key itself is in no state and in no log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootStatus {
+    /// 1, 2, 3, …
+    pub number: u32,
+    pub id: RootId,
+    pub since: Timestamp,
+    /// While it is being replaced.
+    pub rotation: Option<RootRotation>,
+}
+
+impl RootStatus {
+    /// The first one of a cluster.
+    pub fn first(id: RootId, since: Timestamp) -> Self {
+        Self { number: 1, id, since, rotation: None }
+    }
+
+    /// The same without what was offered: somebody has it who is a manager no more.
+    pub fn without_offer(&self) -> Self {
+        let rotation = self.rotation.clone();
+        let rotation = rotation.map(|rotation| RootRotation { offered: None, ..rotation });
+        Self { rotation, ..self.clone() }
+    }
+
+    /// The root key that is to follow, if one was drawn.
+    pub fn offered(&self) -> Option<&RootOffer> {
+        self.rotation.as_ref()?.offered.as_ref()
+    }
+}
+
+/// The root key is being replaced: each manager gets the next one before it counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootRotation {
+    pub started_at: Timestamp,
+    /// Of the data keys that move when it is done; unset: the default.
+    pub rate: Option<u32>,
+    /// Unset: none was drawn yet, or it was lost with who drew it.
+    pub offered: Option<RootOffer>,
+}
+
+/// A root key that is to follow, and the manager that drew it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RootOffer {
+    pub id: RootId,
+    pub by: NodeId,
 }
 
 /// What is going on with the keyring's terms.

@@ -2,7 +2,7 @@
 
 use super::{
     Labels,
-    cluster::{AuthorityRotation, BackupStatus, Cluster, Token},
+    cluster::{AuthorityRotation, BackupStatus, Cluster, RootOffer, Token},
     node::{Availability, CertificateStatus, Node, NodeDescription, NodeStatus, Role},
     object::{Kind, VersionNumber},
     refusal::Refusal,
@@ -11,7 +11,7 @@ use super::{
     task::{ObjectVersion, Task, TaskState, TaskStatus},
 };
 use crate::{
-    crypto::{keyring::WrappedTerm, seal::Sealed, unlock::Unlocker},
+    crypto::{key::RootId, keyring::WrappedTerm, seal::Sealed, unlock::Unlocker},
     kit::{
         clock::Timestamp,
         id::{ClientId, NodeId, ObjectId, ServiceId, TaskId, UnlockerId},
@@ -194,6 +194,8 @@ pub enum Command {
         remove: Vec<UnlockerId>,
         /// Unset: as it is.
         key_files: Option<bool>,
+        /// The root key that the added ones open.
+        root: RootId,
     },
     /// The cluster goes on with this manager alone: from the last one that is left, or from a backup. The others that
     /// were managers are workers from now on, and join tokens are worth nothing.
@@ -209,6 +211,8 @@ pub enum Command {
     AddTerm {
         term: WrappedTerm,
         rate: Option<u32>,
+        /// The root key it lies under.
+        root: RootId,
     },
     /// Moves data keys to `term`; those that are gone, or were moved meanwhile, stay as they are.
     Rewrap {
@@ -228,6 +232,32 @@ pub enum Command {
     /// Unset: terms do not age.
     SetKeyMaxAge {
         age: Option<Duration>,
+    },
+    /// Begins to replace the root key.
+    BeginRoot {
+        rate: Option<u32>,
+    },
+    /// A root key was drawn that is to follow. One that was offered before never counts.
+    OfferRoot {
+        offer: RootOffer,
+    },
+    /// This manager keeps the root key that is offered, where the ways in that there are open it.
+    NotePreparedRoot {
+        node: NodeId,
+        root: RootId,
+    },
+    /// The root key that is offered counts from now on. Every manager must keep it already.
+    RotateRoot {
+        root: RootId,
+        /// All terms under it, and one more.
+        keyring: Vec<WrappedTerm>,
+        /// The cluster's unlockers, with it behind them.
+        unlockers: Vec<Unlocker>,
+    },
+    /// Nothing on this manager's disk lies under a root key before the one of this number any more.
+    NoteRoot {
+        node: NodeId,
+        number: u32,
     },
     /// A manager's disk holds these removed objects no more.
     NoteDestroyed {

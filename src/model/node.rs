@@ -4,7 +4,10 @@ use super::{
     Labels, Meta,
     sightings::{KeyHash, Sightings},
 };
-use crate::kit::{clock::Timestamp, id::NodeId};
+use crate::{
+    crypto::key::RootId,
+    kit::{clock::Timestamp, id::NodeId},
+};
 use std::{fmt, time::Duration};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,6 +144,17 @@ pub struct ManagerStatus {
     pub addr: String,
     /// What it keeps on its disk was written under this term of the keyring or a later one; 0: it has not said.
     pub oldest_term: u32,
+    /// Nothing on its disk lies under a root key before the one of this number; 0: it has not said.
+    pub root: u32,
+    /// The root key that is offered and that it keeps already.
+    pub prepared_root: Option<RootId>,
+}
+
+impl ManagerStatus {
+    /// One that was just admitted.
+    pub fn new(raft_id: u64, addr: String) -> Self {
+        Self { raft_id, addr, oldest_term: 0, root: 0, prepared_root: None }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

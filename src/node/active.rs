@@ -11,6 +11,7 @@ use super::{
     protection::KeyPlace,
     refill,
     renewal::{self, Renewal, Signer, issue},
+    root_key,
     settings::Settings,
     unlocking,
     work::{self, Work},
@@ -39,7 +40,7 @@ use crate::{
     manager::control::ControlService,
     model::{
         Meta,
-        cluster::{Cluster, ClusterSettings},
+        cluster::{Cluster, ClusterSettings, RootStatus},
         command::Command,
         node::{
             Availability, CertificateStatus, ManagerStatus, Node, NodeDescription, NodeState,
@@ -389,6 +390,11 @@ impl Active {
         mut member: Member,
     ) -> Result<Self, ActiveError> {
         let tls = tls(&keys, &member, &around.clock)?;
+        if member.raft_id.is_none() && keys.storage.has_older() {
+            // A worker has nothing else under its storage keys.
+            member.save(&around.data, &keys)?;
+            keystore::forget_older(&around.data, &keys)?;
+        }
         let store = match member.raft_id {
             Some(raft_id) => {
                 let listener = moving::listen(around, &keys, &mut member).await?;
@@ -468,13 +474,20 @@ impl Active {
             trusting,
         ];
         if let Some(managing) = &managing {
-            let ways = unlocking::follow(
-                managing.raft.clone(),
-                Arc::clone(&card),
-                (around.data.clone(), around.settings.key_file.clone()),
-                stop.clone(),
-            );
-            parts.push(task::start("key header", ways));
+            let header = root_key::Header {
+                raft: managing.raft.clone(),
+                chain: Arc::clone(&managing.keys),
+                card: Arc::clone(&card),
+                tls: tls.clone(),
+                data: around.data.clone(),
+                key_file: around.settings.key_file.clone(),
+            };
+            let header = Arc::new(header);
+            parts.push(task::start(
+                "key header",
+                root_key::follow(Arc::clone(&header), stop.clone()),
+            ));
+            parts.push(task::start("old root keys", root_key::forget(header, stop.clone())));
         }
         Ok(Self { card, tls, runtime, managing, damage: None, work, parts, stop })
     }
@@ -489,9 +502,10 @@ impl Active {
 
     /// This node's keys, for somebody who outlives the borrow.
     pub(super) fn keys(&self) -> Unlocked {
-        let Unlocked { cluster, node, root, storage } = &self.card.keys;
-        let (root, storage) = (Arc::clone(root), Arc::clone(storage));
-        Unlocked { cluster: *cluster, node: *node, root, storage }
+        let keys = self.card.keys.shared();
+        self.managing
+            .as_ref()
+            .map_or(keys.shared(), |managing| root_key::with(keys, &managing.keys))
     }
 
     pub(super) fn role(&self) -> Role {
@@ -504,10 +518,11 @@ impl Active {
         self.damage.as_deref()
     }
 
-    /// This manager's store and the root key; a worker has none.
+    /// This manager's store and the root key that it lies under; a worker has none.
     pub(super) fn store(&self) -> Option<(Raft, Arc<Key<Root>>)> {
         let managing = self.managing.as_ref()?;
-        Some((managing.raft.clone(), Arc::clone(&self.card.keys.root)))
+        let id = managing.raft.state().cluster()?.root.id;
+        Some((managing.raft.clone(), managing.keys.root(id)?))
     }
 
     /// The control API over this manager's store; a worker has none.
@@ -820,6 +835,7 @@ fn founding(
         backup: None,
         rekeying: Default::default(),
         former_managers: Vec::new(),
+        root: RootStatus::first(keys.root.id(keys.cluster), now),
     };
     let node = Node {
         id: keys.node,
@@ -837,7 +853,7 @@ fn founding(
             at: now,
             dispatcher: None,
         },
-        manager: Some(ManagerStatus { raft_id: 1, addr: advertise.to_string(), oldest_term: 0 }),
+        manager: Some(ManagerStatus::new(1, advertise.to_string())),
         runtime_failed_at: None,
         certificate: Some(CertificateStatus::new(issuer, Role::Manager, &identity.peer().shown())),
         sightings: Sightings::default(),

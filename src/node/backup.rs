@@ -186,12 +186,13 @@ pub(super) async fn create(
         unlockers,
         wrapped_key: key.wrapped(&root, cluster.id, id),
     };
+    let root_id = cluster.root.id;
     failpoint("backup.create.begun");
     let (tx, pieces) = mpsc::channel(PIECES);
     let sender = tx.clone();
     let work = async move {
         let send = move |bytes| sender.blocking_send(Ok(bytes)).is_ok();
-        if let Err(error) = raft.backup(header, key, send).await {
+        if let Err(error) = raft.backup(header, key, root_id, send).await {
             // Whoever asked may have gone.
             tx.send(Err(Failure::from(error).status())).await.ok();
         }
@@ -268,7 +269,8 @@ async fn take_over(
 ) -> Result<Box<Active>, Failure> {
     let cluster = &summary.restored;
     let (node, now) = (NodeId::random(), around.clock.now());
-    let Unlocked { root, storage: key, .. } = keys;
+    let Unlocked { root, storage, .. } = keys;
+    let key = storage.newest();
     let keyring = Keyring::open(&root, cluster.id, &cluster.keyring);
     let keyring = keyring.map_err(ActiveError::Keyring)?;
     let raft_id = cluster.next_raft_id;
@@ -311,7 +313,7 @@ async fn take_over(
             at: now,
             dispatcher: None,
         },
-        manager: Some(ManagerStatus { raft_id, addr, oldest_term: 0 }),
+        manager: Some(ManagerStatus::new(raft_id, addr)),
         certificate: Some(certificate),
         runtime_failed_at: None,
         sightings: Default::default(),
@@ -339,7 +341,7 @@ fn judge(
 ) -> Result<(Summary, Unlocked), Failure> {
     let reader = Reader::begin(BufReader::new(rewound(file)?))?;
     let keys = open(reader.header(), opening, own)?;
-    let summary = reader.verify(&keys.storage, &keys.root)?;
+    let summary = reader.verify(&keys.storage.newest(), &keys.root)?;
     Ok((summary, keys))
 }
 
@@ -360,7 +362,8 @@ fn open(
         match Key::<Storage>::open(&root, header.cluster, header.id, &header.wrapped_key) {
             Ok(storage) => {
                 let (cluster, node) = (header.cluster, header.id);
-                return Ok(Unlocked { cluster, node, root, storage: Arc::new(storage) });
+                let storage = Arc::new(storage.into());
+                return Ok(Unlocked { cluster, node, root, next: Vec::new(), storage });
             }
             // Another cluster's, or from before its root key was replaced.
             Err(OpenError::Mismatch) => {}

@@ -407,7 +407,8 @@ impl Daemon {
                 TpmChangeError::Tpm(_)
                 | TpmChangeError::Keys(_)
                 | TpmChangeError::Full
-                | TpmChangeError::Last => Code::FailedPrecondition,
+                | TpmChangeError::Last
+                | TpmChangeError::Rotating => Code::FailedPrecondition,
             };
             status(code, chain(&error).to_string(), Some(error.hint().to_owned()))
         })?;

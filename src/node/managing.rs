@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     client::Book,
-    crypto::keychain::Keychain,
+    crypto::{OpenError, keychain::Keychain},
     kit::{
         chain::chain,
         clock::Clock,
@@ -22,6 +22,7 @@ use crate::{
         debts,
         dispatcher::{DispatcherService, RelayService},
         rekey::Rekey,
+        root_key::RootKey,
     },
     model::node::Node,
     pki::{self, Tls},
@@ -155,11 +156,7 @@ impl Managing {
             "store watch",
             watch_store(raft.clone(), around.fatal.clone(), stop.clone()),
         ));
-        let state = filled(raft, around).await?;
-        let cluster = state.cluster().ok_or(ActiveError::NoCluster)?;
-        let root = Arc::clone(&card.keys.root);
-        let keys = Keychain::open(root, card.keys.cluster, &cluster.keyring);
-        let keys = Arc::new(keys.map_err(ActiveError::Keyring)?);
+        let keys = Arc::new(unlocked(raft, around, card).await?);
         let dispatcher = DispatcherService::new(
             raft.clone(),
             card.keys.node,
@@ -170,19 +167,13 @@ impl Managing {
         let control = ControlService::new(
             raft.clone(),
             Arc::clone(&keys),
-            Arc::clone(&card.keys.root),
             card.keys.node,
             dispatcher.logs(),
             Arc::new(Dial::new(tls, around)),
             stop.clone(),
         );
-        let ca = CaService::new(
-            raft.clone(),
-            Arc::clone(&keys),
-            Arc::clone(&card.keys.root),
-            clock.clone(),
-            around.book.clone(),
-        );
+        let ca =
+            CaService::new(raft.clone(), Arc::clone(&keys), clock.clone(), around.book.clone());
         dispatching.on(dispatcher.server());
         certifying.on(ca.server());
         relaying.on(dispatcher.relay());
@@ -200,6 +191,8 @@ impl Managing {
         };
         parts.push(task::start("own address", mover.run(stop.clone())));
         let rekey = Rekey::new(raft.clone(), Arc::clone(&keys), clock.clone());
+        let root_key = RootKey::new(raft.clone(), card.keys.node, Arc::clone(&keys));
+        parts.push(task::start("root key", root_key.run(stop.clone())));
         let chores = Chores::new(raft.clone(), clock);
         parts.push(task::start("dispatcher", dispatcher.run()));
         parts.push(task::start("chores", chores.run(stop.clone())));
@@ -359,6 +352,30 @@ async fn know(raft: Raft, known: pki::KnownAddrs, stop: Stop) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(KNOW) => {}
+        }
+    }
+}
+
+/// Opens the keyring, once the state is as new as the root key that this manager was given.
+async fn unlocked(
+    raft: &Raft,
+    around: &Surroundings,
+    card: &Card,
+) -> Result<Keychain, ActiveError> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let state = filled(raft, around).await?;
+        let cluster = state.cluster().ok_or(ActiveError::NoCluster)?;
+        let (root, next) = (Arc::clone(&card.keys.root), card.keys.next.clone());
+        match Keychain::open(root, next, card.keys.cluster, &cluster.keyring) {
+            Ok(keys) => return Ok(keys),
+            Err(OpenError::Mismatch) if begun.elapsed() < SUPPLY => {}
+            Err(error) => return Err(ActiveError::Keyring(error)),
+        }
+        around.filling.cancel();
+        tokio::select! {
+            () = around.fatal.cancelled() => return Err(ActiveError::Unfilled),
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
 }

@@ -14,7 +14,6 @@ use crate::{
     crypto::{
         OpenError,
         key::{Key, Root},
-        record,
     },
     kit::chain::chain,
     model::node::RaftIdentity,
@@ -106,7 +105,7 @@ impl Member {
             Ok(None) => return Ok(None),
             Err(source) => return Err(MemberError::Read { path, source }),
         };
-        let bytes = match record::open(&keys.storage, &aad(keys), &sealed) {
+        let bytes = match keys.storage.open(&aad(keys), &sealed) {
             Ok(bytes) => bytes,
             Err(source) => return Err(MemberError::Open { path, source }),
         };
@@ -170,7 +169,7 @@ impl Member {
                 .as_ref()
                 .map(|fellows| v1::Fellows { managers: fellows.iter().map(Into::into).collect() }),
         };
-        let sealed = record::seal(&keys.storage, &aad(keys), &message.encode_to_vec());
+        let sealed = keys.storage.seal(&aad(keys), &message.encode_to_vec());
         let path = dir.join(NAME);
         files::replace(&path, &sealed).map_err(|source| MemberError::Write { path, source })
     }
@@ -292,7 +291,8 @@ mod tests {
             cluster: ClusterId::random(),
             node: NodeId::random(),
             root: Arc::new(Key::random()),
-            storage: Arc::new(Key::random()),
+            next: Vec::new(),
+            storage: Arc::new(Key::random().into()),
         }
     }
 

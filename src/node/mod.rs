@@ -22,6 +22,7 @@ mod protection;
 mod recover;
 mod refill;
 mod renewal;
+mod root_key;
 pub mod settings;
 pub mod socket;
 mod switch;

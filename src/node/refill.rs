@@ -122,6 +122,11 @@ pub(super) fn forget(data: &Path) -> Result<(), ActiveError> {
     kept.iter().try_for_each(|path| wipe_at(path))
 }
 
+/// Whether anything is kept, or nobody can tell.
+pub(super) fn keeps_damaged(data: &Path) -> bool {
+    kept(data).map_or(true, |kept| !kept.is_empty())
+}
+
 /// Removes what is kept of damaged stores once this manager votes: then it has everything they had, and more.
 pub(super) async fn until_whole(raft: &Raft, data: &Path, stop: &Stop) {
     if !kept(data).is_ok_and(|kept| !kept.is_empty()) {

@@ -105,6 +105,9 @@ impl Active {
             let keys = keystore::rekey(&around.data, key_file, &keys, Key::random(), &ways)?;
             wipe_at(&around.raft_dir())?;
             refill::forget(&around.data)?;
+            // The storage keys before this lay under the cluster's root key.
+            member.save(&around.data, &keys)?;
+            keystore::forget_older(&around.data, &keys)?;
             let card = Card::new(&around.data, keys, member);
             Self::start(around, card, tls, None, runtime).await
         };

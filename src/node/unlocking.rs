@@ -1,64 +1,13 @@
-//! Which unlockers this node has, said in words, and kept in step with what the cluster wants.
+//! Which unlockers this node has, said in words.
 
 use super::{
-    keystore::{self, Ways},
-    member::Card,
+    keystore::Ways,
     protection::{self, KeyPlace},
 };
 use crate::{
     crypto::unlock::{Kind, Method, Unlocker, tpm::Tpm2},
-    kit::{chain::chain, task::Stop},
-    raft::Raft,
     wire::v1::{StatusResponse, TpmEntry},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::sync::broadcast::error::RecvError;
-use tracing::{info, warn};
-
-/// A disk that was full may have room again by then.
-const RETRY: Duration = Duration::from_secs(30);
-
-/// Keeps a manager's key header as the store says until `stop`.
-pub(super) async fn follow(
-    raft: Raft,
-    card: Arc<Card>,
-    (data, key_file): (PathBuf, PathBuf),
-    stop: Stop,
-) {
-    let mut changes = raft.changes();
-    let mut settled = None;
-    loop {
-        let mut again = None;
-        if let Some(cluster) = raft.state().cluster()
-            && settled.as_ref().is_none_or(|last| !Arc::ptr_eq(last, cluster))
-        {
-            match keystore::settle(&data, &key_file, &card.keys, &Ways::of(cluster)) {
-                Ok(changed) => {
-                    if changed {
-                        info!("the key header has the cluster's unlockers now");
-                    }
-                    settled = Some(Arc::clone(cluster));
-                }
-                Err(error) => {
-                    warn!(error = %chain(&error), hint = error.hint(), "the key header is behind the cluster's unlockers");
-                    again = Some(RETRY);
-                }
-            }
-        }
-        let retry = async {
-            match again {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = retry => {}
-            // Whatever was missed, the state has it. A header that cannot be written is not tried at each change.
-            change = changes.recv(), if again.is_none() => if matches!(change, Err(RecvError::Closed)) { return },
-        }
-    }
-}
 
 /// Fills in what `status` says of the ways to the keys, this node's own included.
 pub(super) fn describe(ways: &Ways, place: &KeyPlace, status: &mut StatusResponse) {
@@ -79,7 +28,7 @@ pub(super) fn tpm(unlocker: &Unlocker) -> Option<TpmEntry> {
 
 /// An unlocker as `status` names it: what to give, and which one.
 pub(super) fn name(unlocker: &Unlocker) -> String {
-    let Unlocker { id, method, wrapped_root: _ } = unlocker;
+    let Unlocker { id, method, recipient: _, wrapped_root: _ } = unlocker;
     match method {
         Method::File => Kind::File.to_string(),
         Method::Autolock | Method::Recovery | Method::Passphrase(_) => {

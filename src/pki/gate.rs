@@ -100,7 +100,7 @@ pub fn judge(class: Class, path: &str) -> Option<Limits> {
         (Stranger, ..) => None,
 
         (Worker | Manager, "Ca", "Admit" | "Depart") => of(SMALL),
-        (Manager, "Ca", "Move") => of(SMALL),
+        (Manager, "Ca", "Move" | "Root") => of(SMALL),
         (Worker | Manager, "Dispatcher", "Session") => of(SMALL),
         (Worker | Manager, "Dispatcher", "Heartbeat" | "Assignments") => of(TINY),
         (Worker | Manager, "Dispatcher", "UpdateTaskStatus") => of(MESSAGE_SIZE),
@@ -474,8 +474,9 @@ mod tests {
         let only: BTreeSet<_> = manager.difference(&worker).copied().collect();
         let between_managers = paths.iter().filter_map(|path| {
             let path = path.strip_prefix("/secretd.v1.").unwrap();
-            let between =
-                path.starts_with("Raft/") || path.starts_with("Peer/") || path == "Ca/Move";
+            let between = path.starts_with("Raft/")
+                || path.starts_with("Peer/")
+                || ["Ca/Move", "Ca/Root"].contains(&path);
             between.then_some(path)
         });
         assert_eq!(only, between_managers.collect());

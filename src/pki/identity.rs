@@ -5,10 +5,7 @@ use super::{
     peer::{BadCertificate, Peer},
     private_key::{BadKey, PrivateKey},
 };
-use crate::crypto::{
-    OpenError,
-    key::{Key, Storage},
-};
+use crate::crypto::{OpenError, storage::StorageKeys};
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 use std::sync::Arc;
 
@@ -58,7 +55,7 @@ impl Identity {
     }
 
     /// Seals the private key for this node's disk, to be stored beside [`Identity::chain`].
-    pub fn sealed_key(&self, storage: &Key<Storage>) -> Vec<u8> {
+    pub fn sealed_key(&self, storage: &StorageKeys) -> Vec<u8> {
         self.key.sealed(storage, &aad(&self.peer))
     }
 
@@ -67,7 +64,7 @@ impl Identity {
     /// # Errors
     /// As [`Identity::new`], and if the key was sealed with another storage key or for another node.
     pub fn open(
-        storage: &Key<Storage>,
+        storage: &StorageKeys,
         chain: Vec<Vec<u8>>,
         sealed_key: &[u8],
     ) -> Result<Self, IdentityError> {
@@ -113,7 +110,8 @@ mod tests {
 
     #[test]
     fn an_identity_comes_back_from_disk() {
-        let (key, storage) = (PrivateKey::generate(), Key::random());
+        let (key, storage) =
+            (PrivateKey::generate(), StorageKeys::from(crate::crypto::key::Key::random()));
         let chain = issue(&key);
         let identity = Identity::new(key, chain).unwrap();
         let again =
@@ -124,10 +122,16 @@ mod tests {
 
     #[test]
     fn a_key_sealed_for_another_node_or_under_another_key_is_refused() {
-        let (a, b, storage) = (PrivateKey::generate(), PrivateKey::generate(), Key::random());
+        let (a, b, storage) = (
+            PrivateKey::generate(),
+            PrivateKey::generate(),
+            StorageKeys::from(crate::crypto::key::Key::random()),
+        );
         let (a_chain, b_chain) = (issue(&a), issue(&b));
         let sealed = Identity::new(a, a_chain.clone()).unwrap().sealed_key(&storage);
-        for (storage, chain) in [(&storage, b_chain), (&Key::random(), a_chain)] {
+        for (storage, chain) in
+            [(&storage, b_chain), (&StorageKeys::from(crate::crypto::key::Key::random()), a_chain)]
+        {
             let error = Identity::open(storage, chain, &sealed).unwrap_err();
             assert!(matches!(error, IdentityError::Sealed(OpenError::Mismatch)), "{error}");
         }

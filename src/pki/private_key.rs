@@ -1,11 +1,6 @@
 //! A private key of the CA or of a node: ECDSA P-256, kept as PKCS#8 in wiped memory.
 
-use crate::crypto::{
-    OpenError,
-    key::{Key, Storage},
-    plaintext::Plaintext,
-    record,
-};
+use crate::crypto::{OpenError, plaintext::Plaintext, storage::StorageKeys};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm, SigningKey};
 use rustls::{
     crypto::ring::sign::any_ecdsa_type,
@@ -48,17 +43,17 @@ impl PrivateKey {
     }
 
     /// Seals the key for this node's own disk; `aad` says whose it is.
-    pub(super) fn sealed(&self, storage: &Key<Storage>, aad: &[u8]) -> Vec<u8> {
-        record::seal(storage, aad, self.0.expose())
+    pub(super) fn sealed(&self, storage: &StorageKeys, aad: &[u8]) -> Vec<u8> {
+        storage.seal(aad, self.0.expose())
     }
 
     /// Opens what [`PrivateKey::sealed`] sealed.
     pub(super) fn open(
-        storage: &Key<Storage>,
+        storage: &StorageKeys,
         aad: &[u8],
         sealed: &[u8],
     ) -> Result<Result<Self, BadKey>, OpenError> {
-        let pkcs8 = Zeroizing::new(record::open(storage, aad, sealed)?);
+        let pkcs8 = Zeroizing::new(storage.open(aad, sealed)?);
         Ok(Self::from_pkcs8(Plaintext::from(pkcs8)))
     }
 
@@ -133,7 +128,8 @@ mod tests {
 
     #[test]
     fn a_sealed_key_opens_as_the_same_key_for_the_same_owner_only() {
-        let (key, storage) = (PrivateKey::generate(), Key::random());
+        let (key, storage) =
+            (PrivateKey::generate(), StorageKeys::from(crate::crypto::key::Key::random()));
         let sealed = key.sealed(&storage, b"me");
         let opened = PrivateKey::open(&storage, b"me", &sealed).unwrap().unwrap();
         assert_eq!(opened.signer().der_bytes(), key.signer().der_bytes());

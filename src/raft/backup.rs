@@ -43,7 +43,7 @@ use std::{
 };
 
 const MAGIC: &[u8] = b"secretd backup\n";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// A header with all the unlockers there may be is far below this many bytes.
 const HEADER: u32 = 4 * 1024 * 1024;
 /// A frame holds a chunk of a snapshot: about a mebibyte, or one row.

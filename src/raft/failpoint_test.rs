@@ -52,7 +52,7 @@ fn options(base: &Path) -> Options {
     }
     let key = Key::<Storage>::open(&root, cluster, node, &std::fs::read(&file).unwrap()).unwrap();
     let (dir, clock) = (base.join("raft"), Clock::system());
-    let key = Arc::new(key);
+    let key = Arc::new(key.into());
     Options { dir, cluster, node, raft_id: 1, key, clock, witness: None, fellows: None }
 }
 

@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{
     crypto::{
-        key::{Key, Storage},
+        key::{Key, RootId, Storage},
         seal::{Sealed, WrappedKey},
+        storage::StorageKeys,
     },
     kit::{
         clock::Clock,
@@ -72,7 +73,7 @@ pub struct Options {
     /// Never used again in this cluster; the founder has 1.
     pub raft_id: u64,
     /// Encrypts everything below `dir`.
-    pub key: Arc<Key<Storage>>,
+    pub key: Arc<StorageKeys>,
     pub clock: Clock,
     /// Where it is noted how far the log was written since this machine booted: on a tmpfs, apart from the data.
     pub witness: Option<PathBuf>,
@@ -298,15 +299,20 @@ impl Raft {
     /// filled in), until `send` says that it has enough.
     ///
     /// # Errors
-    /// The state file cannot be read, or the receiver went away.
+    /// The state file cannot be read, the receiver went away, or this is not the root key any more.
     pub async fn backup(
         &self,
         header: Header,
         key: Key<Storage>,
+        root: RootId,
         send: impl FnMut(Vec<u8>) -> bool + Send + 'static,
     ) -> Result<(), BackupError> {
         let failed = |why: String| BackupError::Make(why);
         let view = self.core.machine.view().await.map_err(|error| failed(error.to_string()))?;
+        // Later than the view, and a root key never comes back: the view lies under the one that the header was made with.
+        if self.state().cluster().is_none_or(|cluster| cluster.root.id != root) {
+            return Err(failed("the root key was replaced meanwhile; try again".to_owned()));
+        }
         let identity = self.core.machine.identity();
         let index = view.applied.map_or(0, |id| id.index);
         let write = move || {
@@ -832,7 +838,7 @@ mod tests {
             cluster: ClusterId::random(),
             node: NodeId::random(),
             raft_id: 1,
-            key: Arc::new(Key::random()),
+            key: Arc::new(Key::random().into()),
             clock: Clock::system(),
             witness: None,
             fellows: None,

@@ -81,7 +81,7 @@ impl Manager {
             cluster: ca.cluster(),
             node: member.node,
             raft_id: id,
-            key: Arc::new(Key::random()),
+            key: Arc::new(Key::random().into()),
             clock: Clock::system(),
             witness: None,
             fellows: (id > 1).then(|| others.iter().map(|other| other.identity()).collect()),

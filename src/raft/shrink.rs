@@ -4,10 +4,10 @@
 use super::{
     handle::Raft,
     snapshot::scratch,
-    state_file::{META, StateFile, StateFileError},
+    state_file::{BODIES, BODY_PART, FORMAT_KEY, META, StateFile, StateFileError},
 };
 use crate::store::State;
-use redb::{ReadableDatabase as _, TableDefinition, TableHandle as _};
+use redb::{ReadableDatabase as _, TableDefinition, TableHandle};
 use std::{fs, path::Path};
 
 /// What a payload needs beside its own bytes: its envelope, its data key, and the room that rows do not fill in their pages.
@@ -90,19 +90,28 @@ impl StateFile {
             }
         }
         // Last, as it says how far the rest goes.
+        let mut failed = None;
         copy.transact(|to| {
             let (from, mut to) =
                 (self.database.begin_read()?.open_table(META)?, to.open_table(META)?);
             for row in from.range::<&str>(..)? {
                 let (key, value) = row?;
-                to.insert(key.value(), value.value())?;
+                if key.value() == FORMAT_KEY || !self.identity.key.has_older() {
+                    to.insert(key.value(), value.value())?;
+                    continue;
+                }
+                match self.resealed(key.value().as_bytes(), value.value()) {
+                    Ok(value) => drop(to.insert(key.value(), value.as_slice())?),
+                    Err(error) => failed = Some(error),
+                }
             }
             Ok(())
         })?;
-        Ok(Some(copy))
+        failed.map_or(Ok(Some(copy)), Err)
     }
 
-    /// Values are bound to cluster, node and row, so they are copied as they are. Says whether it came to the end.
+    /// Values are bound to cluster, node and row, so they are copied as they are, unless they may lie under an older storage
+    /// key. Says whether it came to the end.
     fn copy_table(
         &self,
         copy: &Self,
@@ -113,29 +122,110 @@ impl StateFile {
         let txn = self.database.begin_read().map_err(|e| read(e.into()))?;
         let rows = txn.open_table(table).map_err(|e| read(e.into()))?;
         let mut rows = rows.range::<&[u8]>(..).map_err(|e| read(e.into()))?;
+        let mut values = Values::of(self, &table);
         loop {
             if !go_on() {
                 return Ok(false);
             }
-            let (mut bytes, mut ended) = (0, false);
+            let (mut bytes, mut ended, mut failed) = (0, false, None);
             copy.transact(|txn| {
                 let mut table = txn.open_table(table)?;
                 while bytes < STEP {
-                    let Some(row) = rows.next() else {
-                        ended = true;
-                        break;
+                    let taken = match rows.next() {
+                        Some(row) => {
+                            let (key, value) = row?;
+                            bytes += value.value().len();
+                            values.take(key.value(), value.value())
+                        }
+                        None => {
+                            ended = true;
+                            values.end()
+                        }
                     };
-                    let (key, value) = row?;
-                    bytes += value.value().len();
-                    table.insert(key.value(), value.value())?;
+                    match taken {
+                        Ok(copied) => {
+                            for (key, value) in copied {
+                                table.insert(key.as_slice(), value.as_slice())?;
+                            }
+                        }
+                        Err(error) => failed = Some(error),
+                    }
+                    if ended || failed.is_some() {
+                        break;
+                    }
                 }
                 Ok(())
             })?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
             if ended {
                 return Ok(true);
             }
         }
     }
+}
+
+/// What becomes of the values of a table in a copy.
+enum Values<'a> {
+    AsTheyAre,
+    /// Each under the newest storage key.
+    Resealed(&'a StateFile),
+    /// The same with what was cut into parts: the key of the whole, and the parts so far.
+    Joined(&'a StateFile, Vec<u8>, Vec<u8>),
+}
+
+type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+impl<'a> Values<'a> {
+    fn of(file: &'a StateFile, table: &impl TableHandle) -> Self {
+        if !file.identity.key.has_older() {
+            Self::AsTheyAre
+        } else if table.name() == BODIES.name() {
+            Self::Joined(file, Vec::new(), Vec::new())
+        } else {
+            Self::Resealed(file)
+        }
+    }
+
+    /// Takes the next row, and gives those that are ready.
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<Rows, StateFileError> {
+        match self {
+            Self::AsTheyAre => Ok(vec![(key.to_vec(), value.to_vec())]),
+            Self::Resealed(file) => Ok(vec![(key.to_vec(), file.resealed(key, value)?)]),
+            Self::Joined(file, whole, parts) => {
+                let name = key.get(..key.len().saturating_sub(2)).unwrap_or_default();
+                if name == whole.as_slice() {
+                    parts.extend_from_slice(value);
+                    return Ok(Vec::new());
+                }
+                let ready = cut(file, whole, parts);
+                (*whole, *parts) = (name.to_vec(), value.to_vec());
+                ready
+            }
+        }
+    }
+
+    /// The rows that are left.
+    fn end(&mut self) -> Result<Rows, StateFileError> {
+        match self {
+            Self::AsTheyAre | Self::Resealed(_) => Ok(Vec::new()),
+            Self::Joined(file, whole, parts) => {
+                let ready = cut(file, whole, parts);
+                (*whole, *parts) = (Vec::new(), Vec::new());
+                ready
+            }
+        }
+    }
+}
+
+fn cut(file: &StateFile, whole: &[u8], parts: &[u8]) -> Result<Rows, StateFileError> {
+    if whole.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sealed = file.resealed(whole, parts)?;
+    let numbered = sealed.chunks(BODY_PART).zip(0_u16..);
+    Ok(numbered.map(|(part, n)| ([whole, &n.to_be_bytes()].concat(), part.to_vec())).collect())
 }
 
 #[cfg(test)]

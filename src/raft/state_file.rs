@@ -11,10 +11,7 @@ use super::{
     types::{LogId, StoredMembership},
 };
 use crate::{
-    crypto::{
-        record,
-        seal::{Sealed, WrappedKey},
-    },
+    crypto::seal::{Sealed, WrappedKey},
     kit::{
         failpoint::failpoint,
         id::{ID_LEN, ObjectId},
@@ -39,12 +36,12 @@ use std::{
 
 pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 pub(super) const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
-const BODIES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("bodies");
+pub(super) const BODIES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("bodies");
 /// The data keys of the bodies, apart from them: a rotation of the keyring writes only these.
 const KEYS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("keys");
 
 /// Plain: format, cluster, node. The rest is sealed.
-const FORMAT_KEY: &str = "format";
+pub(super) const FORMAT_KEY: &str = "format";
 /// How far the log has been applied.
 const APPLIED_KEY: &str = "applied";
 /// The last entry of the snapshot that was installed last, if any.
@@ -54,7 +51,7 @@ const FORMAT: u8 = 3;
 /// redb's page cache; its default of 1 GiB would be most of our memory.
 const CACHE_BYTES: usize = 8 << 20;
 /// Bodies are cut into parts of this size, each a row: pages round up to powers of two, and this leaves room for the key.
-const BODY_PART: usize = 32 * 1024 - 256;
+pub(super) const BODY_PART: usize = 32 * 1024 - 256;
 /// Up to this size every page of the file is checked when it is opened; rows are authenticated either way.
 const CHECKED_BYTES: u64 = 256 << 20;
 
@@ -458,18 +455,17 @@ impl StateFile {
             return Ok(None);
         };
         // The first sealed value that is read: if this one does not open, the key is another or it was tampered with.
-        record::open(&self.identity.key, &self.aad(key.as_bytes()), sealed.value())
-            .map(Some)
-            .map_err(|error| StateFileError::Foreign {
+        self.identity.key.open(&self.aad(key.as_bytes()), sealed.value()).map(Some).map_err(
+            |error| StateFileError::Foreign {
                 path: self.path.clone(),
                 what: format!("its row {key:?} does not open: {error}"),
-            })
+            },
+        )
     }
 
     pub(super) fn open_row(&self, key: &[u8], sealed: &[u8]) -> Result<Entity, StateFileError> {
         let open = || {
-            let plain =
-                record::open(&self.identity.key, &self.aad(key), sealed).map_err(Malformed::new)?;
+            let plain = self.identity.key.open(&self.aad(key), sealed).map_err(Malformed::new)?;
             let row = v1::Entity::decode(plain.as_slice()).map_err(codec::garbled)?;
             let entity = codec::entity_from(row)?;
             if codec::row_key(&entity.key()) != key {
@@ -482,7 +478,9 @@ impl StateFile {
 
     fn open_body(&self, version: &ObjectVersion, sealed: &[u8]) -> Result<Vec<u8>, StateFileError> {
         let key = body_key(version);
-        record::open(&self.identity.key, &self.aad(&key), sealed)
+        self.identity
+            .key
+            .open(&self.aad(&key), sealed)
             .map_err(|error| self.damaged(format!("body {}: {error}", text(&key))))
     }
 
@@ -493,15 +491,21 @@ impl StateFile {
     ) -> Result<WrappedKey, StateFileError> {
         let key = key_key(version);
         let open = || {
-            let plain = record::open(&self.identity.key, &self.aad(&key), sealed)
-                .map_err(Malformed::new)?;
+            let plain = self.identity.key.open(&self.aad(&key), sealed).map_err(Malformed::new)?;
             v1::WrappedKey::decode(plain.as_slice()).map_err(codec::garbled)?.try_into()
         };
         open().map_err(|error: Malformed| self.damaged(format!("key {}: {error}", text(&key))))
     }
 
     fn seal(&self, key: &[u8], plain: &[u8]) -> Vec<u8> {
-        record::seal(&self.identity.key, &self.aad(key), plain)
+        self.identity.key.seal(&self.aad(key), plain)
+    }
+
+    /// A sealed value under the newest storage key, whichever it lies under.
+    pub(super) fn resealed(&self, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, StateFileError> {
+        let opened = self.identity.key.open(&self.aad(key), sealed);
+        let plain = opened.map_err(|error| self.damaged(format!("row {}: {error}", text(key))))?;
+        Ok(self.seal(key, &plain))
     }
 
     /// Binds a value to cluster, node and row.

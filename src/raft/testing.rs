@@ -30,7 +30,7 @@ pub(super) fn identity(cluster: u8) -> Arc<LogIdentity> {
     Arc::new(LogIdentity {
         cluster: ClusterId::from_random([cluster; 17]),
         node: NodeId::random(),
-        key: Arc::new(Key::random()),
+        key: Arc::new(Key::random().into()),
     })
 }
 
@@ -70,7 +70,7 @@ pub(super) fn founding(node: NodeId) -> (Cluster, Node) {
         sightings: Default::default(),
         standing: Standing::Member,
         renamed: None,
-        manager: Some(ManagerStatus { raft_id: 1, addr: "127.0.0.1:1".into(), oldest_term: 0 }),
+        manager: Some(ManagerStatus::new(1, "127.0.0.1:1".into())),
         certificate: None,
     };
     (cluster, node)

@@ -2,6 +2,7 @@
 
 use super::{Change, Entity, Key};
 use crate::{
+    crypto::key::RootId,
     kit::{
         clock::Timestamp,
         id::{ClientId, NodeId, ObjectId, ServiceId, TaskId},
@@ -249,6 +250,14 @@ impl State {
             let old = object.versions.iter().filter(move |version| version.term < term);
             old.map(move |version| (object, version))
         })
+    }
+
+    /// The managers that do not keep this root key yet, also those that have still to come or to go.
+    pub fn unprepared_managers(&self, root: RootId) -> Vec<NodeId> {
+        let lacks = |node: &&Arc<Node>| {
+            node.manager.as_ref().is_some_and(|manager| manager.prepared_root != Some(root))
+        };
+        self.nodes().filter(lacks).map(|node| node.id).collect()
     }
 
     /// How many versions lie under each term.

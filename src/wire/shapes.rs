@@ -175,7 +175,7 @@ impl Shaped for v1::ClonedNode {
     const SHAPE: &'static Shape = &CLONED_NODE;
 }
 
-static CLUSTER: Shape = Shape { size: size_of::<v1::Cluster>(), fields: &[(2, Field::One(&META)), (3, Field::One(&CLUSTER_SETTINGS)), (5, Field::One(&SEALED)), (6, Field::Each(&WRAPPED_TERM)), (8, Field::One(&AUTHORITY_ROTATION)), (9, Field::Each(&TOKEN)), (10, Field::Each(&UNLOCKER)), (12, Field::One(&BACKUP_STATUS)), (20, Field::One(&REKEYING)), (21, Field::Each(&FORMER_MANAGER))] };
+static CLUSTER: Shape = Shape { size: size_of::<v1::Cluster>(), fields: &[(2, Field::One(&META)), (3, Field::One(&CLUSTER_SETTINGS)), (5, Field::One(&SEALED)), (6, Field::Each(&WRAPPED_TERM)), (8, Field::One(&AUTHORITY_ROTATION)), (9, Field::Each(&TOKEN)), (10, Field::Each(&UNLOCKER)), (12, Field::One(&BACKUP_STATUS)), (20, Field::One(&REKEYING)), (21, Field::Each(&FORMER_MANAGER)), (40, Field::One(&ROOT_STATUS))] };
 impl Shaped for v1::Cluster {
     const SHAPE: &'static Shape = &CLUSTER;
 }
@@ -190,7 +190,7 @@ impl Shaped for v1::ClusterSettings {
     const SHAPE: &'static Shape = &CLUSTER_SETTINGS;
 }
 
-static COMMAND: Shape = Shape { size: size_of::<v1::Command>(), fields: &[(1, Field::Boxed(&COMMAND_FOUND)), (2, Field::One(&COMMAND_CREATE_OBJECT)), (3, Field::One(&COMMAND_SET_OBJECT_LABELS)), (4, Field::One(&COMMAND_REMOVE_OBJECT)), (5, Field::Boxed(&COMMAND_CREATE_SERVICE)), (6, Field::Boxed(&COMMAND_UPDATE_SERVICE)), (7, Field::One(&COMMAND_REMOVE_SERVICE)), (8, Field::One(&COMMAND_CHANGE_TASKS)), (9, Field::One(&COMMAND_REPORT_NODE)), (10, Field::One(&COMMAND_SET_NODE)), (11, Field::One(&COMMAND_ROLL_BACK_SERVICE)), (12, Field::One(&COMMAND_NOTE_UPDATE)), (13, Field::One(&COMMAND_ADD_TOKEN)), (14, Field::One(&COMMAND_JOIN_NODE)), (15, Field::One(&COMMAND_SET_ROLE)), (16, Field::One(&COMMAND_ADMIT_MANAGER)), (17, Field::One(&COMMAND_RETIRE_MANAGER)), (18, Field::One(&COMMAND_REMOVE_NODE)), (19, Field::One(&COMMAND_NOTE_CERTIFICATE)), (20, Field::One(&COMMAND_ROTATE_AUTHORITY)), (21, Field::One(&COMMAND_FINISH_ROTATION)), (22, Field::One(&COMMAND_CHANGE_UNLOCKERS)), (23, Field::One(&COMMAND_REESTABLISH)), (24, Field::One(&COMMAND_NOTE_BACKUP)), (30, Field::One(&COMMAND_ADD_TERM)), (31, Field::One(&COMMAND_REWRAP)), (32, Field::One(&COMMAND_DROP_TERMS)), (33, Field::One(&COMMAND_NOTE_TERMS)), (34, Field::One(&COMMAND_SET_KEY_MAX_AGE)), (50, Field::One(&COMMAND_OPEN_SESSION)), (51, Field::One(&COMMAND_NOTE_COPY)), (52, Field::One(&COMMAND_SET_COME_BACK)), (40, Field::One(&COMMAND_NOTE_DESTROYED)), (41, Field::One(&COMMAND_LEAVE_NODE)), (48, Field::One(&COMMAND_MOVE_MANAGER))] };
+static COMMAND: Shape = Shape { size: size_of::<v1::Command>(), fields: &[(1, Field::Boxed(&COMMAND_FOUND)), (2, Field::One(&COMMAND_CREATE_OBJECT)), (3, Field::One(&COMMAND_SET_OBJECT_LABELS)), (4, Field::One(&COMMAND_REMOVE_OBJECT)), (5, Field::Boxed(&COMMAND_CREATE_SERVICE)), (6, Field::Boxed(&COMMAND_UPDATE_SERVICE)), (7, Field::One(&COMMAND_REMOVE_SERVICE)), (8, Field::One(&COMMAND_CHANGE_TASKS)), (9, Field::One(&COMMAND_REPORT_NODE)), (10, Field::One(&COMMAND_SET_NODE)), (11, Field::One(&COMMAND_ROLL_BACK_SERVICE)), (12, Field::One(&COMMAND_NOTE_UPDATE)), (13, Field::One(&COMMAND_ADD_TOKEN)), (14, Field::One(&COMMAND_JOIN_NODE)), (15, Field::One(&COMMAND_SET_ROLE)), (16, Field::One(&COMMAND_ADMIT_MANAGER)), (17, Field::One(&COMMAND_RETIRE_MANAGER)), (18, Field::One(&COMMAND_REMOVE_NODE)), (19, Field::One(&COMMAND_NOTE_CERTIFICATE)), (20, Field::One(&COMMAND_ROTATE_AUTHORITY)), (21, Field::One(&COMMAND_FINISH_ROTATION)), (22, Field::One(&COMMAND_CHANGE_UNLOCKERS)), (23, Field::One(&COMMAND_REESTABLISH)), (24, Field::One(&COMMAND_NOTE_BACKUP)), (30, Field::One(&COMMAND_ADD_TERM)), (31, Field::One(&COMMAND_REWRAP)), (32, Field::One(&COMMAND_DROP_TERMS)), (33, Field::One(&COMMAND_NOTE_TERMS)), (34, Field::One(&COMMAND_SET_KEY_MAX_AGE)), (50, Field::One(&COMMAND_OPEN_SESSION)), (51, Field::One(&COMMAND_NOTE_COPY)), (52, Field::One(&COMMAND_SET_COME_BACK)), (40, Field::One(&COMMAND_NOTE_DESTROYED)), (41, Field::One(&COMMAND_LEAVE_NODE)), (48, Field::One(&COMMAND_MOVE_MANAGER)), (60, Field::One(&COMMAND_BEGIN_ROOT)), (61, Field::One(&COMMAND_OFFER_ROOT)), (62, Field::One(&COMMAND_NOTE_PREPARED_ROOT)), (63, Field::One(&COMMAND_ROTATE_ROOT)), (64, Field::One(&COMMAND_NOTE_ROOT))] };
 impl Shaped for v1::Command {
     const SHAPE: &'static Shape = &COMMAND;
 }
@@ -208,6 +208,11 @@ impl Shaped for v1::command::AddToken {
 static COMMAND_ADMIT_MANAGER: Shape = Shape { size: size_of::<v1::command::AdmitManager>(), fields: &[] };
 impl Shaped for v1::command::AdmitManager {
     const SHAPE: &'static Shape = &COMMAND_ADMIT_MANAGER;
+}
+
+static COMMAND_BEGIN_ROOT: Shape = Shape { size: size_of::<v1::command::BeginRoot>(), fields: &[] };
+impl Shaped for v1::command::BeginRoot {
+    const SHAPE: &'static Shape = &COMMAND_BEGIN_ROOT;
 }
 
 static COMMAND_CHANGE_TASKS: Shape = Shape { size: size_of::<v1::command::ChangeTasks>(), fields: &[(1, Field::Each(&TASK_CHANGE))] };
@@ -282,6 +287,16 @@ impl Shaped for v1::command::NoteDestroyed {
     const SHAPE: &'static Shape = &COMMAND_NOTE_DESTROYED;
 }
 
+static COMMAND_NOTE_PREPARED_ROOT: Shape = Shape { size: size_of::<v1::command::NotePreparedRoot>(), fields: &[] };
+impl Shaped for v1::command::NotePreparedRoot {
+    const SHAPE: &'static Shape = &COMMAND_NOTE_PREPARED_ROOT;
+}
+
+static COMMAND_NOTE_ROOT: Shape = Shape { size: size_of::<v1::command::NoteRoot>(), fields: &[] };
+impl Shaped for v1::command::NoteRoot {
+    const SHAPE: &'static Shape = &COMMAND_NOTE_ROOT;
+}
+
 static COMMAND_NOTE_TERMS: Shape = Shape { size: size_of::<v1::command::NoteTerms>(), fields: &[] };
 impl Shaped for v1::command::NoteTerms {
     const SHAPE: &'static Shape = &COMMAND_NOTE_TERMS;
@@ -290,6 +305,11 @@ impl Shaped for v1::command::NoteTerms {
 static COMMAND_NOTE_UPDATE: Shape = Shape { size: size_of::<v1::command::NoteUpdate>(), fields: &[(3, Field::One(&UPDATE_STATUS))] };
 impl Shaped for v1::command::NoteUpdate {
     const SHAPE: &'static Shape = &COMMAND_NOTE_UPDATE;
+}
+
+static COMMAND_OFFER_ROOT: Shape = Shape { size: size_of::<v1::command::OfferRoot>(), fields: &[(1, Field::One(&ROOT_OFFER))] };
+impl Shaped for v1::command::OfferRoot {
+    const SHAPE: &'static Shape = &COMMAND_OFFER_ROOT;
 }
 
 static COMMAND_OPEN_SESSION: Shape = Shape { size: size_of::<v1::command::OpenSession>(), fields: &[(2, Field::One(&NODE_DESCRIPTION)), (3, Field::One(&NODE_STATUS)), (4, Field::One(&COMMAND_SHOWN_KEY))] };
@@ -350,6 +370,11 @@ impl Shaped for v1::command::RollBackService {
 static COMMAND_ROTATE_AUTHORITY: Shape = Shape { size: size_of::<v1::command::RotateAuthority>(), fields: &[(2, Field::One(&SEALED)), (3, Field::One(&AUTHORITY_ROTATION))] };
 impl Shaped for v1::command::RotateAuthority {
     const SHAPE: &'static Shape = &COMMAND_ROTATE_AUTHORITY;
+}
+
+static COMMAND_ROTATE_ROOT: Shape = Shape { size: size_of::<v1::command::RotateRoot>(), fields: &[(2, Field::Each(&WRAPPED_TERM)), (3, Field::Each(&UNLOCKER))] };
+impl Shaped for v1::command::RotateRoot {
+    const SHAPE: &'static Shape = &COMMAND_ROTATE_ROOT;
 }
 
 static COMMAND_SET_COME_BACK: Shape = Shape { size: size_of::<v1::command::SetComeBack>(), fields: &[(1, Field::One(&SPAN))] };
@@ -622,7 +647,7 @@ impl Shaped for v1::JoinResponse {
     const SHAPE: &'static Shape = &JOIN_RESPONSE;
 }
 
-static KEYS_RESPONSE: Shape = Shape { size: size_of::<v1::KeysResponse>(), fields: &[(1, Field::Each(&KEYS_RESPONSE_TERM)), (2, Field::One(&REWRAPPING)), (4, Field::One(&SPAN)), (5, Field::Each(&KEYS_RESPONSE_MANAGER))] };
+static KEYS_RESPONSE: Shape = Shape { size: size_of::<v1::KeysResponse>(), fields: &[(1, Field::Each(&KEYS_RESPONSE_TERM)), (2, Field::One(&REWRAPPING)), (4, Field::One(&SPAN)), (5, Field::Each(&KEYS_RESPONSE_MANAGER)), (8, Field::One(&KEYS_RESPONSE_ROOT))] };
 impl Shaped for v1::KeysResponse {
     const SHAPE: &'static Shape = &KEYS_RESPONSE;
 }
@@ -630,6 +655,11 @@ impl Shaped for v1::KeysResponse {
 static KEYS_RESPONSE_MANAGER: Shape = Shape { size: size_of::<v1::keys_response::Manager>(), fields: &[] };
 impl Shaped for v1::keys_response::Manager {
     const SHAPE: &'static Shape = &KEYS_RESPONSE_MANAGER;
+}
+
+static KEYS_RESPONSE_ROOT: Shape = Shape { size: size_of::<v1::keys_response::Root>(), fields: &[] };
+impl Shaped for v1::keys_response::Root {
+    const SHAPE: &'static Shape = &KEYS_RESPONSE_ROOT;
 }
 
 static KEYS_RESPONSE_TERM: Shape = Shape { size: size_of::<v1::keys_response::Term>(), fields: &[] };
@@ -868,7 +898,7 @@ impl Shaped for v1::NodeInfo {
 
 static NODE_INFO_LABELS_ENTRY: Shape = Shape { size: entry::<String, String>(), fields: &[] };
 
-static NODE_KEYS: Shape = Shape { size: size_of::<v1::NodeKeys>(), fields: &[(4, Field::Each(&UNLOCKER))] };
+static NODE_KEYS: Shape = Shape { size: size_of::<v1::NodeKeys>(), fields: &[(4, Field::Each(&UNLOCKER)), (6, Field::Texts), (7, Field::Each(&UNLOCKER))] };
 impl Shaped for v1::NodeKeys {
     const SHAPE: &'static Shape = &NODE_KEYS;
 }
@@ -1088,6 +1118,31 @@ impl Shaped for v1::Rival {
 static ROLL_BACK_SERVICE_REQUEST: Shape = Shape { size: size_of::<v1::RollBackServiceRequest>(), fields: &[(1, Field::One(&REQUEST_ID))] };
 impl Shaped for v1::RollBackServiceRequest {
     const SHAPE: &'static Shape = &ROLL_BACK_SERVICE_REQUEST;
+}
+
+static ROOT_OFFER: Shape = Shape { size: size_of::<v1::RootOffer>(), fields: &[] };
+impl Shaped for v1::RootOffer {
+    const SHAPE: &'static Shape = &ROOT_OFFER;
+}
+
+static ROOT_REQUEST: Shape = Shape { size: size_of::<v1::RootRequest>(), fields: &[] };
+impl Shaped for v1::RootRequest {
+    const SHAPE: &'static Shape = &ROOT_REQUEST;
+}
+
+static ROOT_RESPONSE: Shape = Shape { size: size_of::<v1::RootResponse>(), fields: &[(1, Field::One(&PAYLOAD))] };
+impl Shaped for v1::RootResponse {
+    const SHAPE: &'static Shape = &ROOT_RESPONSE;
+}
+
+static ROOT_ROTATION: Shape = Shape { size: size_of::<v1::RootRotation>(), fields: &[(3, Field::One(&ROOT_OFFER))] };
+impl Shaped for v1::RootRotation {
+    const SHAPE: &'static Shape = &ROOT_ROTATION;
+}
+
+static ROOT_STATUS: Shape = Shape { size: size_of::<v1::RootStatus>(), fields: &[(4, Field::One(&ROOT_ROTATION))] };
+impl Shaped for v1::RootStatus {
+    const SHAPE: &'static Shape = &ROOT_STATUS;
 }
 
 static ROTATE_AUTHORITY_REQUEST: Shape = Shape { size: size_of::<v1::RotateAuthorityRequest>(), fields: &[(1, Field::One(&REQUEST_ID))] };

@@ -605,6 +605,12 @@ pub struct ManagerStatus {
     /// What it keeps on its disk was written under this term of the keyring or a later one; 0: it has not said.
     #[prost(uint32, tag = "3")]
     pub oldest_term: u32,
+    /// Nothing on its disk lies under a root key before the one of this number; 0: it has not said.
+    #[prost(uint32, tag = "20")]
+    pub root: u32,
+    /// The root key that is offered and that it keeps already, by id; empty: none.
+    #[prost(bytes = "vec", tag = "21")]
+    pub prepared_root: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeInfo {
@@ -701,6 +707,8 @@ pub struct Cluster {
     /// Managers that were; the newest last.
     #[prost(message, repeated, tag = "21")]
     pub former_managers: ::prost::alloc::vec::Vec<FormerManager>,
+    #[prost(message, optional, tag = "40")]
+    pub root: ::core::option::Option<RootStatus>,
 }
 /// A Raft id that is heard no more, kept for longer than a certificate with it can live.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -721,6 +729,39 @@ pub struct RaftIdentity {
     pub node_id: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
     pub raft_id: u64,
+}
+/// Which root key the cluster has; the key itself is in no message but `AdmitResponse` and `RootResponse`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RootStatus {
+    /// 1, 2, 3, …
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    /// 32 bytes that tell it from others and say nothing of it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "3")]
+    pub since_ms: i64,
+    /// While it is being replaced.
+    #[prost(message, optional, tag = "4")]
+    pub rotation: ::core::option::Option<RootRotation>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RootRotation {
+    #[prost(int64, tag = "1")]
+    pub started_at_ms: i64,
+    /// Of the data keys that move when it is done; unset: the default.
+    #[prost(uint32, optional, tag = "2")]
+    pub rate: ::core::option::Option<u32>,
+    /// The key that is to follow, by id, and who drew it. Unset: none was drawn yet.
+    #[prost(message, optional, tag = "3")]
+    pub offered: ::core::option::Option<RootOffer>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RootOffer {
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub node_id: ::prost::alloc::string::String,
 }
 /// What is going on with the keyring's terms.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -763,6 +804,9 @@ pub struct Unlocker {
     /// The root key, sealed to what the unlocker yields.
     #[prost(bytes = "vec", tag = "2")]
     pub wrapped_root: ::prost::alloc::vec::Vec<u8>,
+    /// The X25519 key to which another root key can be sealed without asking the unlocker.
+    #[prost(bytes = "vec", tag = "10")]
+    pub recipient: ::prost::alloc::vec::Vec<u8>,
     #[prost(oneof = "unlocker::Method", tags = "3, 4, 5, 6, 7, 8, 9")]
     pub method: ::core::option::Option<unlocker::Method>,
 }
@@ -1436,6 +1480,17 @@ pub struct MoveRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MoveResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RootRequest {
+    /// Which one.
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RootResponse {
+    #[prost(message, optional, tag = "1")]
+    pub root_key: ::core::option::Option<Payload>,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DepartRequest {
     /// The second call of a node that has left: its tasks have ended and nothing of their payloads is left there.
@@ -1624,6 +1679,25 @@ pub mod ca_client {
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Move"));
             self.inner.unary(req, path, codec).await
         }
+        /// For a manager: the root key that is offered to replace the present one. It is in no store and in no log.
+        pub async fn root(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RootRequest>,
+        ) -> std::result::Result<tonic::Response<super::RootResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::wire::codec::Codec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Ca/Root");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Ca", "Root"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The node goes away for good by itself: a manager is demoted first, its tasks go elsewhere.
         pub async fn depart(
             &mut self,
@@ -1680,6 +1754,11 @@ pub mod ca_server {
             &self,
             request: tonic::Request<super::MoveRequest>,
         ) -> std::result::Result<tonic::Response<super::MoveResponse>, tonic::Status>;
+        /// For a manager: the root key that is offered to replace the present one. It is in no store and in no log.
+        async fn root(
+            &self,
+            request: tonic::Request<super::RootRequest>,
+        ) -> std::result::Result<tonic::Response<super::RootResponse>, tonic::Status>;
         /// The node goes away for good by itself: a manager is demoted first, its tasks go elsewhere.
         async fn depart(
             &self,
@@ -1934,6 +2013,49 @@ pub mod ca_server {
                     };
                     Box::pin(fut)
                 }
+                "/secretd.v1.Ca/Root" => {
+                    #[allow(non_camel_case_types)]
+                    struct RootSvc<T: Ca>(pub Arc<T>);
+                    impl<T: Ca> tonic::server::UnaryService<super::RootRequest>
+                    for RootSvc<T> {
+                        type Response = super::RootResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RootRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Ca>::root(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RootSvc(inner);
+                        let codec = crate::wire::codec::Codec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/secretd.v1.Ca/Depart" => {
                     #[allow(non_camel_case_types)]
                     struct DepartSvc<T: Ca>(pub Arc<T>);
@@ -2047,7 +2169,7 @@ pub struct Stamped {
 pub struct Command {
     #[prost(
         oneof = "command::Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33, 34, 50, 51, 52, 40, 41, 48"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 32, 33, 34, 50, 51, 52, 40, 41, 48, 60, 61, 62, 63, 64"
     )]
     pub command: ::core::option::Option<command::Command>,
 }
@@ -2296,6 +2418,9 @@ pub mod command {
         pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
         #[prost(bool, optional, tag = "3")]
         pub key_files: ::core::option::Option<bool>,
+        /// The root key that the added ones were sealed with, by id.
+        #[prost(bytes = "vec", tag = "4")]
+        pub root: ::prost::alloc::vec::Vec<u8>,
     }
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Reestablish {
@@ -2313,6 +2438,9 @@ pub mod command {
         pub term: ::core::option::Option<super::WrappedTerm>,
         #[prost(uint32, optional, tag = "2")]
         pub rate: ::core::option::Option<u32>,
+        /// The root key it was sealed to, by id.
+        #[prost(bytes = "vec", tag = "3")]
+        pub root: ::prost::alloc::vec::Vec<u8>,
     }
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Rewrap {
@@ -2360,6 +2488,41 @@ pub mod command {
     pub struct SetKeyMaxAge {
         #[prost(message, optional, tag = "1")]
         pub age: ::core::option::Option<super::Span>,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct BeginRoot {
+        #[prost(uint32, optional, tag = "1")]
+        pub rate: ::core::option::Option<u32>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct OfferRoot {
+        #[prost(message, optional, tag = "1")]
+        pub offer: ::core::option::Option<super::RootOffer>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct NotePreparedRoot {
+        #[prost(string, tag = "1")]
+        pub node_id: ::prost::alloc::string::String,
+        #[prost(bytes = "vec", tag = "2")]
+        pub id: ::prost::alloc::vec::Vec<u8>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct RotateRoot {
+        #[prost(bytes = "vec", tag = "1")]
+        pub id: ::prost::alloc::vec::Vec<u8>,
+        /// All terms under the new root key, and one more.
+        #[prost(message, repeated, tag = "2")]
+        pub keyring: ::prost::alloc::vec::Vec<super::WrappedTerm>,
+        /// The cluster's unlockers, with the new root key sealed to each.
+        #[prost(message, repeated, tag = "3")]
+        pub unlockers: ::prost::alloc::vec::Vec<super::Unlocker>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct NoteRoot {
+        #[prost(string, tag = "1")]
+        pub node_id: ::prost::alloc::string::String,
+        #[prost(uint32, tag = "2")]
+        pub number: u32,
     }
     /// This manager's disk holds these neither in the log nor in the state any more.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2441,6 +2604,16 @@ pub mod command {
         LeaveNode(LeaveNode),
         #[prost(message, tag = "48")]
         MoveManager(MoveManager),
+        #[prost(message, tag = "60")]
+        BeginRoot(BeginRoot),
+        #[prost(message, tag = "61")]
+        OfferRoot(OfferRoot),
+        #[prost(message, tag = "62")]
+        NotePreparedRoot(NotePreparedRoot),
+        #[prost(message, tag = "63")]
+        RotateRoot(RotateRoot),
+        #[prost(message, tag = "64")]
+        NoteRoot(NoteRoot),
     }
 }
 /// One change to one task.
@@ -2797,9 +2970,13 @@ pub struct NodeKeys {
     pub node_id: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "4")]
     pub unlockers: ::prost::alloc::vec::Vec<Unlocker>,
-    /// The node's storage key, sealed to the root key.
-    #[prost(bytes = "vec", tag = "5")]
-    pub wrapped_storage_key: ::prost::alloc::vec::Vec<u8>,
+    /// The node's storage keys, newest first, sealed to the root key beside these unlockers. The older ones go when nothing on the
+    /// disk lies under them any more.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub wrapped_storage_keys: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// While the root key is being replaced: the one that is offered, under each unlocker.
+    #[prost(message, repeated, tag = "7")]
+    pub next: ::prost::alloc::vec::Vec<Unlocker>,
 }
 /// Who the node is towards others (`node.identity`); encrypted with the storage key.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2887,6 +3064,9 @@ pub struct RotateKeysRequest {
     /// At most so many payloads each second; unset: the default.
     #[prost(uint32, optional, tag = "2")]
     pub rate: ::core::option::Option<u32>,
+    /// The root key too.
+    #[prost(bool, tag = "3")]
+    pub root: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetKeysRequest {}
@@ -2909,6 +3089,8 @@ pub struct KeysResponse {
     pub log_from: u64,
     #[prost(uint64, tag = "7")]
     pub applied: u64,
+    #[prost(message, optional, tag = "8")]
+    pub root: ::core::option::Option<keys_response::Root>,
 }
 /// Nested message and enum types in `KeysResponse`.
 pub mod keys_response {
@@ -2933,6 +3115,21 @@ pub mod keys_response {
         /// As in its row.
         #[prost(uint32, tag = "3")]
         pub oldest_term: u32,
+        #[prost(uint32, tag = "4")]
+        pub root: u32,
+        /// It keeps the root key that is offered.
+        #[prost(bool, tag = "5")]
+        pub prepared: bool,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Root {
+        #[prost(uint32, tag = "1")]
+        pub number: u32,
+        #[prost(int64, tag = "2")]
+        pub since_ms: i64,
+        /// Set while it is being replaced.
+        #[prost(int64, optional, tag = "3")]
+        pub rotating_since_ms: ::core::option::Option<i64>,
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

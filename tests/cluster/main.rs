@@ -22,6 +22,7 @@ mod outlive;
 mod recover;
 mod refill;
 mod removed;
+mod root;
 mod rotation;
 mod sizes;
 #[path = "../../src/kit/testing/split_mix.rs"]

@@ -56,6 +56,7 @@ fn every_place_belongs_to_a_story() {
         "rotate.",
         "rewrap.",
         "debts.",
+        "root.",
         "recover.",
     ];
     let told: Vec<_> = places(&stories).collect();
@@ -354,6 +355,34 @@ fn a_rotation_that_is_cut_off_anywhere_goes_on_by_itself() {
             let moved = said.contains("0 left, everything lies under term 2");
             (moved && said.contains("no manager's disk has anything from before term 2"))
                 .then_some(())
+        });
+        kept.check(&world, place);
+        kept.create(&world, "after").ok();
+        world.kill();
+        world.start();
+        kept.check(&world, place);
+    }
+}
+
+#[test]
+fn a_root_key_whose_replacement_is_cut_off_anywhere_is_replaced_all_the_same() {
+    for place in places(&["root."]) {
+        let mut world = World::new();
+        world.set(FAILPOINT, place);
+        world.start();
+        world.init();
+        let mut kept = Kept::default();
+        kept.fill(&world, 3);
+        // The answer may come before it dies.
+        world.ctl(["key", "rotate", "--root", "--detach"]);
+        dies(&mut world, place);
+        world.start();
+        until(&format!("nothing to be left under the old root key after {place}"), || {
+            let said = world.ctl(["key", "status"]).ok();
+            let moved = said.contains("0 left, everything lies under term 2");
+            let turned = said.contains("Root key: number 2, since")
+                && said.contains("no manager's disk has anything that an older one opens");
+            (moved && turned).then_some(())
         });
         kept.check(&world, place);
         kept.create(&world, "after").ok();

@@ -17,6 +17,7 @@ pub mod code;
 pub mod command;
 pub mod file;
 pub mod passphrase;
+pub mod recipient;
 pub mod shares;
 pub mod tpm;
 
@@ -28,6 +29,7 @@ use super::{
 use crate::kit::id::{ClusterId, UnlockerId};
 use command::Helper;
 use passphrase::Cost;
+use recipient::Recipient;
 use std::fmt;
 use tpm::Tpm2;
 
@@ -151,7 +153,9 @@ impl Method {
 pub struct Unlocker {
     pub id: UnlockerId,
     pub method: Method,
-    /// The root key, sealed to this unlocker's key.
+    /// To which another root key can be sealed.
+    pub recipient: Recipient,
+    /// The root key: sealed to this unlocker's key by who had that, or to its public half by a rotation.
     pub wrapped_root: Vec<u8>,
 }
 
@@ -165,7 +169,23 @@ impl Unlocker {
         root: &Key<Root>,
     ) -> Self {
         let wrapped_root = key.wrap(binding(cluster, id, &method), root);
-        Self { id, method, wrapped_root }
+        Self { id, method, recipient: Recipient::of(key), wrapped_root }
+    }
+
+    /// The same unlocker with another root key of `cluster`, sealed to its public half: it need not be asked.
+    ///
+    /// # Errors
+    /// [`OpenError::Mismatch`]: its public half is no key of anybody.
+    pub fn resealed(&self, cluster: ClusterId, root: &Key<Root>) -> Result<Self, OpenError> {
+        let Self { id, method, recipient, wrapped_root: _ } = self;
+        let wrapped_root = recipient.seal(binding(cluster, *id, method), root)?;
+        Ok(Self { id: *id, method: method.clone(), recipient: *recipient, wrapped_root })
+    }
+
+    /// Whether both are the same way in, whatever root key lies behind it.
+    pub fn is_same_way(&self, other: &Self) -> bool {
+        let Self { id, method, recipient, wrapped_root: _ } = self;
+        (*id, method, *recipient) == (other.id, &other.method, other.recipient)
     }
 
     pub fn kind(&self) -> Kind {
@@ -177,8 +197,12 @@ impl Unlocker {
     /// # Errors
     /// Another unlocker's key, another cluster, damaged bytes.
     pub fn unlock(&self, cluster: ClusterId, key: &Key<Unlock>) -> Result<Key<Root>, OpenError> {
-        let Self { id, method, wrapped_root } = self;
-        key.unwrap(binding(cluster, *id, method), wrapped_root)
+        let Self { id, method, recipient: _, wrapped_root } = self;
+        let binding = binding(cluster, *id, method);
+        match wrapped_root.first() {
+            Some(&recipient::FORMAT) => recipient::open(key, binding, wrapped_root),
+            Some(_) | None => key.unwrap(binding, wrapped_root),
+        }
     }
 }
 
@@ -235,6 +259,25 @@ mod tests {
             let key = Key::random();
             let unlocker = Unlocker::new(cluster, UnlockerId::random(), method, &key, &root);
             assert_eq!(unlocker.unlock(cluster, &key).unwrap().bytes(), root.bytes());
+        }
+    }
+
+    #[test]
+    fn an_unlocker_that_was_not_asked_opens_the_next_root_key_and_no_other_does() {
+        let cluster = ClusterId::random();
+        let (root, next) = (Key::<Root>::random(), Key::<Root>::random());
+        for method in methods() {
+            let key = Key::random();
+            let before = Unlocker::new(cluster, UnlockerId::random(), method, &key, &root);
+            let after = before.resealed(cluster, &next).unwrap();
+            assert!(after.is_same_way(&before) && after != before);
+            assert_eq!(after.unlock(cluster, &key).unwrap().bytes(), next.bytes());
+            assert_eq!(before.unlock(cluster, &key).unwrap().bytes(), root.bytes());
+            let stolen = Unlocker { wrapped_root: after.wrapped_root, ..before };
+            stolen.unlock(cluster, &Key::random()).unwrap_err();
+            stolen.unlock(ClusterId::random(), &key).unwrap_err();
+            let renamed = Unlocker { id: UnlockerId::random(), ..stolen };
+            renamed.unlock(cluster, &key).unwrap_err();
         }
     }
 

@@ -25,13 +25,20 @@ that waits no longer. `key status` names the managers that have not done so yet.
 Terms are also renewed when they are too old (secretctl update --key-max-age) and when a manager
 was removed or demoted.
 
+With --root the root key is replaced first, and each manager's storage key with it. Whoever had a way
+to the root key before, an unlocker that was removed, an old copy of node.keys, a manager that has
+gone, opens nothing that is stored from then on, nor a copy that is made from then on of a disk or a
+backup. Unlockers that are there go on working, and need not be asked. All managers must be up: the
+old root key counts until each has the next one.
+
 Examples:
   secretctl key rotate
+  secretctl unlocker rm ID && secretctl key rotate --root
   secretctl key rotate --detach --rate 100 && secretctl key status";
 
 const STATUS_HELP: &str = "\
 Fields for --format: .ActiveTerm .Terms .Left .Total .Rate .StartedAt .Due .KeyMaxAge .Managers
-.LogFrom .Applied
+.RootKey .LogFrom .Applied
 
 Example:
   secretctl key status --format '{{.Left}} left'";
@@ -47,6 +54,9 @@ pub(crate) struct RotateArgs {
     /// Move at most so many payloads each second [default: 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: Option<u32>,
+    /// Replace the root key too, so that removed unlockers and old key headers open nothing new
+    #[arg(long)]
+    pub(crate) root: bool,
 }
 
 #[derive(Debug, Args)]

@@ -59,18 +59,21 @@ pub(crate) async fn update(args: ClusterUpdateArgs, context: &Context) -> Result
 }
 
 async fn rotate(args: RotateArgs, context: &Context) -> Result<(), Failure> {
-    let RotateArgs { detach, quiet, rate } = args;
+    let RotateArgs { detach, quiet, rate, root } = args;
     let client = context.connect().await?;
-    let begun = match client.rotate_keys(rate).await {
+    let begun = match client.rotate_keys(rate, root).await {
         Ok(begun) => begun,
         Err(error) => return Err(explain(&client, error).await.doing("cannot rotate the keys")),
     };
-    let term = active(&begun);
+    // The next root key brings a term of its own; until it counts there is none yet.
+    let (term, number) = (active(&begun) + u32::from(root), root_number(&begun) + u32::from(root));
     if detach {
-        return if quiet { Ok(()) } else { output::line(term) };
+        let what = if root { number } else { term };
+        return if quiet { Ok(()) } else { output::line(what) };
     }
+    let number = root.then_some(number);
     tokio::select! {
-        done = wait(&client, context, term, quiet) => done,
+        done = wait(&client, context, (term, number), quiet) => done,
         _ = tokio::signal::ctrl_c() => {
             output::note(
                 "Operation continuing in background.\nUse `secretctl key status` to check progress.",
@@ -80,11 +83,24 @@ async fn rotate(args: RotateArgs, context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// Waits until nothing lies under a term before this one.
-async fn wait(client: &Client, context: &Context, term: u32, quiet: bool) -> Result<(), Failure> {
+/// Waits until nothing lies under a term before this one; and if a root key was asked for, until no disk has anything that one
+/// before it opens.
+async fn wait(
+    client: &Client,
+    context: &Context,
+    (term, number): (u32, Option<u32>),
+    quiet: bool,
+) -> Result<(), Failure> {
     let mut progress = Progress::new(quiet);
     loop {
         let keys = keys(client).await?;
+        if let Some(number) = number
+            && (root_number(&keys) < number || !unturned(&keys).is_empty())
+        {
+            progress.show(root_lines(&keys, context.clock.now()))?;
+            tokio::time::sleep(ASK).await;
+            continue;
+        }
         if keys.terms.first().is_none_or(|oldest| oldest.term >= term) {
             let done = format!("0 left: everything lies under term {}", active(&keys));
             return progress.show(vec![done]);
@@ -120,6 +136,47 @@ async fn status(args: FormatArgs, context: &Context) -> Result<(), Failure> {
 
 fn active(keys: &KeysResponse) -> u32 {
     keys.terms.last().map_or(0, |term| term.term)
+}
+
+fn root_number(keys: &KeysResponse) -> u32 {
+    keys.root.as_ref().map_or(1, |root| root.number)
+}
+
+/// The managers that have not said that older root keys open nothing on their disks.
+fn unturned(keys: &KeysResponse) -> Vec<&keys_response::Manager> {
+    let number = root_number(keys);
+    let managers = keys.managers.iter();
+    managers.filter(|manager| number > 1 && manager.root < number).collect()
+}
+
+/// What there is to say of the root key; nothing of the first one.
+fn root_lines(keys: &KeysResponse, now: Timestamp) -> Vec<String> {
+    let Some(keys_response::Root { number, since_ms, rotating_since_ms }) = &keys.root else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    if let Some(since) = rotating_since_ms {
+        let begun = ago(Timestamp(*since), now);
+        lines.push(format!("Root key: number {number} is being replaced, since {begun}"));
+        for manager in keys.managers.iter().filter(|manager| !manager.prepared) {
+            let keys_response::Manager { node_id, hostname, .. } = manager;
+            lines.push(format!("          waits until {hostname} ({node_id}) has the next one"));
+        }
+    } else if *number > 1 {
+        lines.push(format!("Root key: number {number}, since {}", ago(Timestamp(*since_ms), now)));
+        let unturned = unturned(keys);
+        if unturned.is_empty() {
+            lines.push(
+                "          no manager's disk has anything that an older one opens".to_owned(),
+            );
+        }
+        for keys_response::Manager { node_id, hostname, .. } in unturned {
+            lines.push(format!(
+                "          {hostname} ({node_id}) may still have something that an older one opens"
+            ));
+        }
+    }
+    lines
 }
 
 /// What lies under a term before the newest.
@@ -185,10 +242,13 @@ fn text(keys: &KeysResponse, now: Timestamp) -> String {
         say(format!("Disks:    no manager's disk has anything from before term {oldest}"));
     }
     for manager in behind {
-        let keys_response::Manager { node_id, hostname, oldest_term: _ } = manager;
+        let keys_response::Manager { node_id, hostname, .. } = manager;
         say(format!(
             "Disks:    {hostname} ({node_id}) may still have something from before term {oldest}"
         ));
+    }
+    for line in root_lines(keys, now) {
+        say(line);
     }
     let KeysResponse { log_from, applied, .. } = keys;
     say(format!(
@@ -205,7 +265,7 @@ fn behind(keys: &KeysResponse) -> Vec<&keys_response::Manager> {
 }
 
 fn fields(keys: &KeysResponse) -> Value {
-    let KeysResponse { terms, running, due, max_age, managers: _, log_from, applied } = keys;
+    let KeysResponse { terms, running, due, max_age, managers: _, log_from, applied, root } = keys;
     let terms: Vec<Value> = terms
         .iter()
         .map(|keys_response::Term { term, created_at_ms, payloads, authority }| {
@@ -213,14 +273,21 @@ fn fields(keys: &KeysResponse) -> Value {
             json!({ "Term": term, "CreatedAt": created_at, "Payloads": payloads, "CAKey": authority })
         })
         .collect();
-    let behind = behind(keys);
+    let (behind, unturned) = (behind(keys), unturned(keys));
     let managers: Vec<Value> = keys
         .managers
         .iter()
         .map(|manager| {
-            let keys_response::Manager { node_id, hostname, oldest_term } = manager;
-            let clean = !behind.iter().any(|other| other.node_id == *node_id);
-            json!({ "ID": node_id, "Hostname": hostname, "OldestTerm": oldest_term, "Clean": clean })
+            let keys_response::Manager { node_id, hostname, oldest_term, root, prepared } = manager;
+            let clean = !behind.iter().chain(&unturned).any(|other| other.node_id == *node_id);
+            json!({
+                "ID": node_id,
+                "Hostname": hostname,
+                "OldestTerm": oldest_term,
+                "RootKey": root,
+                "Prepared": prepared,
+                "Clean": clean,
+            })
         })
         .collect();
     json!({
@@ -233,6 +300,11 @@ fn fields(keys: &KeysResponse) -> Value {
         "Due": due,
         "KeyMaxAge": max_age.as_ref().map_or("0".to_owned(), |age| format!("{}h", age.seconds / 3600)),
         "Managers": managers,
+        "RootKey": root.as_ref().map(|root| json!({
+            "Number": root.number,
+            "Since": Timestamp(root.since_ms).to_string(),
+            "Rotating": root.rotating_since_ms.is_some(),
+        })),
         "LogFrom": log_from,
         "Applied": applied,
     })
@@ -252,7 +324,7 @@ mod tests {
 
     fn manager(oldest_term: u32) -> keys_response::Manager {
         let (node_id, hostname) = (format!("id{oldest_term}"), format!("m{oldest_term}"));
-        keys_response::Manager { node_id, hostname, oldest_term }
+        keys_response::Manager { node_id, hostname, oldest_term, root: 1, prepared: false }
     }
 
     #[test]
@@ -269,6 +341,7 @@ mod tests {
             managers: vec![manager(0)],
             log_from: 1,
             applied: 900,
+            root: None,
         };
         assert_eq!(
             text(&keys, NOW),
@@ -282,6 +355,42 @@ mod tests {
              \u{20}         the log here begins at entry 1, its state is that of entry 900\n"
         );
         assert_eq!(fields(&keys)["Left"], 1200);
+    }
+
+    #[test]
+    fn who_lacks_the_next_root_key_is_named_and_so_is_who_still_has_something_under_an_old_one() {
+        let root = |number, rotating_since_ms| {
+            let since_ms = NOW.0 - 10_000;
+            Some(keys_response::Root { number, since_ms, rotating_since_ms })
+        };
+        let mut keys = KeysResponse {
+            terms: vec![term(3, 10, 5, true)],
+            managers: vec![manager(3), manager(4)],
+            root: root(1, None),
+            ..KeysResponse::default()
+        };
+        assert!(!text(&keys, NOW).contains("Root key"));
+        keys.root = root(1, Some(NOW.0 - 10_000));
+        keys.managers[0].prepared = true;
+        assert_eq!(
+            root_lines(&keys, NOW),
+            [
+                "Root key: number 1 is being replaced, since 10 seconds ago",
+                "          waits until m4 (id4) has the next one",
+            ]
+        );
+        keys.root = root(2, None);
+        keys.managers[1].root = 2;
+        assert_eq!(
+            root_lines(&keys, NOW),
+            [
+                "Root key: number 2, since 10 seconds ago",
+                "          m3 (id3) may still have something that an older one opens",
+            ]
+        );
+        assert_eq!(fields(&keys)["Managers"][0]["Clean"], false);
+        keys.managers[0].root = 2;
+        assert!(root_lines(&keys, NOW)[1].contains("no manager's disk has anything"));
     }
 
     #[test]

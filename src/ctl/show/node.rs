@@ -291,13 +291,15 @@ impl NodeView {
                 addr: status.addr.clone(),
             },
             manager_status: manager.as_ref().map(
-                |ManagerStatus { raft_id, addr, oldest_term: _ }| Manager {
-                    leader: *leader,
-                    voter: *voter,
-                    reachability: reachability(*reachable),
-                    damage: damage.clone(),
-                    addr: addr.clone(),
-                    raft_id: *raft_id,
+                |ManagerStatus { raft_id, addr, oldest_term: _, root: _, prepared_root: _ }| {
+                    Manager {
+                        leader: *leader,
+                        voter: *voter,
+                        reachability: reachability(*reachable),
+                        damage: damage.clone(),
+                        addr: addr.clone(),
+                        raft_id: *raft_id,
+                    }
                 },
             ),
             certificate: certificate.as_ref().map(Certificate::from),
@@ -428,11 +430,7 @@ mod tests {
                     at,
                     dispatcher: None,
                 },
-                manager: Some(ManagerStatus {
-                    raft_id: 1,
-                    addr: "10.0.0.1:2390".into(),
-                    oldest_term: 0,
-                }),
+                manager: Some(ManagerStatus::new(1, "10.0.0.1:2390".into())),
                 certificate: None,
                 runtime_failed_at: None,
                 sightings: Default::default(),

@@ -161,6 +161,9 @@ async fn remove(args: &UnlockerRmArgs, context: &Context) -> Result<(), Failure>
         }
         output::line(which)?;
     }
+    output::note(
+        "Copies of key headers that were made before still open with it. `secretctl key rotate --root` makes them worth nothing for what comes.",
+    );
     Ok(())
 }
 

@@ -9,10 +9,7 @@ mod rate;
 use super::{answers, copies::Copies, descriptions, group::until_nobody_leaves, task_changes};
 use crate::{
     client::Book,
-    crypto::{
-        key::{Key, Root},
-        keychain::Keychain,
-    },
+    crypto::{key::RootId, keychain::Keychain},
     kit::{chain::chain, clock::Clock, id::NodeId, told::Told},
     model::{
         Meta,
@@ -64,7 +61,6 @@ pub struct CaService {
 struct Shared {
     raft: Raft,
     keys: Arc<Keychain>,
-    root: Arc<Key<Root>>,
     clock: Clock,
     rate: Mutex<Rate>,
     told: Told,
@@ -82,17 +78,11 @@ struct Signed {
 
 impl CaService {
     /// Managers that have moved are written into `book` as soon as they say so.
-    pub fn new(
-        raft: Raft,
-        keys: Arc<Keychain>,
-        root: Arc<Key<Root>>,
-        clock: Clock,
-        book: Book,
-    ) -> Self {
+    pub fn new(raft: Raft, keys: Arc<Keychain>, clock: Clock, book: Book) -> Self {
         let rate = Mutex::new(Rate::new());
         let (told, looked) = (Told::new(), Default::default());
         let copies = Copies::new(raft.clone(), clock.clone());
-        let shared = Shared { raft, keys, root, clock, rate, told, looked, book, copies };
+        let shared = Shared { raft, keys, clock, rate, told, looked, book, copies };
         Self { shared: Arc::new(shared) }
     }
 
@@ -397,9 +387,11 @@ impl Shared {
             return Err(Status::internal("the store answered to another question"));
         };
         info!(node = %peer.node, raft_id, addr = at, "admitted a manager");
-        let root_key = Some(v1::Payload::carry(&self.root.dangerous_export()));
-        let state = self.raft.state();
+        // Later than its admission: until this root key is replaced, it is one of those that must have the next one first.
+        let linear = self.raft.linear().await.map_err(|error| answers::read(&error))?;
+        let state = linear.state();
         let cluster = state.cluster().ok_or_else(no_cluster)?;
+        let root_key = Some(self.export_root(cluster.root.id)?);
         // The proof goes to whoever was admitted just now, not to what another call has made of the row since.
         let signed = self.sign(cluster, &csr, peer.node, Office::Manager { raft_id })?;
         self.note(&node, signed.status, (addr, Some(peer))).await?;
@@ -410,7 +402,7 @@ impl Shared {
             key_files: cluster.key_files,
             certificates: signed.chain,
             ca_certificates: cluster.roots(),
-            managers: fellows(&state, peer.node),
+            managers: fellows(state, peer.node),
         })
     }
 
@@ -435,6 +427,34 @@ impl Shared {
             }),
             Err(error) => Err(answers::proposed(error)),
         }
+    }
+
+    fn export_root(&self, id: RootId) -> Result<v1::Payload, Status> {
+        let root = self.keys.root(id);
+        let root = root.ok_or_else(|| Status::unavailable("this manager lacks that root key"))?;
+        Ok(v1::Payload::carry(&root.dangerous_export()))
+    }
+
+    /// Gives a manager the root key that is offered. One that shall be a manager no more is not given it.
+    async fn offered_root(
+        &self,
+        addr: SocketAddr,
+        peer: &Peer,
+        id: &[u8],
+    ) -> Result<v1::RootResponse, Status> {
+        let (state, node) = self.member(peer, addr).await?;
+        if peer.role != Role::Manager || node.role != Role::Manager || node.manager.is_none() {
+            warn!(node = %peer.node, %addr, "refused the next root key to a node that is no manager");
+            let message = format!("node {} is no manager of the cluster", peer.node);
+            return Err(Refusal::new(RefusalKind::Denied, message).into());
+        }
+        let cluster = state.cluster().ok_or_else(no_cluster)?;
+        let offered = cluster.root.offered().filter(|offer| offer.id.0 == id);
+        let offered =
+            offered.ok_or_else(|| Status::unavailable("another root key is offered by now"))?;
+        let root_key = Some(self.export_root(offered.id)?);
+        info!(node = %peer.node, %addr, "gave a manager the next root key");
+        Ok(v1::RootResponse { root_key })
     }
 
     /// A manager says where it is reached. This manager goes by it at once: without the other one there may be nobody
@@ -677,6 +697,15 @@ impl v1::ca_server::Ca for CaService {
         let v1::MoveRequest { addr: at } = request.into_inner();
         self.shared.relocate(addr, &peer, &at).await?;
         Ok(Response::new(v1::MoveResponse {}))
+    }
+
+    async fn root(
+        &self,
+        request: Request<v1::RootRequest>,
+    ) -> Result<Response<v1::RootResponse>, Status> {
+        let (addr, peer) = (from(&request)?, Arc::clone(Conn::peer(&request)?));
+        let v1::RootRequest { id } = request.into_inner();
+        self.shared.offered_root(addr, &peer, &id).await.map(Response::new)
     }
 
     async fn depart(

@@ -33,7 +33,7 @@ struct World {
     addr: String,
     stop: Stop,
     tls: Tls,
-    root: Arc<Key<Root>>,
+    root: Arc<crate::crypto::key::Key<crate::crypto::key::Root>>,
     keyring: Arc<Keyring>,
     _running: Vec<Running<()>>,
     _dir: tempfile::TempDir,
@@ -56,11 +56,7 @@ fn row(id: NodeId) -> Node {
             at: START,
             dispatcher: None,
         },
-        manager: Some(crate::model::node::ManagerStatus {
-            raft_id: 1,
-            addr: ADDR.into(),
-            oldest_term: 0,
-        }),
+        manager: Some(crate::model::node::ManagerStatus::new(1, ADDR.into())),
         certificate: None,
         runtime_failed_at: None,
         sightings: Default::default(),
@@ -71,7 +67,7 @@ impl World {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (id, founder, clock) = (ClusterId::random(), NodeId::random(), Clock::manual(START));
-        let root = Arc::new(Key::random());
+        let root = Arc::new(crate::crypto::key::Key::random());
         let (keyring, terms) = Keyring::generate(&root, id);
         let stored = terms.clone();
         let (ca_certificate, key) = Authority::generate(id, START).into_parts();
@@ -82,7 +78,7 @@ impl World {
             cluster: id,
             node: founder,
             raft_id: 1,
-            key: Arc::new(Key::random()),
+            key: Arc::new(crate::crypto::key::Key::random().into()),
             clock: clock.clone(),
             witness: None,
             fellows: None,
@@ -104,6 +100,7 @@ impl World {
             backup: None,
             rekeying: Default::default(),
             former_managers: Vec::new(),
+            root: crate::model::cluster::RootStatus::first(root.id(id), clock.now()),
         };
         let found = Command::Found { cluster: Box::new(cluster), node: Box::new(row(founder)) };
         raft.propose(None, found).await.unwrap();
@@ -112,10 +109,9 @@ impl World {
         let (tcp, stop) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Stop::new());
         let addr = tcp.local_addr().unwrap().to_string();
         let keyring = Arc::new(keyring);
-        let keys = Keychain::open(Arc::clone(&root), id, &stored).unwrap();
+        let keys = Keychain::open(Arc::clone(&root), None, id, &stored).unwrap();
         let keys = Arc::new(keys);
-        let service =
-            CaService::new(raft.clone(), keys, Arc::clone(&root), clock.clone(), Book::default());
+        let service = CaService::new(raft.clone(), keys, clock.clone(), Book::default());
         let known = pki::KnownAddrs::default();
         let (incoming, accepting) = pki::listen(tcp, &tls, known, stop.clone());
         let routes = tonic::service::Routes::new(service.server());

@@ -20,19 +20,28 @@ impl ControlService {
         &self,
         request: v1::RotateKeysRequest,
     ) -> Result<v1::KeysResponse, Status> {
-        let v1::RotateKeysRequest { request, rate } = request;
+        let v1::RotateKeysRequest { request, rate, root } = request;
         let request: Option<RequestId> = request_id(request)?;
         if rate == Some(0) {
             return Err(Refusal::invalid("at a rate of 0 the rotation would never end")
                 .hint("say how many payloads may be rewrapped each second, from 1 on")
                 .into());
         }
+        if root {
+            self.propose(request, Command::BeginRoot { rate }).await?;
+            failpoint("root.begun");
+            info!("the root key is being replaced");
+            return self.key_status().await;
+        }
         let state = self.newest().await?;
         let cluster = state.cluster().ok_or_else(no_cluster)?;
-        let term = self.keys.next_term(&cluster.keyring);
+        let root = cluster.root.id;
+        let term = self.keys.next_term(root, &cluster.keyring).map_err(|error| {
+            Status::unavailable(format!("this manager cannot make a term: {error}"))
+        })?;
         let number = term.term;
         // Asked again with the same request's id, the term made first stays.
-        self.propose(request, Command::AddTerm { term, rate }).await?;
+        self.propose(request, Command::AddTerm { term, rate, root }).await?;
         failpoint("rotate.added");
         info!(term = number, "the keyring has a new term: data keys move to it");
         self.key_status().await
@@ -49,11 +58,14 @@ impl ControlService {
             authority: cluster.ca_key.term == term.term,
         });
         let raft = self.raft.status();
+        let offered = cluster.root.offered().map(|offer| offer.id);
         let manager = |node: &Arc<Node>| {
             node.manager.as_ref().map(|manager| v1::keys_response::Manager {
                 node_id: node.id.to_string(),
                 hostname: node.description.hostname.clone(),
                 oldest_term: manager.oldest_term,
+                root: manager.root,
+                prepared: offered.is_some() && manager.prepared_root == offered,
             })
         };
         Ok(v1::KeysResponse {
@@ -64,6 +76,11 @@ impl ControlService {
             managers: state.nodes().filter_map(manager).collect(),
             log_from: raft.first_index,
             applied: raft.applied_index,
+            root: Some(v1::keys_response::Root {
+                number: cluster.root.number,
+                since_ms: cluster.root.since.0,
+                rotating_since_ms: cluster.root.rotation.as_ref().map(|it| it.started_at.0),
+            }),
         })
     }
 

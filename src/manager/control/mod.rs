@@ -20,11 +20,7 @@ mod watch;
 
 use super::{answers, dispatcher::LogBroker, payloads};
 use crate::{
-    crypto::{
-        key::{Key, Root},
-        keychain::Keychain,
-        keyring::Keyring,
-    },
+    crypto::{keychain::Keychain, keyring::Keyring},
     kit::{
         id::{ClusterId, NodeId},
         task::Stop,
@@ -46,7 +42,6 @@ use tonic::{Request, Response, Status, transport::server::UdsConnectInfo};
 pub struct ControlService {
     raft: Raft,
     keys: Arc<Keychain>,
-    root: Arc<Key<Root>>,
     /// This manager.
     node: NodeId,
     logs: LogBroker,
@@ -60,13 +55,12 @@ impl ControlService {
     pub fn new(
         raft: Raft,
         keys: Arc<Keychain>,
-        root: Arc<Key<Root>>,
         node: NodeId,
         logs: LogBroker,
         peers: Arc<dyn Peers>,
         stop: Stop,
     ) -> Self {
-        Self { raft, keys, root, node, logs, peers, stop }
+        Self { raft, keys, node, logs, peers, stop }
     }
 
     fn state(&self) -> Arc<State> {

@@ -166,6 +166,7 @@ impl ControlService {
             backup: _,
             rekeying: _,
             former_managers: _,
+            root: _,
         } = cluster.as_ref();
         let tokens = authority::tokens(cluster, self.raft.clock().now());
         Ok(v1::ClusterInfo {

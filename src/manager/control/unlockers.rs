@@ -3,7 +3,7 @@
 use super::{ControlService, request_id};
 use crate::{
     crypto::{
-        key::{Key, Unlock},
+        key::{Key, RootId, Unlock},
         plaintext::Plaintext,
         unlock::{
             Kind, Method, Unlocker, code,
@@ -59,7 +59,9 @@ impl ControlService {
                 .hint(format!("there are {}", names.join(", ")))
         })?;
         if kind == Kind::File {
-            self.change_unlockers(Vec::new(), Vec::new(), Some(true)).await?;
+            let state = self.newest().await?;
+            let cluster = state.cluster().ok_or_else(|| Status::unavailable("no cluster yet"))?;
+            self.change_unlockers(Vec::new(), Vec::new(), Some(true), cluster.root.id).await?;
             return Ok(v1::AddUnlockerResponse { unlocker: Some(key_files()), codes: Vec::new() });
         }
         let id = UnlockerId::random();
@@ -69,9 +71,12 @@ impl ControlService {
         let made = tokio::task::spawn_blocking(make).await;
         let Made { method, key, codes } =
             made.map_err(|_| Status::internal("the unlocker could not be made"))??;
-        let unlocker = Unlocker::new(self.cluster(), id, method, &key, &self.root);
+        let at = self.newest().await?.cluster().map(|cluster| cluster.root.id);
+        let root = at.and_then(|at| self.keys.root(at));
+        let root = root.ok_or_else(|| Status::unavailable("this manager lacks the root key"))?;
+        let unlocker = Unlocker::new(self.cluster(), id, method, &key, &root);
         let shown = entry(&unlocker);
-        self.change_unlockers(vec![unlocker], Vec::new(), None).await?;
+        self.change_unlockers(vec![unlocker], Vec::new(), None, root.id(self.cluster())).await?;
         let codes = codes.iter().map(v1::Payload::carry).collect();
         Ok(v1::AddUnlockerResponse { unlocker: Some(shown), codes })
     }
@@ -91,7 +96,7 @@ impl ControlService {
                 (found.map(entry).unwrap_or_default(), vec![id], None)
             }
         };
-        self.change_unlockers(Vec::new(), remove, files).await?;
+        self.change_unlockers(Vec::new(), remove, files, cluster.root.id).await?;
         Ok(shown)
     }
 
@@ -100,9 +105,10 @@ impl ControlService {
         add: Vec<Unlocker>,
         remove: Vec<UnlockerId>,
         key_files: Option<bool>,
+        root: RootId,
     ) -> Result<(), Status> {
         // Without a request's id: a second answer would show codes of an unlocker that is not the one that was stored.
-        self.propose(None, Command::ChangeUnlockers { add, remove, key_files }).await?;
+        self.propose(None, Command::ChangeUnlockers { add, remove, key_files, root }).await?;
         Ok(())
     }
 }

@@ -77,7 +77,7 @@ async fn terms_and_what_was_removed_are_paid_for_at_once_with_log_and_state_file
     let stop = Stop::new();
     let rekey = Rekey::new(raft.clone(), manager.keys(), Clock::system());
     let rekey = start("rekey", rekey.run(stop.clone()));
-    client.rotate_keys(None).await.unwrap();
+    client.rotate_keys(None, false).await.unwrap();
     while raft.state().cluster().unwrap().oldest_term() == 1 {
         changes.recv().await.unwrap();
     }

@@ -40,6 +40,10 @@ pub(in crate::manager) fn state(nodes: u8) -> State {
         backup: None,
         rekeying: Default::default(),
         former_managers: Vec::new(),
+        root: crate::model::cluster::RootStatus::first(
+            crate::crypto::key::RootId([7; 32]),
+            Timestamp(0),
+        ),
     };
     let rows = (1..=nodes).map(|n| Entity::Node(Arc::new(node(n))));
     State::from_entities(rows.chain([Entity::Cluster(Arc::new(cluster))]))
@@ -73,7 +77,7 @@ fn node(n: u8) -> Node {
             at: Timestamp(0),
             dispatcher: None,
         },
-        manager: Some(ManagerStatus { raft_id: n.into(), addr: String::new(), oldest_term: 0 }),
+        manager: Some(ManagerStatus::new(n.into(), String::new())),
         certificate: None,
         runtime_failed_at: None,
         sightings: Default::default(),

@@ -95,7 +95,7 @@ async fn a_rotation_goes_on_where_the_last_leader_stopped_and_ends_with_nothing_
     let manager = Manager::start().await;
     let client = manager.operator().await;
     fill(&client, 0, 40).await;
-    let begun = client.rotate_keys(Some(10)).await.unwrap();
+    let begun = client.rotate_keys(Some(10), false).await.unwrap();
     let running =
         Some(crate::wire::v1::Rewrapping { total: 41, rate: Some(10), ..begun.running.unwrap() });
     assert_eq!(running, client.keys().await.unwrap().running);
@@ -120,7 +120,7 @@ async fn a_rotation_goes_on_where_the_last_leader_stopped_and_ends_with_nothing_
     client.remove_object(Kind::Secret, "s39").await.unwrap();
 
     // Asked for once more, and without a limit that matters.
-    client.rotate_keys(Some(100_000)).await.unwrap();
+    client.rotate_keys(Some(100_000), false).await.unwrap();
     let (stop, running) = rekey(&manager);
     until(&manager, |state| state.cluster().unwrap().keyring.len() == 1).await;
     assert_eq!(check(&manager).await, 44);
@@ -141,7 +141,7 @@ async fn what_was_before_leaves_the_log_and_the_manager_says_so() {
     let first = first_segment(&manager);
     let (stop, running) = rekey(&manager);
     let paying = start("debts", debts::run(manager.raft.clone(), manager.node, stop.clone()));
-    client.rotate_keys(None).await.unwrap();
+    client.rotate_keys(None, false).await.unwrap();
     let noted = |state: &State| {
         let node = state.node_by_id(manager.node).unwrap();
         node.manager.as_ref().unwrap().oldest_term

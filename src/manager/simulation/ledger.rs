@@ -299,6 +299,11 @@ impl Ledger {
             | Command::OpenSession { .. }
             | Command::NoteCopy { .. }
             | Command::SetComeBack { .. }
+            | Command::BeginRoot { .. }
+            | Command::OfferRoot { .. }
+            | Command::NotePreparedRoot { .. }
+            | Command::RotateRoot { .. }
+            | Command::NoteRoot { .. }
             | Command::NoteDestroyed { .. } => {}
         }
     }

@@ -3,13 +3,13 @@
 use crate::{
     crypto::unlock::Unlocker,
     kit::id::{ClusterId, NodeId},
-    wire::v1,
+    wire::{Malformed, v1},
 };
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 const MAGIC: &[u8] = b"secretd keys\n";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// `node.keys`, parsed.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +17,18 @@ pub(super) struct Header {
     pub(super) cluster: ClusterId,
     pub(super) node: NodeId,
     pub(super) unlockers: Vec<Unlocker>,
-    pub(super) wrapped_storage: Vec<u8>,
+    pub(super) storage: WrappedStorage,
+    /// While the root key is being replaced: the one that is offered, under each unlocker.
+    pub(super) next: Vec<Unlocker>,
+}
+
+/// What the root key opens.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum WrappedStorage {
+    /// A node's storage keys, newest first, sealed beside the unlockers of its header.
+    Node(Vec<Vec<u8>>),
+    /// The key of a backup.
+    Backup(Vec<u8>),
 }
 
 /// What is wrong with a header.
@@ -30,13 +41,19 @@ pub(super) enum Bad {
 
 impl Header {
     pub(super) fn print(&self) -> Vec<u8> {
-        let Self { cluster, node, unlockers, wrapped_storage } = self;
+        let Self { cluster, node, unlockers, storage, next } = self;
+        let wrapped_storage_keys = match storage {
+            WrappedStorage::Node(wrapped) => wrapped.clone(),
+            // Lies in a header of another form.
+            WrappedStorage::Backup(_) => Vec::new(),
+        };
         let keys = v1::NodeKeys {
             format: FORMAT,
             cluster_id: cluster.to_string(),
             node_id: node.to_string(),
             unlockers: unlockers.iter().map(Into::into).collect(),
-            wrapped_storage_key: wrapped_storage.clone(),
+            wrapped_storage_keys,
+            next: next.iter().map(Into::into).collect(),
         };
         let body = keys.encode_to_vec();
         [MAGIC, &Sha256::digest(&body)[..], &body].concat()
@@ -49,17 +66,22 @@ impl Header {
             return Err(Bad::Damaged);
         }
         let keys = v1::NodeKeys::decode(body).map_err(|_| Bad::Damaged)?;
-        let v1::NodeKeys { format, cluster_id, node_id, unlockers, wrapped_storage_key } = keys;
+        let v1::NodeKeys { format, cluster_id, node_id, unlockers, wrapped_storage_keys, next } =
+            keys;
         if format != FORMAT {
             return Err(Bad::Format(format));
         }
         // The sum fits, so what cannot be understood is not damaged but newer.
-        let unlockers = unlockers.into_iter().map(TryInto::try_into).collect::<Result<_, _>>();
+        let all = |unlockers: Vec<v1::Unlocker>| {
+            let unlockers = unlockers.into_iter().map(TryInto::try_into);
+            unlockers.collect::<Result<Vec<Unlocker>, Malformed>>()
+        };
         Ok(Self {
             cluster: cluster_id.parse().map_err(|_| Bad::Damaged)?,
             node: node_id.parse().map_err(|_| Bad::Damaged)?,
-            unlockers: unlockers.map_err(|_| Bad::Format(format))?,
-            wrapped_storage: wrapped_storage_key,
+            unlockers: all(unlockers).map_err(|_| Bad::Format(format))?,
+            storage: WrappedStorage::Node(wrapped_storage_keys),
+            next: all(next).map_err(|_| Bad::Format(format))?,
         })
     }
 }
@@ -86,8 +108,9 @@ mod tests {
         Header {
             cluster,
             node: NodeId::random(),
-            unlockers: vec![unlocker],
-            wrapped_storage: vec![1, 2, 3],
+            unlockers: vec![unlocker.clone()],
+            storage: WrappedStorage::Node(vec![vec![1, 2, 3], vec![4]]),
+            next: vec![unlocker],
         }
     }
 
@@ -112,19 +135,19 @@ mod tests {
             let body = keys.encode_to_vec();
             Header::parse(&[MAGIC, &Sha256::digest(&body)[..], &body].concat()).unwrap_err()
         };
-        let newer = v1::NodeKeys { format: 2, ..Default::default() };
-        assert_eq!(framed(newer), Bad::Format(2));
+        let newer = v1::NodeKeys { format: 3, ..Default::default() };
+        assert_eq!(framed(newer), Bad::Format(3));
         let header = header();
         let unknown = v1::Unlocker { method: None, ..(&header.unlockers[0]).into() };
         assert_eq!(
             framed(v1::NodeKeys {
-                format: 1,
+                format: 2,
                 cluster_id: header.cluster.to_string(),
                 node_id: header.node.to_string(),
                 unlockers: vec![unknown],
                 ..Default::default()
             }),
-            Bad::Format(1)
+            Bad::Format(2)
         );
     }
 

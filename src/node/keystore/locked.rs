@@ -228,6 +228,6 @@ impl Locked {
                 return Err(KeyStoreError::Open { what: "root key", path, source }.into());
             }
         };
-        Ok(Progress::Open(with_root(&self.dir, &self.header, root)?))
+        Ok(Progress::Open(with_root(&self.dir, &self.header, root, (unlocker.id, key))?))
     }
 }

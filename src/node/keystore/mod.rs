@@ -18,7 +18,8 @@ use super::files;
 use crate::{
     crypto::{
         OpenError,
-        key::{Key, Root, Storage},
+        key::{Key, Root, Storage, Unlock},
+        storage::StorageKeys,
         unlock::{
             Kind, Method, Unlocker,
             command::HelperError,
@@ -34,7 +35,7 @@ use crate::{
     model::cluster::Cluster,
     raft::backup,
 };
-use header::{Bad, Header};
+use header::{Bad, Header, WrappedStorage};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -108,15 +109,17 @@ pub struct Unlocked {
     pub cluster: ClusterId,
     pub node: NodeId,
     pub root: Arc<Key<Root>>,
-    pub storage: Arc<Key<Storage>>,
+    /// Those that may replace it.
+    pub next: Vec<Arc<Key<Root>>>,
+    pub storage: Arc<StorageKeys>,
 }
 
 impl Unlocked {
     /// The same keys once more.
     pub fn shared(&self) -> Self {
-        let Self { cluster, node, root, storage } = self;
+        let Self { cluster, node, root, next, storage } = self;
         let (root, storage) = (Arc::clone(root), Arc::clone(storage));
-        Self { cluster: *cluster, node: *node, root, storage }
+        Self { cluster: *cluster, node: *node, root, next: next.clone(), storage }
     }
 }
 
@@ -188,12 +191,19 @@ pub fn create(
     if path.exists() {
         return Err(KeyStoreError::Exists { path });
     }
-    let (root, storage) = (root.into(), Arc::new(Key::<Storage>::random()));
-    write(dir, key_file, Unlocked { cluster, node, root, storage }, Vec::new(), ways)
+    let (root, storage) = (root.into(), Arc::new(Key::<Storage>::random().into()));
+    write(
+        dir,
+        key_file,
+        Unlocked { cluster, node, root, next: Vec::new(), storage },
+        Vec::new(),
+        ways,
+    )
 }
 
-/// Puts the node's storage key under another root key: what was written with it stays readable, and what the node's TPMs
-/// have sealed opens the new one. Blocks for seconds if there are any.
+/// Puts the node's storage keys under another root key, with a new one to write with from now on: what was written stays
+/// readable until [`forget_older`], and what the node's TPMs have sealed opens the new root key. Blocks for seconds if there
+/// are any.
 ///
 /// # Errors
 /// The key file cannot be used, the disk fails; then the header is as it was.
@@ -204,9 +214,11 @@ pub fn rekey(
     root: Key<Root>,
     ways: &Ways,
 ) -> Result<Unlocked, KeyStoreError> {
-    let Unlocked { cluster, node, root: _, storage } = keys;
-    let (root, storage) = (Arc::new(root), Arc::clone(storage));
-    let keys = Unlocked { cluster: *cluster, node: *node, root, storage };
+    let Unlocked { cluster, node, root: _, next: _, storage } = keys;
+    let root = Arc::new(root);
+    let storage = StorageKeys::of(with_new(storage)).expect("there is a new one");
+    let (cluster, node, storage) = (*cluster, *node, Arc::new(storage));
+    let keys = Unlocked { cluster, node, root, next: Vec::new(), storage };
     let tpms = tpms::carried_over(&keys, tpms(dir));
     let written = write(dir, key_file, keys, tpms, ways)?;
     failpoint("rekey.written");
@@ -225,29 +237,48 @@ fn write(
 ) -> Result<Unlocked, KeyStoreError> {
     let mut unlockers = Vec::new();
     if ways.key_file {
-        unlockers.push(own(dir, key_file, &keys)?);
+        unlockers.push(own(dir, key_file, &keys, &keys.root)?);
     }
     unlockers.extend(tpms);
     unlockers.extend(ways.shared.iter().cloned());
-    save(dir, &keys, unlockers)?;
+    let _writing = writing();
+    save(dir, &keys, &keys.root, &keys.storage.all(), unlockers, Vec::new())?;
     Ok(keys)
+}
+
+/// A new storage key, and those that there are.
+fn with_new(storage: &StorageKeys) -> Vec<Arc<Key<Storage>>> {
+    std::iter::once(Arc::new(Key::random())).chain(storage.all()).collect()
 }
 
 /// An unlocker for the key file, which is made unless it is there: on purpose, or from a set-up that was cut off before
 /// the header was written.
-fn own(dir: &Path, key_file: &Path, keys: &Unlocked) -> Result<Unlocker, KeyStoreError> {
+fn own(
+    dir: &Path,
+    key_file: &Path,
+    keys: &Unlocked,
+    root: &Key<Root>,
+) -> Result<Unlocker, KeyStoreError> {
     file::refuse_inside(key_file, dir)?;
     let KeyFile { id, key } = match file::load(key_file) {
         Err(KeyFileError::Missing { .. }) => file::create(key_file)?,
         loaded => loaded?,
     };
-    Ok(Unlocker::new(keys.cluster, id, Method::File, &key, &keys.root))
+    Ok(Unlocker::new(keys.cluster, id, Method::File, &key, root))
 }
 
-fn save(dir: &Path, keys: &Unlocked, unlockers: Vec<Unlocker>) -> Result<(), KeyStoreError> {
-    let Unlocked { cluster, node, root, storage } = keys;
-    let wrapped_storage = storage.wrapped(root, *cluster, *node);
-    let header = Header { cluster: *cluster, node: *node, unlockers, wrapped_storage };
+fn save(
+    dir: &Path,
+    keys: &Unlocked,
+    root: &Key<Root>,
+    storage: &[Arc<Key<Storage>>],
+    unlockers: Vec<Unlocker>,
+    next: Vec<Unlocker>,
+) -> Result<(), KeyStoreError> {
+    let (cluster, node) = (keys.cluster, keys.node);
+    let wrapped = storage.iter().map(|key| key.wrapped_for_header(root, cluster, node, &unlockers));
+    let storage = WrappedStorage::Node(wrapped.collect());
+    let header = Header { cluster, node, unlockers, storage, next };
     let path = dir.join(NAME);
     files::replace(&path, &header.print()).map_err(|source| KeyStoreError::Write { path, source })
 }
@@ -264,7 +295,8 @@ pub fn settle(
     ways: &Ways,
 ) -> Result<bool, KeyStoreError> {
     let _writing = writing();
-    let header = load(dir)?;
+    let (header, root) = load_own(dir, keys)?;
+    let next = header.next;
     let (local, shared): (Vec<_>, Vec<_>) =
         header.unlockers.into_iter().partition(|unlocker| unlocker.kind().is_local());
     let (mine, tpms): (Vec<_>, Vec<_>) =
@@ -275,18 +307,110 @@ pub fn settle(
     let mut unlockers = match (ways.key_file, mine.is_empty()) {
         // The file itself may be elsewhere, on a stick in a drawer; that is the operator's choice.
         (true, false) => mine.clone(),
-        (true, true) => vec![own(dir, key_file, keys)?],
+        (true, true) => vec![own(dir, key_file, keys, &root)?],
         (false, _) => Vec::new(),
     };
     unlockers.extend(tpms);
     unlockers.extend(ways.shared.iter().cloned());
-    save(dir, keys, unlockers)?;
+    save(dir, keys, &root, &keys.storage.all(), unlockers, next)?;
     failpoint("keys.settled");
     if !ways.key_file {
         forget_key_file(key_file, Some(&mine));
         failpoint("keys.forgotten");
     }
     Ok(true)
+}
+
+/// Keeps a root key that may become the present one, behind every way in that shall be here; nothing of it lies under the
+/// present one.
+///
+/// # Errors
+/// The header cannot be read or written; then it is as it was.
+pub fn prepare(
+    dir: &Path,
+    keys: &Unlocked,
+    ways: &Ways,
+    next: &Key<Root>,
+) -> Result<(), KeyStoreError> {
+    let _writing = writing();
+    let (header, root) = load_own(dir, keys)?;
+    let sealed = resealed(dir, keys, &header, ways, next)?;
+    save(dir, keys, &root, &keys.storage.all(), header.unlockers, sealed)?;
+    failpoint("root.prepared");
+    Ok(())
+}
+
+/// Makes `next` the root key of this node: from then on the header has nothing that the one before opens, and everything new is
+/// written under a new storage key. Says no if that was done already.
+///
+/// # Errors
+/// The header cannot be read or written; then it is as it was.
+pub fn turn_to(
+    dir: &Path,
+    keys: &Unlocked,
+    ways: &Ways,
+    next: &Key<Root>,
+) -> Result<bool, KeyStoreError> {
+    let _writing = writing();
+    let (header, root) = load_own(dir, keys)?;
+    if root.id(keys.cluster) == next.id(keys.cluster) {
+        return Ok(false);
+    }
+    let unlockers = resealed(dir, keys, &header, ways, next)?;
+    let storage = with_new(&keys.storage);
+    save(dir, keys, next, &storage, unlockers, Vec::new())?;
+    failpoint("root.turned");
+    keys.storage.replace(storage).expect("there is a new one");
+    Ok(true)
+}
+
+/// Whether the header lies under this root key.
+pub fn lies_under(dir: &Path, root: &Key<Root>) -> bool {
+    load(dir).is_ok_and(|header| header.storage_keys(root).is_ok())
+}
+
+/// Forgets all storage keys but the newest. Nothing on the disk may lie under them any more.
+///
+/// # Errors
+/// The header cannot be read or written; then it is as it was.
+pub fn forget_older(dir: &Path, keys: &Unlocked) -> Result<(), KeyStoreError> {
+    let _writing = writing();
+    let (header, root) = load_own(dir, keys)?;
+    let newest = vec![keys.storage.newest()];
+    save(dir, keys, &root, &newest, header.unlockers, header.next)?;
+    failpoint("root.forgotten");
+    keys.storage.replace(newest).expect("there is one");
+    Ok(())
+}
+
+/// The ways in with another root key behind them; nobody is asked for what opens them.
+fn resealed(
+    dir: &Path,
+    keys: &Unlocked,
+    header: &Header,
+    ways: &Ways,
+    root: &Key<Root>,
+) -> Result<Vec<Unlocker>, KeyStoreError> {
+    let here = |one: &&Unlocker| match one.kind() {
+        Kind::File => ways.key_file,
+        kind => kind.is_local(),
+    };
+    let all = header.unlockers.iter().filter(here).chain(&ways.shared);
+    let resealed = all.map(|one| one.resealed(keys.cluster, root)).collect::<Result<Vec<_>, _>>();
+    resealed.map_err(|source| KeyStoreError::Open { what: "unlocker", path: path(dir), source })
+}
+
+/// The header as this node wrote it, and which of its root keys it lies under: nobody else has put an unlocker there.
+fn load_own(dir: &Path, keys: &Unlocked) -> Result<(Header, Arc<Key<Root>>), KeyStoreError> {
+    let header = load(dir)?;
+    let mut failed = OpenError::Short;
+    for root in std::iter::once(&keys.root).chain(&keys.next) {
+        match header.storage_keys(root) {
+            Ok(_) => return Ok((header, Arc::clone(root))),
+            Err(error) => failed = error,
+        }
+    }
+    Err(KeyStoreError::Open { what: "storage key", path: path(dir), source: failed })
 }
 
 /// Held by whoever reads the header to write it anew.
@@ -372,7 +496,8 @@ pub fn of_backup(header: &backup::Header) -> Locked {
         cluster: *cluster,
         node: *id,
         unlockers: unlockers.clone(),
-        wrapped_storage: wrapped_key.clone(),
+        storage: WrappedStorage::Backup(wrapped_key.clone()),
+        next: Vec::new(),
     };
     Locked::new(Path::new("backup"), header, Vec::new())
 }
@@ -406,16 +531,42 @@ fn automatic(
             path: path(dir),
             source,
         })?;
-        with_root(dir, header, root)
+        with_root(dir, header, root, (unlocker.id, &key))
     }))
 }
 
-fn with_root(dir: &Path, header: &Header, root: Key<Root>) -> Result<Unlocked, KeyStoreError> {
-    let Header { cluster, node, unlockers: _, wrapped_storage } = header;
-    let storage = Key::<Storage>::open(&root, *cluster, *node, wrapped_storage)
-        .map_err(|source| KeyStoreError::Open { what: "storage key", path: path(dir), source })?;
+fn with_root(
+    dir: &Path,
+    header: &Header,
+    root: Key<Root>,
+    (id, key): (UnlockerId, &Key<Unlock>),
+) -> Result<Unlocked, KeyStoreError> {
+    let failed = |what| move |source| KeyStoreError::Open { what, path: path(dir), source };
+    let storage = header.storage_keys(&root).map_err(failed("storage key"))?;
+    // The same way in opens the root key that is offered.
+    let next = header.next.iter().find(|next| next.id == id);
+    let next = next.map(|next| next.unlock(header.cluster, key)).transpose();
+    let next = next.map_err(failed("next root key"))?.map(Arc::new).into_iter().collect();
     let (root, storage) = (Arc::new(root), Arc::new(storage));
-    Ok(Unlocked { cluster: *cluster, node: *node, root, storage })
+    Ok(Unlocked { cluster: header.cluster, node: header.node, root, next, storage })
+}
+
+impl Header {
+    /// The storage keys, if this is the root key they lie under, beside these unlockers.
+    fn storage_keys(&self, root: &Key<Root>) -> Result<StorageKeys, OpenError> {
+        let Self { cluster, node, unlockers, storage, next: _ } = self;
+        match storage {
+            WrappedStorage::Node(wrapped) => {
+                let open = |wrapped: &Vec<u8>| {
+                    Key::open_in_header(root, *cluster, *node, unlockers, wrapped).map(Arc::new)
+                };
+                StorageKeys::of(wrapped.iter().map(open).collect::<Result<_, _>>()?)
+            }
+            WrappedStorage::Backup(wrapped) => {
+                Key::<Storage>::open(root, *cluster, *node, wrapped).map(Into::into)
+            }
+        }
+    }
 }
 
 /// Reads these bytes as a header, and as what stands in one under a sum that fits.

@@ -4,7 +4,6 @@ use super::*;
 use crate::crypto::{
     keyring::Keyring,
     plaintext::Plaintext,
-    record,
     unlock::{
         code::{self, Given},
         passphrase::Cost,
@@ -59,10 +58,10 @@ impl Place {
 /// Whether both stand for the same keys: what one seals, the other opens.
 fn same(a: &Unlocked, b: &Unlocked) -> bool {
     let (_, terms) = Keyring::generate(&a.root, a.cluster);
-    let sealed = record::seal(&a.storage, b"", b"x");
+    let sealed = a.storage.seal(b"", b"x");
     (a.cluster, a.node) == (b.cluster, b.node)
         && Keyring::open(&b.root, b.cluster, &terms).is_ok()
-        && record::open(&b.storage, b"", &sealed).is_ok()
+        && b.storage.open(b"", &sealed).is_ok()
 }
 
 /// An unlocker for these keys, and the code that opens it.
@@ -283,4 +282,91 @@ fn another_nodes_key_file_stays_where_it_is() {
     let (autolock, _) = coded(&keys, Method::Autolock);
     place.settle(&keys, &Ways { key_file: false, shared: vec![autolock] }).unwrap();
     assert!(place.key().exists());
+}
+
+/// What a thief has who took the header and got hold of what opened it then.
+fn stolen(place: &Place, code: &Plaintext) -> (Vec<u8>, Unlocked) {
+    let bytes = fs::read(place.dir().join(NAME)).unwrap();
+    (bytes, opened(place.locked().unlock(given(code), None).unwrap()))
+}
+
+#[test]
+fn after_the_root_key_was_replaced_an_old_header_and_a_removed_unlocker_open_nothing_new() {
+    let place = Place::new();
+    let keys = place.create().unwrap();
+    let ((gone, gone_code), (kept, kept_code)) =
+        (coded(&keys, Method::Autolock), coded(&keys, Method::Recovery));
+    place
+        .settle(&keys, &Ways { key_file: false, shared: vec![gone.clone(), kept.clone()] })
+        .unwrap();
+    let (header, thief) = stolen(&place, &gone_code);
+    let before = keys.storage.seal(b"row", b"before");
+    assert_eq!(thief.storage.open(b"row", &before).unwrap(), b"before");
+
+    let ways = Ways { key_file: false, shared: vec![kept] };
+    place.settle(&keys, &ways).unwrap();
+    let next = Arc::new(Key::<Root>::random());
+    prepare(&place.dir(), &keys, &ways, &next).unwrap();
+    // A restart in between has both, by the same code.
+    let again = opened(place.locked().unlock(given(&kept_code), None).unwrap());
+    assert!(same(&again, &keys) && again.next[0].id(keys.cluster) == next.id(keys.cluster));
+    let read = Header::parse(&fs::read(place.dir().join(NAME)).unwrap()).unwrap();
+    assert!(read.next.iter().all(|one| one.id != gone.id), "nothing new under what was removed");
+
+    let shared = ways.shared.iter().map(|one| one.resealed(keys.cluster, &next).unwrap()).collect();
+    let ways = Ways { key_file: false, shared };
+    assert!(turn_to(&place.dir(), &again, &ways, &next).unwrap());
+    assert!(!lies_under(&place.dir(), &keys.root) && lies_under(&place.dir(), &next));
+    let turned = Unlocked { root: Arc::clone(&next), next: Vec::new(), ..again };
+    assert!(!turn_to(&place.dir(), &turned, &ways, &next).unwrap(), "once is enough");
+    let after = turned.storage.seal(b"row", b"after");
+    assert!(thief.storage.open(b"row", &after).is_err());
+    assert_eq!(turned.storage.open(b"row", &before).unwrap(), b"before", "until it is gone");
+    forget_older(&place.dir(), &turned).unwrap();
+    assert!(turned.storage.open(b"row", &before).is_err());
+
+    // The new header opens with what is left, and neither with what was removed nor with the root key before.
+    let mut locked = place.locked();
+    assert!(matches!(locked.unlock(given(&gone_code), None), Err(UnlockError::Unknown { .. })));
+    let now = opened(locked.unlock(given(&kept_code), None).unwrap());
+    assert_eq!(now.storage.open(b"row", &after).unwrap(), b"after");
+    assert!(now.next.is_empty() && !now.storage.has_older());
+    // The old header beside the new rest of the disk.
+    fs::write(place.dir().join(NAME), header).unwrap();
+    for code in [&gone_code, &kept_code] {
+        let old = opened(place.locked().unlock(given(code), None).unwrap());
+        assert!(old.storage.open(b"row", &after).is_err());
+        assert!(old.root.id(keys.cluster) != next.id(keys.cluster) && old.next.is_empty());
+    }
+}
+
+#[test]
+fn a_key_file_that_is_elsewhere_opens_the_next_root_key_too() {
+    let place = Place::new();
+    let keys = place.create().unwrap();
+    let away = place.root.path().join("stick");
+    fs::rename(place.key(), &away).unwrap();
+    let next = Arc::new(Key::<Root>::random());
+    prepare(&place.dir(), &keys, &Ways::key_file(), &next).unwrap();
+    turn_to(&place.dir(), &keys, &Ways::key_file(), &next).unwrap();
+    fs::rename(&away, place.key()).unwrap();
+    let now = place.open().unwrap();
+    assert_eq!(now.root.id(keys.cluster), next.id(keys.cluster));
+    assert_eq!(now.storage.open(b"", &keys.storage.seal(b"", b"x")).unwrap(), b"x");
+}
+
+#[test]
+fn whoever_puts_a_way_of_his_own_into_the_header_is_given_no_root_key() {
+    let place = Place::new();
+    let keys = place.create().unwrap();
+    let path = place.dir().join(NAME);
+    let mut header = Header::parse(&fs::read(&path).unwrap()).unwrap();
+    header.unlockers[0].recipient = crate::crypto::unlock::recipient::Recipient::of(&Key::random());
+    fs::write(&path, header.print()).unwrap();
+    let next = Key::<Root>::random();
+    let error = prepare(&place.dir(), &keys, &Ways::key_file(), &next).unwrap_err();
+    assert!(matches!(error, KeyStoreError::Open { what: "storage key", .. }), "{error}");
+    turn_to(&place.dir(), &keys, &Ways::key_file(), &next).unwrap_err();
+    settle(&place.dir(), &place.key(), &keys, &Ways::key_file()).unwrap_err();
+    assert_eq!(fs::read(&path).unwrap(), header.print());
 }

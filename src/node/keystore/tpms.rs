@@ -1,9 +1,9 @@
 //! The TPM's share in a node's keys: unlockers that only this node's header has.
 
-use super::{Header, KeyStoreError, Unlocked, load, save, writing};
+use super::{KeyStoreError, Unlocked, load, load_own, save, writing};
 use crate::{
     crypto::{
-        key::Key,
+        key::{Key, Root},
         unlock::{
             Kind, Method, Unlocker,
             tpm::{Pcrs, Tpm2, TpmError},
@@ -11,7 +11,7 @@ use crate::{
     },
     kit::{chain::chain, id::UnlockerId},
 };
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 /// A machine has one TPM; a second unlocker is for the time while what it measures changes.
 const MOST: usize = 4;
@@ -31,6 +31,8 @@ pub enum TpmChangeError {
     Several(String),
     #[error("the last unlocker of a node cannot be removed")]
     Last,
+    #[error("the root key is being replaced")]
+    Rotating,
 }
 
 impl TpmChangeError {
@@ -43,6 +45,7 @@ impl TpmChangeError {
             Self::Unknown(_) => "see them with `secretctl unlocker ls`",
             Self::Several(_) => "give the whole id",
             Self::Last => "add another one first",
+            Self::Rotating => "wait until `secretctl key status` says that it is done",
         }
     }
 }
@@ -69,11 +72,11 @@ pub fn add_tpm(
     }
     let key = Key::random();
     let method = Method::Tpm2(Tpm2::seal(device, pcrs, &key)?);
-    let unlocker = Unlocker::new(keys.cluster, UnlockerId::random(), method, &key, &keys.root);
     let _writing = writing();
-    let Header { mut unlockers, .. } = load(dir)?;
+    let (mut unlockers, root) = quiet(dir, keys)?;
+    let unlocker = Unlocker::new(keys.cluster, UnlockerId::random(), method, &key, &root);
     unlockers.push(unlocker.clone());
-    save(dir, keys, unlockers)?;
+    save(dir, keys, &root, &keys.storage.all(), unlockers, Vec::new())?;
     Ok(unlocker)
 }
 
@@ -83,7 +86,7 @@ pub fn add_tpm(
 /// There is none such, or several; nothing else would be left; the header cannot be written.
 pub fn remove_tpm(dir: &Path, keys: &Unlocked, which: &str) -> Result<Unlocker, TpmChangeError> {
     let _writing = writing();
-    let Header { mut unlockers, .. } = load(dir)?;
+    let (mut unlockers, root) = quiet(dir, keys)?;
     let fits = |one: &Unlocker| {
         let named = which == one.kind().as_str()
             || (!which.is_empty() && one.id.as_str().starts_with(which));
@@ -98,13 +101,22 @@ pub fn remove_tpm(dir: &Path, keys: &Unlocked, which: &str) -> Result<Unlocker, 
         return Err(TpmChangeError::Last);
     }
     let removed = unlockers.remove(at);
-    save(dir, keys, unlockers)?;
+    save(dir, keys, &root, &keys.storage.all(), unlockers, Vec::new())?;
     Ok(removed)
+}
+
+/// The unlockers of a header that holds no next root key, which would not follow a change.
+fn quiet(dir: &Path, keys: &Unlocked) -> Result<(Vec<Unlocker>, Arc<Key<Root>>), TpmChangeError> {
+    let (header, root) = load_own(dir, keys)?;
+    if !header.next.is_empty() {
+        return Err(TpmChangeError::Rotating);
+    }
+    Ok((header.unlockers, root))
 }
 
 /// What the TPMs of a node have sealed, with the root key of `keys` under it.
 pub(super) fn carried_over(keys: &Unlocked, before: Vec<Unlocker>) -> Vec<Unlocker> {
-    let carry = |Unlocker { id, method, wrapped_root: _ }| {
+    let carry = |Unlocker { id, method, recipient: _, wrapped_root: _ }| {
         let Method::Tpm2(tpm) = &method else { return None };
         match tpm.key() {
             Ok(key) => Some(Unlocker::new(keys.cluster, id, method, &key, &keys.root)),

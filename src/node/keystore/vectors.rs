@@ -18,7 +18,10 @@ fn kinds(vector: &Vector, header: &Header) -> String {
         let Progress::Open(keys) = locked.unlock(Given::Key { id, key }, None).unwrap() else {
             panic!("a key opens at once");
         };
-        assert!(keys.root.is(&vector.bytes("root")) && keys.storage.is(&vector.bytes("storage")));
+        assert!(
+            keys.root.is(&vector.bytes("root"))
+                && keys.storage.newest().is(&vector.bytes("storage"))
+        );
     };
     let kind = |unlocker: &Unlocker| {
         open(unlocker.id);

@@ -338,7 +338,7 @@ async fn missing_short_or_foreign_segments_keep_the_log_shut() {
         let error = open(&disk, &ours).map(|log| log.close()).unwrap_err();
         assert!(matches!(error, LogError::Damaged { .. }), "{name}: {error}");
     }
-    let other_key = LogIdentity { key: Arc::new(Key::random()), ..*ours };
+    let other_key = LogIdentity { key: Arc::new(Key::random().into()), ..*ours };
     let other_node = LogIdentity { node: NodeId::random(), key: ours.key.clone(), ..*ours };
     let other_cluster =
         LogIdentity { cluster: ClusterId::random(), key: ours.key.clone(), ..*ours };

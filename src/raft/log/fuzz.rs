@@ -44,7 +44,7 @@ fn fitting(count: u32, body: &[u8]) -> Vec<u8> {
 /// The first sector of a segment: these bytes, and one of ours with its numbers from these bytes.
 pub(in crate::raft) fn header(bytes: &[u8]) {
     let (cluster, node) = (ClusterId::from_random([1; 17]), NodeId::from_random([2; 17]));
-    let identity = LogIdentity { cluster, node, key: Arc::new(Key::random()) };
+    let identity = LogIdentity { cluster, node, key: Arc::new(Key::random().into()) };
     drop(Header::decode(bytes, &identity));
     let ours = Header { number: 1, first_record: 0, size: 4096, chain: [0; 32] };
     let mut fitting = ours.encode(&identity);

@@ -31,7 +31,7 @@ pub(super) use witness::{Seen, Witness};
 
 use super::types::{Entry, LogId, StorageError, TypeConfig, Vote};
 use crate::{
-    crypto::key::{Key, Storage},
+    crypto::storage::StorageKeys,
     kit::{
         failpoint::failpoint,
         id::{ClusterId, NodeId},
@@ -65,7 +65,7 @@ use writer::{Job, Writer};
 pub(super) struct LogIdentity {
     pub(super) cluster: ClusterId,
     pub(super) node: NodeId,
-    pub(super) key: Arc<Key<Storage>>,
+    pub(super) key: Arc<StorageKeys>,
 }
 
 /// Sizes in bytes.

@@ -2,7 +2,6 @@
 
 use super::LogIdentity;
 use crate::{
-    crypto::record,
     raft::{
         codec,
         types::{Entry, LogId, Vote},
@@ -112,8 +111,7 @@ impl Record {
         position: &Position,
         sealed: &[u8],
     ) -> Result<Self, Malformed> {
-        let plain =
-            record::open(&identity.key, &position.aad(identity), sealed).map_err(Malformed::new)?;
+        let plain = identity.key.open(&position.aad(identity), sealed).map_err(Malformed::new)?;
         Self::decode(&plain)
     }
 }

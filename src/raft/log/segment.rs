@@ -176,7 +176,7 @@ mod tests {
 
     fn identity(n: u8) -> LogIdentity {
         let (cluster, node) = (ClusterId::from_random([1; 17]), NodeId::from_random([n; 17]));
-        LogIdentity { cluster, node, key: Arc::new(Key::random()) }
+        LogIdentity { cluster, node, key: Arc::new(Key::random().into()) }
     }
 
     #[test]

@@ -221,7 +221,9 @@ impl Writer {
     /// Writes the records into the present segment, and what follows into a new one.
     fn turn(&mut self, pending: Vec<Pending>) -> io::Result<()> {
         self.write(pending)?;
-        if self.end.segments.back().is_none_or(|last| last.last_index.is_none()) {
+        let Some(last) = self.end.segments.back() else { return Ok(()) };
+        // One with nothing but marks stays, unless those may lie under an older storage key.
+        if last.last_index.is_none() && !self.identity.key.has_older() {
             return Ok(());
         }
         self.room.store(0, Ordering::Relaxed);
@@ -255,7 +257,7 @@ impl Writer {
         for Pending { plain, entry } in records {
             let sequence = frame.next_record();
             let position = Position { segment: segment.number, sequence, chain };
-            let sealed = record::seal(&self.identity.key, &position.aad(&self.identity), &plain);
+            let sealed = self.identity.key.seal(&position.aad(&self.identity), &plain);
             let at = offset + frame.push(&sealed) as u64;
             if let Some(log_id) = entry {
                 let segment = segment.clone();

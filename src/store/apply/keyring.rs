@@ -4,9 +4,11 @@ use super::{
     Change, Edit, Entity,
     membership::{cluster, put_cluster, put_node},
     nodes::find,
+    root,
 };
 use crate::{
     crypto::{
+        key::RootId,
         keyring::WrappedTerm,
         seal::{Sealed, WrappedKey},
     },
@@ -28,8 +30,14 @@ const SHORTEST_AWAY: Duration = Duration::from_secs(3600);
 /// … and a disk from further back than half the CA's life is nobody's.
 const LONGEST_AWAY: Duration = Duration::from_secs(3650 * 24 * 3600);
 
-pub(super) fn add_term(edit: &mut Edit<'_>, term: &WrappedTerm, rate: Option<u32>) -> Outcome {
+pub(super) fn add_term(
+    edit: &mut Edit<'_>,
+    term: &WrappedTerm,
+    rate: Option<u32>,
+    root: RootId,
+) -> Outcome {
     let cluster = cluster(edit)?;
+    root::check(&cluster, root)?;
     if term.term != cluster.active_term().saturating_add(1) {
         return Err(Refusal::new(RefusalKind::Conflict, "the keyring has a new term already")
             .hint("see how far its rotation is with `secretctl key status`"));

@@ -149,7 +149,8 @@ pub(super) fn reestablish(edit: &mut Edit<'_>, node: &Node) -> Outcome {
     let next_raft_id = cluster.next_raft_id.max(manager.raft_id + 1);
     let rekeying = Rekeying { due: true, ..cluster.rekeying.clone() };
     let tokens = Vec::new();
-    let mut cluster = Cluster { next_raft_id, tokens, rekeying, ..Cluster::clone(&cluster) };
+    let root = cluster.root.without_offer();
+    let mut cluster = Cluster { next_raft_id, tokens, rekeying, root, ..Cluster::clone(&cluster) };
     for other in others {
         note_former(edit, &mut cluster, &other, Departure::Abandoned);
         put_node(edit, Node { role: Role::Worker, manager: None, ..Node::clone(&other) });
@@ -206,7 +207,7 @@ pub(super) fn admit(edit: &mut Edit<'_>, id: NodeId, addr: &str) -> Outcome {
     let mut cluster = Cluster { next_raft_id: raft_id + 1, ..Cluster::clone(&cluster) };
     note_former(edit, &mut cluster, &node, Departure::Replaced);
     put_cluster(edit, cluster);
-    let manager = Some(ManagerStatus { raft_id, addr: addr.to_owned(), oldest_term: 0 });
+    let manager = Some(ManagerStatus::new(raft_id, addr.to_owned()));
     put_node(edit, Node { manager, ..Node::clone(&node) });
     Ok(Answer::Manager { raft_id })
 }
@@ -242,7 +243,8 @@ pub(super) fn retire(edit: &mut Edit<'_>, id: NodeId, raft_id: u64) -> Outcome {
         // It had the root key: what is stored from now on is sealed under a term that it has never seen.
         let cluster = cluster(edit)?;
         let rekeying = Rekeying { due: true, ..cluster.rekeying.clone() };
-        let mut cluster = Cluster { rekeying, ..Cluster::clone(&cluster) };
+        let root = cluster.root.without_offer();
+        let mut cluster = Cluster { rekeying, root, ..Cluster::clone(&cluster) };
         note_former(edit, &mut cluster, &node, departure);
         put_cluster(edit, cluster);
         destroyed::settle(edit);

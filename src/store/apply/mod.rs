@@ -7,6 +7,7 @@ mod membership;
 mod nodes;
 mod objects;
 mod remnants;
+mod root;
 mod services;
 mod sightings;
 mod tasks;
@@ -111,18 +112,25 @@ impl Edit<'_> {
                 membership::rotate(self, ca_certificate, ca_key, rotation)
             }
             Command::FinishRotation => membership::finish_rotation(self),
-            Command::ChangeUnlockers { add, remove, key_files } => {
-                unlockers::change(self, add, remove, *key_files)
+            Command::ChangeUnlockers { add, remove, key_files, root } => {
+                unlockers::change(self, add, remove, *key_files, *root)
             }
             Command::Reestablish { node } => membership::reestablish(self, node),
             Command::NoteBackup { backup } => membership::note_backup(self, backup),
-            Command::AddTerm { term, rate } => keyring::add_term(self, term, *rate),
+            Command::AddTerm { term, rate, root } => keyring::add_term(self, term, *rate, *root),
             Command::Rewrap { term, keys, authority } => {
                 keyring::rewrap(self, *term, keys, authority.as_ref())
             }
             Command::DropTerms { before } => keyring::drop_terms(self, *before),
             Command::NoteTerms { id, oldest } => keyring::note_terms(self, *id, *oldest),
             Command::SetKeyMaxAge { age } => keyring::set_max_age(self, *age),
+            Command::BeginRoot { rate } => root::begin(self, *rate),
+            Command::OfferRoot { offer } => root::offer(self, *offer),
+            Command::NotePreparedRoot { node, root } => root::note_prepared(self, *node, *root),
+            Command::RotateRoot { root, keyring, unlockers } => {
+                root::rotate(self, *root, keyring, unlockers)
+            }
+            Command::NoteRoot { node, number } => root::note(self, *node, *number),
             Command::NoteDestroyed { node, objects } => destroyed::note(self, *node, objects),
         }
     }

@@ -3,9 +3,10 @@
 use super::{
     Edit,
     membership::{cluster, put_cluster},
+    root,
 };
 use crate::{
-    crypto::unlock::Unlocker,
+    crypto::{key::RootId, unlock::Unlocker},
     kit::{id::UnlockerId, limits::UNLOCKERS},
     model::{
         cluster::Cluster,
@@ -19,8 +20,16 @@ pub(super) fn change(
     add: &[Unlocker],
     remove: &[UnlockerId],
     key_files: Option<bool>,
+    root: RootId,
 ) -> Outcome {
     let cluster = cluster(edit)?;
+    root::check(&cluster, root)?;
+    if cluster.root.rotation.is_some() {
+        // What is removed now may have opened the next root key already.
+        let text = "the root key is being replaced";
+        return Err(Refusal::new(RefusalKind::Precondition, text)
+            .hint("wait until `secretctl key status` says that it is done"));
+    }
     let mut unlockers = cluster.unlockers.clone();
     for id in remove {
         let Some(at) = unlockers.iter().position(|unlocker| unlocker.id == *id) else {

@@ -99,7 +99,7 @@ impl World {
 
     fn add_term(&mut self) -> Outcome {
         let term = Keyring::next_term(&self.root, cluster_id(), &self.cluster().keyring);
-        self.apply(Command::AddTerm { term, rate: None })
+        self.apply(Command::AddTerm { term, rate: None, root: self.cluster().root.id })
     }
 
     /// What a leader would propose now for at most `most` of what is left.
@@ -194,7 +194,7 @@ fn what_was_sealed_under_a_term_that_is_gone_is_not_stored() {
 fn of_two_new_terms_at_once_one_is_refused_and_there_are_never_many() {
     let mut world = World::new();
     let term = Keyring::next_term(&world.root, cluster_id(), &world.cluster().keyring);
-    let add = Command::AddTerm { term, rate: None };
+    let add = Command::AddTerm { term, rate: None, root: world.cluster().root.id };
     world.apply(add.clone()).unwrap();
     assert!(world.store.refused(add).contains("has a new term already"));
     while world.cluster().keyring.len() < crate::kit::limits::TERMS {
@@ -245,7 +245,7 @@ fn a_term_is_due_when_a_manager_has_gone_and_no_longer_when_it_is_there() {
 }
 
 fn manager_status(raft_id: u64) -> crate::model::node::ManagerStatus {
-    crate::model::node::ManagerStatus { raft_id, addr: String::new(), oldest_term: 0 }
+    crate::model::node::ManagerStatus::new(raft_id, String::new())
 }
 
 #[test]

@@ -9,20 +9,21 @@ mod list;
 mod lookup;
 mod membership;
 mod objects;
+mod root;
 mod services;
 mod sightings;
 mod tasks;
 
 use super::{Applied, State};
 use crate::{
-    crypto::seal::Sealed,
+    crypto::{key::RootId, seal::Sealed},
     kit::{
         clock::Timestamp,
         id::{ClusterId, NodeId, ObjectId, ServiceId, TaskId},
     },
     model::{
         Labels, Meta,
-        cluster::{Cluster, ClusterSettings},
+        cluster::{Cluster, ClusterSettings, RootStatus},
         command::{Command, Outcome, RequestId, Stamped, TaskChange},
         node::{Availability, Node, NodeDescription, NodeState, NodeStatus, Role, Standing},
         object::{Kind, VersionNumber},
@@ -152,6 +153,7 @@ fn found() -> Command {
         backup: None,
         rekeying: Default::default(),
         former_managers: Vec::new(),
+        root: RootStatus::first(RootId([7; 32]), Timestamp(0)),
     };
     Command::Found { cluster: Box::new(cluster), node: Box::new(node(1)) }
 }

@@ -165,11 +165,7 @@ fn after_the_state_was_brought_back_newer_certificates_count_and_older_ones_do_n
     world.done(open(5, 7, ""));
     let manager = Node {
         role: Role::Manager,
-        manager: Some(crate::model::node::ManagerStatus {
-            raft_id: 9,
-            addr: "10.0.0.2:2390".into(),
-            oldest_term: 0,
-        }),
+        manager: Some(crate::model::node::ManagerStatus::new(9, "10.0.0.2:2390".into())),
         ..node(2)
     };
     world.done(Command::Reestablish { node: Box::new(manager) });

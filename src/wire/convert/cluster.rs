@@ -2,14 +2,14 @@
 
 use super::{
     Code, Malformed,
-    parts::{At, convert, digest, list, maybe, parse, wires},
+    parts::{At, convert, digest, list, maybe, parse, root_id, wires},
 };
 use crate::{
     kit::clock::Timestamp,
     model::{
         cluster::{
             AuthorityRotation, BackupStatus, Cluster, ClusterSettings, Departure, FormerManager,
-            Rekeying, Rewrapping, Token,
+            Rekeying, Rewrapping, RootOffer, RootRotation, RootStatus, Token,
         },
         node::{RaftIdentity, Role},
     },
@@ -67,6 +67,7 @@ impl From<&Cluster> for v1::Cluster {
             backup,
             rekeying,
             former_managers,
+            root,
         } = value;
         Self {
             id: id.to_string(),
@@ -83,6 +84,7 @@ impl From<&Cluster> for v1::Cluster {
             backup: backup.as_ref().map(Into::into),
             rekeying: Some(rekeying.into()),
             former_managers: wires(former_managers),
+            root: Some(root.into()),
         }
     }
 }
@@ -105,6 +107,7 @@ impl TryFrom<v1::Cluster> for Cluster {
             backup,
             rekeying,
             former_managers,
+            root,
         } = wire;
         Ok(Self {
             id: parse(&id, "id")?,
@@ -121,6 +124,7 @@ impl TryFrom<v1::Cluster> for Cluster {
             backup: maybe(backup, "backup")?,
             rekeying: maybe(rekeying, "rekeying")?.unwrap_or_default(),
             former_managers: list(former_managers, "former_managers")?,
+            root: convert(root, "root")?,
         })
     }
 }
@@ -177,6 +181,55 @@ impl TryFrom<v1::Rekeying> for Rekeying {
     fn try_from(wire: v1::Rekeying) -> Result<Self, Malformed> {
         let v1::Rekeying { due, running } = wire;
         Ok(Self { due, running: maybe(running, "running")? })
+    }
+}
+
+impl From<&RootStatus> for v1::RootStatus {
+    fn from(value: &RootStatus) -> Self {
+        let RootStatus { number, id, since, rotation } = value;
+        let rotation = rotation.as_ref().map(Into::into);
+        Self { number: *number, id: id.0.to_vec(), since_ms: since.0, rotation }
+    }
+}
+
+impl TryFrom<v1::RootStatus> for RootStatus {
+    type Error = Malformed;
+    fn try_from(wire: v1::RootStatus) -> Result<Self, Malformed> {
+        let v1::RootStatus { number, id, since_ms, rotation } = wire;
+        let (id, rotation) = (root_id(&id, "id")?, maybe(rotation, "rotation")?);
+        Ok(Self { number, id, since: Timestamp(since_ms), rotation })
+    }
+}
+
+impl From<&RootRotation> for v1::RootRotation {
+    fn from(value: &RootRotation) -> Self {
+        let RootRotation { started_at, rate, offered } = value;
+        let offered = offered.as_ref().map(Into::into);
+        Self { started_at_ms: started_at.0, rate: *rate, offered }
+    }
+}
+
+impl TryFrom<v1::RootRotation> for RootRotation {
+    type Error = Malformed;
+    fn try_from(wire: v1::RootRotation) -> Result<Self, Malformed> {
+        let v1::RootRotation { started_at_ms, rate, offered } = wire;
+        let offered = maybe(offered, "offered")?;
+        Ok(Self { started_at: Timestamp(started_at_ms), rate, offered })
+    }
+}
+
+impl From<&RootOffer> for v1::RootOffer {
+    fn from(value: &RootOffer) -> Self {
+        let RootOffer { id, by } = value;
+        Self { id: id.0.to_vec(), node_id: by.to_string() }
+    }
+}
+
+impl TryFrom<v1::RootOffer> for RootOffer {
+    type Error = Malformed;
+    fn try_from(wire: v1::RootOffer) -> Result<Self, Malformed> {
+        let v1::RootOffer { id, node_id } = wire;
+        Ok(Self { id: root_id(&id, "id")?, by: parse(&node_id, "node_id")? })
     }
 }
 

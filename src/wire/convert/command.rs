@@ -3,7 +3,7 @@
 use super::{
     Code, Malformed,
     object::number,
-    parts::{At, convert, digest, list, maybe, maybe_parse, need, parse, wires},
+    parts::{At, convert, digest, list, maybe, maybe_parse, need, parse, root_id, wires},
 };
 use crate::{
     kit::clock::Timestamp,
@@ -180,11 +180,12 @@ impl From<&Command> for v1::Command {
                 })
             }
             Command::FinishRotation => c::Command::FinishRotation(c::FinishRotation {}),
-            Command::ChangeUnlockers { add, remove, key_files } => {
+            Command::ChangeUnlockers { add, remove, key_files, root } => {
                 c::Command::ChangeUnlockers(c::ChangeUnlockers {
                     add: wires(add),
                     remove: remove.iter().map(ToString::to_string).collect(),
                     key_files: *key_files,
+                    root: root.0.to_vec(),
                 })
             }
             Command::Reestablish { node } => {
@@ -193,8 +194,9 @@ impl From<&Command> for v1::Command {
             Command::NoteBackup { backup } => {
                 c::Command::NoteBackup(c::NoteBackup { backup: Some(backup.into()) })
             }
-            Command::AddTerm { term, rate } => {
-                c::Command::AddTerm(c::AddTerm { term: Some(term.into()), rate: *rate })
+            Command::AddTerm { term, rate, root } => {
+                let (term, root) = (Some(term.into()), root.0.to_vec());
+                c::Command::AddTerm(c::AddTerm { term, rate: *rate, root })
             }
             Command::Rewrap { term, keys, authority } => c::Command::Rewrap(c::Rewrap {
                 term: *term,
@@ -209,6 +211,24 @@ impl From<&Command> for v1::Command {
             }
             Command::SetKeyMaxAge { age } => {
                 c::Command::SetKeyMaxAge(c::SetKeyMaxAge { age: age.as_ref().map(Into::into) })
+            }
+            Command::BeginRoot { rate } => c::Command::BeginRoot(c::BeginRoot { rate: *rate }),
+            Command::OfferRoot { offer } => {
+                c::Command::OfferRoot(c::OfferRoot { offer: Some(offer.into()) })
+            }
+            Command::NotePreparedRoot { node, root } => {
+                let (node_id, id) = (node.to_string(), root.0.to_vec());
+                c::Command::NotePreparedRoot(c::NotePreparedRoot { node_id, id })
+            }
+            Command::RotateRoot { root, keyring, unlockers } => {
+                c::Command::RotateRoot(c::RotateRoot {
+                    id: root.0.to_vec(),
+                    keyring: wires(keyring),
+                    unlockers: wires(unlockers),
+                })
+            }
+            Command::NoteRoot { node, number } => {
+                c::Command::NoteRoot(c::NoteRoot { node_id: node.to_string(), number: *number })
             }
             Command::NoteDestroyed { node, objects } => {
                 c::Command::NoteDestroyed(c::NoteDestroyed {
@@ -360,10 +380,11 @@ impl TryFrom<v1::Command> for Command {
                 rotation: convert(rotation, "rotation")?,
             },
             c::Command::FinishRotation(c::FinishRotation {}) => Self::FinishRotation,
-            c::Command::ChangeUnlockers(c::ChangeUnlockers { add, remove, key_files }) => {
+            c::Command::ChangeUnlockers(c::ChangeUnlockers { add, remove, key_files, root }) => {
                 let remove =
                     remove.iter().map(|id| parse(id, "remove")).collect::<Result<_, _>>()?;
-                Self::ChangeUnlockers { add: list(add, "add")?, remove, key_files }
+                let (add, root) = (list(add, "add")?, root_id(&root, "root")?);
+                Self::ChangeUnlockers { add, remove, key_files, root }
             }
             c::Command::Reestablish(c::Reestablish { node }) => {
                 Self::Reestablish { node: Box::new(convert(node, "node")?) }
@@ -371,8 +392,8 @@ impl TryFrom<v1::Command> for Command {
             c::Command::NoteBackup(c::NoteBackup { backup }) => {
                 Self::NoteBackup { backup: convert(backup, "backup")? }
             }
-            c::Command::AddTerm(c::AddTerm { term, rate }) => {
-                Self::AddTerm { term: convert(term, "term")?, rate }
+            c::Command::AddTerm(c::AddTerm { term, rate, root }) => {
+                Self::AddTerm { term: convert(term, "term")?, rate, root: root_id(&root, "root")? }
             }
             c::Command::Rewrap(c::Rewrap { term, keys, authority }) => Self::Rewrap {
                 term,
@@ -385,6 +406,22 @@ impl TryFrom<v1::Command> for Command {
             }
             c::Command::SetKeyMaxAge(c::SetKeyMaxAge { age }) => {
                 Self::SetKeyMaxAge { age: maybe(age, "age")? }
+            }
+            c::Command::BeginRoot(c::BeginRoot { rate }) => Self::BeginRoot { rate },
+            c::Command::OfferRoot(c::OfferRoot { offer }) => {
+                Self::OfferRoot { offer: convert(offer, "offer")? }
+            }
+            c::Command::NotePreparedRoot(c::NotePreparedRoot { node_id, id }) => {
+                let (node, root) = (parse(&node_id, "node_id")?, root_id(&id, "id")?);
+                Self::NotePreparedRoot { node, root }
+            }
+            c::Command::RotateRoot(c::RotateRoot { id, keyring, unlockers }) => Self::RotateRoot {
+                root: root_id(&id, "id")?,
+                keyring: list(keyring, "keyring")?,
+                unlockers: list(unlockers, "unlockers")?,
+            },
+            c::Command::NoteRoot(c::NoteRoot { node_id, number }) => {
+                Self::NoteRoot { node: parse(&node_id, "node_id")?, number }
             }
             c::Command::NoteDestroyed(c::NoteDestroyed { node_id, object_ids }) => {
                 let objects = object_ids.iter().map(|id| parse(id, "object_ids"));

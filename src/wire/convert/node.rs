@@ -2,7 +2,7 @@
 
 use super::{
     Code, Malformed,
-    parts::{At, convert, digest, maybe, maybe_parse, parse},
+    parts::{At, convert, digest, maybe, maybe_parse, parse, root_id},
 };
 use crate::{
     kit::clock::Timestamp,
@@ -102,16 +102,24 @@ impl TryFrom<v1::NodeStatus> for NodeStatus {
 
 impl From<&ManagerStatus> for v1::ManagerStatus {
     fn from(value: &ManagerStatus) -> Self {
-        let ManagerStatus { raft_id, addr, oldest_term } = value;
-        Self { raft_id: *raft_id, addr: addr.clone(), oldest_term: *oldest_term }
+        let ManagerStatus { raft_id, addr, oldest_term, root, prepared_root } = value;
+        Self {
+            raft_id: *raft_id,
+            addr: addr.clone(),
+            oldest_term: *oldest_term,
+            root: *root,
+            prepared_root: prepared_root.map(|id| id.0.to_vec()).unwrap_or_default(),
+        }
     }
 }
 
 impl TryFrom<v1::ManagerStatus> for ManagerStatus {
     type Error = Malformed;
     fn try_from(wire: v1::ManagerStatus) -> Result<Self, Malformed> {
-        let v1::ManagerStatus { raft_id, addr, oldest_term } = wire;
-        Ok(Self { raft_id, addr, oldest_term })
+        let v1::ManagerStatus { raft_id, addr, oldest_term, root, prepared_root } = wire;
+        let prepared =
+            (!prepared_root.is_empty()).then(|| root_id(&prepared_root, "prepared_root"));
+        Ok(Self { raft_id, addr, oldest_term, root, prepared_root: prepared.transpose()? })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Malformed;
 use crate::{
     crypto::{
+        key::RootId,
         keyring::WrappedTerm,
         seal::{Sealed, WrappedKey},
     },
@@ -60,6 +61,11 @@ where
     T::Err: Display,
 {
     if text.is_empty() { Ok(None) } else { parse(text, field).map(Some) }
+}
+
+/// Which root key.
+pub(super) fn root_id(bytes: &[u8], field: &str) -> Result<RootId, Malformed> {
+    digest(bytes, field).map(RootId)
 }
 
 /// A SHA-256.

@@ -3,11 +3,13 @@
 use super::*;
 use crate::{
     crypto::{
+        key::RootId,
         keyring::WrappedTerm,
         unlock::{
             Method, Unlocker,
             command::Helper,
             passphrase::Cost,
+            recipient::Recipient,
             tpm::{Pcrs, Tpm2},
         },
     },
@@ -20,7 +22,7 @@ use crate::{
         Labels, Meta,
         cluster::{
             AuthorityRotation, BackupStatus, ClusterSettings, Departure, FormerManager, Rekeying,
-            Rewrapping, Token,
+            Rewrapping, RootOffer, RootRotation, RootStatus, Token,
         },
         command::{Answer, Command, RequestId, Rewrapped, RewrappedAuthority, TaskChange},
         constraint::{Constraint, Operator},
@@ -448,6 +450,8 @@ impl Draw {
                 raft_id: d.u64(),
                 addr: d.text(),
                 oldest_term: d.u32(),
+                root: d.u32(),
+                prepared_root: d.maybe(|d| RootId(d.digest())),
             }),
             certificate: self.maybe(Self::certificate),
             runtime_failed_at: self.maybe(Self::time),
@@ -484,6 +488,16 @@ impl Draw {
                     rate: d.maybe(Self::u32),
                 }),
             },
+            root: RootStatus {
+                number: self.u32(),
+                id: RootId(self.digest()),
+                since: self.time(),
+                rotation: self.maybe(|d| RootRotation {
+                    started_at: d.time(),
+                    rate: d.maybe(Self::u32),
+                    offered: d.maybe(Self::root_offer),
+                }),
+            },
         }
     }
 
@@ -499,6 +513,10 @@ impl Draw {
                 Departure::Abandoned,
             ]),
         }
+    }
+
+    fn root_offer(&mut self) -> RootOffer {
+        RootOffer { id: RootId(self.digest()), by: self.id(NodeId::from_random) }
     }
 
     fn wrapped_term(&mut self) -> WrappedTerm {
@@ -536,7 +554,8 @@ impl Draw {
                 private: self.bytes(),
             }),
         };
-        Unlocker { id: self.id(UnlockerId::from_random), method, wrapped_root: self.bytes() }
+        let (id, recipient) = (self.id(UnlockerId::from_random), Recipient(self.digest()));
+        Unlocker { id, method, recipient, wrapped_root: self.bytes() }
     }
 
     fn role(&mut self) -> Role {
@@ -615,7 +634,7 @@ impl Draw {
         let object = self.id(ObjectId::from_random);
         let service = self.id(ServiceId::from_random);
         let node = self.id(NodeId::from_random);
-        match self.below(35) {
+        match self.below(40) {
             0 => Command::Found { cluster: Box::new(self.cluster()), node: Box::new(self.node()) },
             1 => Command::CreateObject {
                 kind: self.kind(),
@@ -677,9 +696,14 @@ impl Draw {
                 add: self.many(Self::unlocker),
                 remove: self.many(|d| d.id(UnlockerId::from_random)),
                 key_files: self.maybe(|d| d.below(2) == 0),
+                root: RootId(self.digest()),
             },
             22 => Command::Reestablish { node: Box::new(self.node()) },
-            23 => Command::AddTerm { term: self.wrapped_term(), rate: self.maybe(Self::u32) },
+            23 => Command::AddTerm {
+                term: self.wrapped_term(),
+                rate: self.maybe(Self::u32),
+                root: RootId(self.digest()),
+            },
             24 => Command::Rewrap {
                 term: self.u32(),
                 keys: self.many(Self::rewrapped),
@@ -700,6 +724,15 @@ impl Draw {
             },
             30 => Command::NoteCopy { id: node, addr: self.text() },
             31 => Command::SetComeBack { age: self.duration() },
+            35 => Command::BeginRoot { rate: self.maybe(Self::u32) },
+            36 => Command::OfferRoot { offer: self.root_offer() },
+            37 => Command::NotePreparedRoot { node, root: RootId(self.digest()) },
+            38 => Command::RotateRoot {
+                root: RootId(self.digest()),
+                keyring: self.many(Self::wrapped_term),
+                unlockers: self.many(Self::unlocker),
+            },
+            39 => Command::NoteRoot { node, number: self.u32() },
             _ => {
                 Command::NoteDestroyed { node, objects: self.many(|d| d.id(ObjectId::from_random)) }
             }

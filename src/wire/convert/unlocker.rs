@@ -2,13 +2,14 @@
 
 use super::{
     Malformed,
-    parts::{need, parse},
+    parts::{digest, need, parse},
 };
 use crate::{
     crypto::unlock::{
         Method, Unlocker,
         command::Helper,
         passphrase::Cost,
+        recipient::Recipient,
         tpm::{self, Pcrs, Tpm2},
     },
     wire::v1::{self, unlocker::Method as Wire},
@@ -17,7 +18,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 impl From<&Unlocker> for v1::Unlocker {
     fn from(value: &Unlocker) -> Self {
-        let Unlocker { id, method, wrapped_root } = value;
+        let Unlocker { id, method, recipient, wrapped_root } = value;
         let method = match method {
             Method::File => Wire::File(v1::UnlockerFile {}),
             Method::Autolock => Wire::Autolock(v1::UnlockerAutolock {}),
@@ -50,14 +51,19 @@ impl From<&Unlocker> for v1::Unlocker {
                 })
             }
         };
-        Self { id: id.to_string(), wrapped_root: wrapped_root.clone(), method: Some(method) }
+        Self {
+            id: id.to_string(),
+            wrapped_root: wrapped_root.clone(),
+            method: Some(method),
+            recipient: recipient.0.to_vec(),
+        }
     }
 }
 
 impl TryFrom<v1::Unlocker> for Unlocker {
     type Error = Malformed;
     fn try_from(wire: v1::Unlocker) -> Result<Self, Malformed> {
-        let v1::Unlocker { id, wrapped_root, method } = wire;
+        let v1::Unlocker { id, wrapped_root, method, recipient } = wire;
         // A kind that a later secretd made is a field that this one does not know.
         let method = match need(method, "method")? {
             Wire::File(v1::UnlockerFile {}) => Method::File,
@@ -92,7 +98,8 @@ impl TryFrom<v1::Unlocker> for Unlocker {
                 Method::Tpm2(Tpm2 { device, pcrs, parent, public, private })
             }
         };
-        Ok(Self { id: parse(&id, "id")?, method, wrapped_root })
+        let recipient = Recipient(digest(&recipient, "recipient")?);
+        Ok(Self { id: parse(&id, "id")?, method, recipient, wrapped_root })
     }
 }
 
