@@ -357,9 +357,8 @@ mod tests {
         let (cluster, node) = testing::founding(id(1));
         let row = |n: u8, role, manager: Option<(u64, u32)>| {
             let status = |(raft_id, oldest_term)| ManagerStatus {
-                raft_id,
-                addr: format!("10.0.0.{raft_id}:2390"),
                 oldest_term,
+                ..ManagerStatus::new(raft_id, format!("10.0.0.{raft_id}:2390"))
             };
             Entity::Node(Arc::new(Node {
                 id: id(n),

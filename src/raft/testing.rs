@@ -5,14 +5,17 @@ use super::{
     types::{Batch, Entry, LogId, TypeConfig},
 };
 use crate::{
-    crypto::{key::Key, seal::Sealed},
+    crypto::{
+        key::{Key, RootId},
+        seal::Sealed,
+    },
     kit::{
         clock::Timestamp,
         id::{ClusterId, NodeId, ObjectId},
     },
     model::{
         Labels, Meta,
-        cluster::{Cluster, ClusterSettings},
+        cluster::{Cluster, ClusterSettings, RootStatus},
         command::{Command, Stamped},
         node::{
             Availability, ManagerStatus, Node, NodeDescription, NodeState, NodeStatus, Role,
@@ -51,6 +54,7 @@ pub(super) fn founding(node: NodeId) -> (Cluster, Node) {
         backup: None,
         rekeying: Default::default(),
         former_managers: Vec::new(),
+        root: RootStatus::first(RootId([7; 32]), Timestamp(0)),
     };
     let node = Node {
         id: node,

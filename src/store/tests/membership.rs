@@ -261,7 +261,7 @@ fn every_raft_id_that_is_out_of_use_names_a_former_manager() {
     let mut restored = node(9);
     let addr = "10.0.0.9:2390".to_owned();
     restored.role = Role::Manager;
-    restored.manager = Some(ManagerStatus { raft_id: next, addr, oldest_term: 0 });
+    restored.manager = Some(ManagerStatus::new(next, addr));
     world.done(Command::Reestablish { node: Box::new(restored) });
     assert_eq!(former(&world)[3..], [(node_id(1), first, Departure::Abandoned)]);
     assert_eq!(world.state.cluster().unwrap().next_raft_id, next + 1);
