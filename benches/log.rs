@@ -75,7 +75,7 @@ async fn proposals(dir: &Path, callers: usize) -> Vec<Duration> {
         cluster: ClusterId::random(),
         node,
         raft_id: 1,
-        key: Arc::new(Key::random()),
+        key: Arc::new(Key::random().into()),
         clock: Clock::system(),
         witness: None,
         fellows: None,

@@ -224,7 +224,7 @@ mod tests {
         };
         assert_eq!(open(&[a.clone(), b.clone()]).unwrap().bytes(), storage.bytes());
         let mine = Unlocker { recipient: Recipient::of(&Key::random()), ..b.clone() };
-        for list in [&[][..], &[a.clone()], &[b, a.clone()], &[a, mine]] {
+        for list in [&[][..], std::slice::from_ref(&a), &[b, a.clone()], &[a.clone(), mine]] {
             assert_eq!(open(list).unwrap_err(), OpenError::Mismatch);
         }
     }

@@ -320,10 +320,10 @@ fn after_the_root_key_was_replaced_an_old_header_and_a_removed_unlocker_open_not
     let turned = Unlocked { root: Arc::clone(&next), next: Vec::new(), ..again };
     assert!(!turn_to(&place.dir(), &turned, &ways, &next).unwrap(), "once is enough");
     let after = turned.storage.seal(b"row", b"after");
-    assert!(thief.storage.open(b"row", &after).is_err());
+    thief.storage.open(b"row", &after).unwrap_err();
     assert_eq!(turned.storage.open(b"row", &before).unwrap(), b"before", "until it is gone");
     forget_older(&place.dir(), &turned).unwrap();
-    assert!(turned.storage.open(b"row", &before).is_err());
+    turned.storage.open(b"row", &before).unwrap_err();
 
     // The new header opens with what is left, and neither with what was removed nor with the root key before.
     let mut locked = place.locked();
@@ -335,7 +335,7 @@ fn after_the_root_key_was_replaced_an_old_header_and_a_removed_unlocker_open_not
     fs::write(place.dir().join(NAME), header).unwrap();
     for code in [&gone_code, &kept_code] {
         let old = opened(place.locked().unlock(given(code), None).unwrap());
-        assert!(old.storage.open(b"row", &after).is_err());
+        old.storage.open(b"row", &after).unwrap_err();
         assert!(old.root.id(keys.cluster) != next.id(keys.cluster) && old.next.is_empty());
     }
 }
