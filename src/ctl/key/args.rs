@@ -25,11 +25,11 @@ that waits no longer. `key status` names the managers that have not done so yet.
 Terms are also renewed when they are too old (secretctl update --key-max-age) and when a manager
 was removed or demoted.
 
-With --root the root key is replaced first, and each manager's storage key with it. Whoever had a way
-to the root key before, an unlocker that was removed, an old copy of node.keys, a manager that has
-gone, opens nothing that is stored from then on, nor a copy that is made from then on of a disk or a
-backup. Unlockers that are there go on working, and need not be asked. All managers must be up: the
-old root key counts until each has the next one.
+With --root the root key is replaced first, and each manager's storage key with it. Whoever had a
+way to the root key before, an unlocker that was removed, an old copy of node.keys, a manager that
+has gone, opens nothing that is stored from then on, nor a copy that is made from then on of a disk
+or a backup. Unlockers that are there go on working, and need not be asked. All managers must be up:
+the old root key counts until each has the next one.
 
 Examples:
   secretctl key rotate
