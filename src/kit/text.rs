@@ -10,7 +10,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_active)
 }
 
-/// As [`line`], but newlines and tabs stay: text that was put together of lines before.
+/// As [`line()`], but newlines and tabs stay: text that was put together of lines before.
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| !matches!(c, '\n' | '\t') && is_active(c))
 }

@@ -33,15 +33,15 @@ pub struct Flags {
     #[arg(long, global = true, env = "SECRETD_DOCKER_HOST", value_name = "URL")]
     pub docker_host: Option<String>,
 
-    /// Where a manager listens, IP[:PORT]; by default what init or join was told
+    /// Where a manager listens, IP or IP:PORT; by default what init or join was told
     #[arg(long, global = true, env = "SECRETD_LISTEN_ADDR", value_name = "ADDR")]
     pub listen_addr: Option<String>,
 
-    /// Where the others reach this manager, IP[:PORT]; given after its address has changed, the others hear of it
+    /// Where the others reach this manager, IP or IP:PORT; given after its address has changed, the others hear of it
     #[arg(long, global = true, env = "SECRETD_ADVERTISE_ADDR", value_name = "ADDR")]
     pub advertise_addr: Option<String>,
 
-    /// Where managers are now, IP[:PORT],…, if none is where this node knew them
+    /// Where managers are now, IP or IP:PORT, comma-separated, if none is where this node knew them
     #[arg(
         long,
         global = true,
